@@ -1,0 +1,1 @@
+//! What costs a page its customers: facts, rules and reports.

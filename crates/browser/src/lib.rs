@@ -1,0 +1,1 @@
+//! The fleet: isolated browsers for agents.

@@ -1,0 +1,3 @@
+//! The Paddock server and command line.
+
+fn main() {}

@@ -1,0 +1,240 @@
+//! Who is asking, and what they may do: scopes, tenants and the [`Caller`] that travels with a request.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::problem::{FORBIDDEN, Problem};
+
+/// The areas that a scope can name.
+pub const AREAS: [&str; 10] =
+    ["server", "browser", "jobs", "llm", "agents", "registry", "analysis", "lab", "tools", "debug"];
+
+/// What a scope lets its bearer do in an area. Each verb includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// Look.
+    Read,
+    /// Change, start, stop.
+    Write,
+    /// Administer: limits, keys, other tenants' things.
+    Admin,
+}
+
+impl Verb {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// A permission: `area:verb`, for example `browser:write`; `*:admin` is everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// One of [`AREAS`], or `*` for all of them.
+    pub area: &'static str,
+    /// How far it reaches.
+    pub verb: Verb,
+}
+
+/// A text that is not a scope.
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is not a scope; write `area:verb` with an area of {} or `*`, and `read`, `write` or `admin`", AREAS.join(", "))]
+pub struct ParseScopeError {
+    text: String,
+}
+
+impl Scope {
+    /// Everything, everywhere.
+    pub const ALL: Self = Self { area: "*", verb: Verb::Admin };
+
+    /// A scope for looking at an area.
+    pub const fn read(area: &'static str) -> Self {
+        Self { area, verb: Verb::Read }
+    }
+
+    /// A scope for changing things in an area.
+    pub const fn write(area: &'static str) -> Self {
+        Self { area, verb: Verb::Write }
+    }
+
+    /// A scope for administering an area.
+    pub const fn admin(area: &'static str) -> Self {
+        Self { area, verb: Verb::Admin }
+    }
+
+    /// Whether holding `self` allows what `needed` names.
+    pub fn covers(self, needed: Self) -> bool {
+        (self.area == "*" || self.area == needed.area) && self.verb >= needed.verb
+    }
+}
+
+impl FromStr for Scope {
+    type Err = ParseScopeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ParseScopeError { text: text.to_owned() };
+        let (area, verb) = text.split_once(':').ok_or_else(error)?;
+        let area = if area == "*" {
+            "*"
+        } else {
+            AREAS.iter().find(|known| **known == area).copied().ok_or_else(error)?
+        };
+        let verb = [Verb::Read, Verb::Write, Verb::Admin]
+            .into_iter()
+            .find(|known| known.name() == verb)
+            .ok_or_else(error)?;
+        Ok(Self { area, verb })
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.area, self.verb.name())
+    }
+}
+
+/// Whose things a caller sees: every list is filtered by it. 1 to 64 of `a-z`, `0-9`, `-` and `_`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tenant(#[schemars(regex(pattern = r"^[a-z0-9_-]{1,64}$"))] Arc<str>);
+
+/// A text that is not a tenant's name.
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is not a tenant; use 1 to 64 of a-z, 0-9, `-` and `_`")]
+pub struct ParseTenantError {
+    text: String,
+}
+
+impl Tenant {
+    /// The tenant of a server that nobody shares.
+    pub fn local() -> Self {
+        Self(Arc::from("local"))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tenant {
+    type Err = ParseTenantError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let valid = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+        if valid { Ok(Self(Arc::from(text))) } else { Err(ParseTenantError { text: text.to_owned() }) }
+    }
+}
+
+impl TryFrom<String> for Tenant {
+    type Error = ParseTenantError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Tenant> for String {
+    fn from(tenant: Tenant) -> Self {
+        tenant.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The identity behind a request or a tool call. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<CallerInner>);
+
+#[derive(Debug)]
+struct CallerInner {
+    key: Option<String>,
+    tenant: Tenant,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// The bearer of a key.
+    pub fn with_key(key_id: impl Into<String>, tenant: Tenant, scopes: Vec<Scope>) -> Self {
+        Self(Arc::new(CallerInner { key: Some(key_id.into()), tenant, scopes }))
+    }
+
+    /// Somebody on this machine, when the server is bound to loopback and has no key: everything except `debug`.
+    pub fn local() -> Self {
+        let scopes = AREAS.iter().filter(|area| **area != "debug").map(|area| Scope::admin(area)).collect();
+        Self(Arc::new(CallerInner { key: None, tenant: Tenant::local(), scopes }))
+    }
+
+    /// The id of the key (never the secret), if one was presented.
+    pub fn key_id(&self) -> Option<&str> {
+        self.0.key.as_deref()
+    }
+
+    /// Whose things it sees.
+    pub fn tenant(&self) -> &Tenant {
+        &self.0.tenant
+    }
+
+    /// Whether it holds a scope that covers `needed`.
+    pub fn may(&self, needed: Scope) -> bool {
+        self.0.scopes.iter().any(|held| held.covers(needed))
+    }
+
+    /// [`FORBIDDEN`], naming the missing scope, unless [`Caller::may`].
+    pub fn require(&self, needed: Scope) -> Result<(), Problem> {
+        if self.may(needed) {
+            return Ok(());
+        }
+        Err(Problem::new(FORBIDDEN, format!("this key lacks the scope `{needed}`"))
+            .with("scope", needed.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wider_scope_covers_a_narrower_one_and_never_the_reverse() {
+        let covers =
+            |held: &str, needed: &str| held.parse::<Scope>().unwrap().covers(needed.parse().unwrap());
+        assert!(covers("browser:write", "browser:read"));
+        assert!(covers("*:read", "jobs:read"));
+        assert!(covers("*:admin", "debug:admin"));
+        assert!(!covers("browser:read", "browser:write"));
+        assert!(!covers("browser:admin", "jobs:read"));
+        assert!(!covers("jobs:read", "*:read"));
+    }
+
+    #[test]
+    fn an_unknown_area_or_verb_is_refused_with_the_known_ones() {
+        for text in ["browser", "browsers:read", "browser:look", ":", "browser:read:more"] {
+            let error = text.parse::<Scope>().unwrap_err().to_string();
+            assert!(error.contains("browser"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_local_caller_may_do_everything_but_debug() {
+        assert!(Caller::local().may(Scope::admin("browser")));
+        assert!(!Caller::local().may(Scope::read("debug")));
+    }
+
+    #[test]
+    fn a_missing_scope_is_named() {
+        let caller = Caller::with_key("k1", Tenant::local(), vec![Scope::read("analysis")]);
+        let problem = caller.require(Scope::write("analysis")).unwrap_err();
+        assert_eq!(problem.kind, FORBIDDEN);
+        assert!(problem.detail.contains("analysis:write"));
+    }
+}

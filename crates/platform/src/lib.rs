@@ -1,0 +1,9 @@
+//! What every area of Paddock stands on.
+
+pub mod config;
+pub mod identity;
+pub mod problem;
+pub mod task;
+pub mod telemetry;
+pub mod tool;
+pub mod units;
