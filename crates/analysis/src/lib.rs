@@ -1,1 +1,5 @@
 //! What costs a page its customers: facts, rules and reports.
+
+mod finding;
+
+pub use finding::*;
