@@ -1,0 +1,34 @@
+# The two commands of the README, and those of CONTRIBUTING.md. Each installs what it lacks and says what it does.
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt lint bench
+
+LISTEN ?= 127.0.0.1:7070
+DATA ?= paddock-data
+# cargo-nextest runs each test in a process of its own and is quicker; plain `cargo test` runs the same tests.
+TEST := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run" || echo "test")
+
+help: ## Show these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+
+run: ## Build, start the server, and analyse the bundled shop page
+	@scripts/setup.sh run
+	@echo "run: building (about four minutes on two cores the first time, seconds afterwards)"
+	@cargo build --workspace --bins
+	@cargo run --quiet --workspace --bin paddock -- serve --listen $(LISTEN) --data $(DATA) --demo
+
+test: ## Run every test
+	@scripts/setup.sh test
+	@echo "test: building and running every test"
+	@cargo $(TEST) --workspace --no-fail-fast
+
+check: fmt lint test ## Everything a change has to pass
+
+fmt: ## Check the formatting
+	@cargo fmt --all --check
+
+lint: ## Run clippy; warnings are errors
+	@cargo clippy --workspace --all-targets -- -D warnings
+
+bench: ## Measure what objectives.toml promises and print the figures
+	@scripts/setup.sh test
+	@scripts/bench.sh

@@ -1,0 +1,1 @@
+//! Measures what Paddock promises, on the machine of the person who asks.

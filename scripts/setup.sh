@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what this machine lacks for running (`setup.sh run`) or testing (`setup.sh test`) Paddock.
+#
+# Debian and its relatives, through apt. Safe to repeat: when nothing is missing it installs nothing, asks nobody and
+# returns at once. Other systems get the list of what to install.
+set -euo pipefail
+
+purpose=${1:-run}
+case $purpose in
+  run | test) ;;
+  *)
+    echo "usage: scripts/setup.sh run|test" >&2
+    exit 2
+    ;;
+esac
+
+missing=()
+
+# need COMMAND-OR-FILE PACKAGE...: the packages are wanted unless the command or file is there.
+need() {
+  local probe=$1
+  shift
+  if [[ $probe == /* ]]; then
+    compgen -G "$probe" >/dev/null && return 0
+  else
+    command -v "$probe" >/dev/null 2>&1 && return 0
+  fi
+  missing+=("$@")
+}
+
+need cargo rustup
+need cc gcc libc6-dev
+need make make
+need '/usr/lib/chromium*/chromium-headless-shell' chromium-headless-shell
+need '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf' fonts-dejavu-core
+need '/usr/share/fonts/truetype/liberation*/LiberationSans-Regular.ttf' fonts-liberation
+if [[ $purpose == test ]]; then
+  need '/usr/lib/postgresql/*/bin/initdb' postgresql
+  need promtool prometheus
+fi
+
+if ((${#missing[@]} == 0)); then
+  echo "setup: everything for \`make $purpose\` is installed"
+  exit 0
+fi
+echo "setup: installing ${missing[*]}"
+
+if [[ " ${missing[*]} " == *" rustup "* ]]; then
+  echo "setup: Rust is missing; install it from https://rustup.rs and run this again" >&2
+  exit 1
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+  echo "setup: this is not Debian; install what these Debian packages hold, then run this again: ${missing[*]}" >&2
+  exit 1
+fi
+as_root=()
+if [[ $(id -u) -ne 0 ]]; then
+  if ! command -v sudo >/dev/null 2>&1; then
+    echo "setup: run as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+# The tests start a PostgreSQL of their own and Prometheus only lends `promtool`: neither is to run as a service here.
+# What keeps them from starting is taken back when the installation is done.
+policy=/usr/sbin/policy-rc.d
+cluster=/etc/postgresql-common/createcluster.d/paddock-setup.conf
+undo=()
+if [[ $purpose == test ]]; then
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    undo+=("$policy")
+  fi
+  if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
+    "${as_root[@]}" mkdir -p "$(dirname "$cluster")"
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee "$cluster" >/dev/null
+    undo+=("$cluster")
+  fi
+fi
+trap '((${#undo[@]} == 0)) || "${as_root[@]}" rm -f "${undo[@]}"' EXIT
+
+log=$(mktemp)
+install() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1
+}
+# The package lists of a fresh machine are empty or old; fetch them only when the first try needs it.
+if ! install; then
+  echo "setup: fetching the package lists"
+  if ! "${as_root[@]}" apt-get update >"$log" 2>&1 || ! install; then
+    tail -n 20 "$log" >&2
+    echo "setup: apt-get could not install ${missing[*]}; its last words are above" >&2
+    exit 1
+  fi
+fi
+rm -f "$log"
+echo "setup: done"
