@@ -1,6 +1,6 @@
 //! How long a command takes to Chrome and back.
 
-#![expect(missing_docs, reason = "a benchmark is a test in this respect")]
+#![expect(clippy::unwrap_used, reason = "a benchmark is a test in this respect")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
