@@ -3,6 +3,7 @@
 pub mod config;
 pub mod identity;
 pub mod problem;
+pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod tool;

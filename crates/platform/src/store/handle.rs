@@ -1,0 +1,191 @@
+//! The handle.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use metrics::gauge;
+
+use super::{
+    Migrations, Params, Row, Statement, StoreError, StoreOptions, StoreUrl, Transaction,
+    metrics::{STORE_CONNECTIONS, STORE_WAITING},
+    migration,
+    postgres::Postgres,
+    sqlite::Sqlite,
+};
+use crate::{params, task::Tasks};
+
+/// How often the connections are counted.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(30);
+/// Fewer free connections than this are worth a warning.
+const FREE_CONNECTIONS_LOW: usize = 3;
+
+static PING: Statement = Statement::new("store", "ping", "SELECT 1");
+
+/// Everything durable that is not a blob. Cheap to clone; see the [module](super) for the model.
+#[derive(Clone)]
+pub struct Store(Arc<Engine>);
+
+enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// How busy an engine is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) used: usize,
+    pub(super) idle: usize,
+    pub(super) max: usize,
+    pub(super) waiting: usize,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.engine())
+    }
+}
+
+impl Store {
+    /// Opens the store that the options name; creates the SQLite file if there is none. It does not migrate.
+    pub async fn open(options: &StoreOptions, data_dir: &Path, tasks: &Tasks) -> Result<Self, StoreError> {
+        let engine = match options.url.resolve()? {
+            StoreUrl::Sqlite(path) => {
+                Engine::Sqlite(Sqlite::open(options, data_dir.join(path), tasks).await?)
+            }
+            StoreUrl::Postgres(url) => Engine::Postgres(Postgres::connect(options, &url).await?),
+            StoreUrl::Secret(_) => return Err(StoreError::Options("the URL was not resolved".to_owned())),
+        };
+        let store = Self(Arc::new(engine));
+        store.spawn_sampler(tasks);
+        Ok(store)
+    }
+
+    /// `sqlite` or `postgres`, for logs and status pages.
+    pub fn engine(&self) -> &'static str {
+        match &*self.0 {
+            Engine::Sqlite(_) => "sqlite",
+            Engine::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Brings an area's schema to what the code expects. Safe to run on several servers at once.
+    pub async fn migrate(&self, migrations: &Migrations) -> Result<(), StoreError> {
+        migration::migrate(self, *migrations).await
+    }
+
+    /// Reads. Sees every change that was acknowledged before.
+    pub async fn query(&self, statement: &'static Statement, params: Params) -> Result<Vec<Row>, StoreError> {
+        match &*self.0 {
+            Engine::Sqlite(sqlite) => sqlite.query(statement, params).await,
+            Engine::Postgres(postgres) => postgres.query(statement, &params).await,
+        }
+    }
+
+    /// As [`Store::query`], for statements that return one row at most; further rows are ignored.
+    pub async fn query_first(
+        &self,
+        statement: &'static Statement,
+        params: Params,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.query(statement, params).await?.into_iter().next())
+    }
+
+    /// Changes with one statement; returns how many rows it changed. Durable once it returns.
+    pub async fn execute(&self, statement: &'static Statement, params: Params) -> Result<u64, StoreError> {
+        match &*self.0 {
+            Engine::Sqlite(sqlite) => sqlite.execute(statement, params).await,
+            Engine::Postgres(postgres) => postgres.execute(statement, &params).await,
+        }
+    }
+
+    /// Runs a transaction; durable once it returns. Dropping the future leaves open whether it was kept.
+    ///
+    /// ```
+    /// # use paddock_platform::{params, store::{Statement, Store, StoreError}};
+    /// # static TAKE: Statement = Statement::new("lab", "take", "UPDATE a SET n = n - 1 WHERE id = ?1");
+    /// # static GIVE: Statement = Statement::new("lab", "give", "UPDATE a SET n = n + 1 WHERE id = ?1");
+    /// # async fn transfer(store: &Store, from: String, to: String) -> Result<(), StoreError> {
+    /// store
+    ///     .write(|tx| {
+    ///         Box::pin(async move {
+    ///             tx.execute(&TAKE, params![from]).await?;
+    ///             tx.execute(&GIVE, params![to]).await?;
+    ///             Ok(())
+    ///         })
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    pub async fn write<T, F>(&self, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+    {
+        match &*self.0 {
+            Engine::Sqlite(sqlite) => sqlite.write(body).await,
+            Engine::Postgres(postgres) => postgres.write(body).await,
+        }
+    }
+
+    /// Whether the store answers, reads and (SQLite) takes writes, within the deadline: for `/readyz`.
+    pub async fn ping(&self, deadline: Duration) -> Result<(), StoreError> {
+        let ping = async {
+            self.query(&PING, params![]).await?;
+            match &*self.0 {
+                Engine::Sqlite(sqlite) => sqlite.write(|_| Box::pin(async { Ok(()) })).await,
+                Engine::Postgres(_) => Ok(()),
+            }
+        };
+        let timeout = StoreError::Timeout { statement: PING.to_string(), limit: deadline };
+        tokio::time::timeout(deadline, ping).await.unwrap_or(Err(timeout))
+    }
+
+    /// Finishes what is queued and closes the files. Calls after it answer [`StoreError::Closed`].
+    pub async fn close(&self) {
+        match &*self.0 {
+            Engine::Sqlite(sqlite) => sqlite.close().await,
+            Engine::Postgres(postgres) => postgres.close(),
+        }
+    }
+
+    fn load(&self) -> Load {
+        match &*self.0 {
+            Engine::Sqlite(sqlite) => sqlite.load(),
+            Engine::Postgres(postgres) => postgres.load(),
+        }
+    }
+
+    fn spawn_sampler(&self, tasks: &Tasks) {
+        let engine = Arc::downgrade(&self.0);
+        let stopping = tasks.stop_token();
+        tasks.spawn("store-sampler", async move {
+            let mut interval = tokio::time::interval(SAMPLE_INTERVAL);
+            loop {
+                tokio::select! {
+                    _ = interval.tick() => {}
+                    () = stopping.cancelled() => return,
+                }
+                let Some(engine) = engine.upgrade() else { return };
+                report(Self(engine).load());
+            }
+        });
+    }
+}
+
+fn report(load: Load) {
+    let Load { used, idle, max, waiting } = load;
+    let free = max.saturating_sub(used);
+    for (state, count) in [("used", used), ("idle", idle), ("free", free), ("max", max)] {
+        gauge!(STORE_CONNECTIONS, "state" => state).set(count as f64);
+    }
+    gauge!(STORE_WAITING).set(waiting as f64);
+    // A store with hardly any connections at all is not short of them.
+    if free < FREE_CONNECTIONS_LOW && max > FREE_CONNECTIONS_LOW {
+        tracing::warn!(
+            free,
+            max,
+            waiting,
+            "few free store connections; raise `store.pool_size` or `store.readers`"
+        );
+    }
+}

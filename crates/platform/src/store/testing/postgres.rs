@@ -1,0 +1,182 @@
+//! A private PostgreSQL server for one test process.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+/// Far longer than a server takes to start on a loaded machine.
+const START_WAIT: Duration = Duration::from_mins(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Durable only as long as the test: that is what makes it quick.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=",
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "autovacuum=off",
+    "shared_buffers=16MB",
+    "max_connections=100",
+    "max_wal_senders=0",
+    "wal_level=minimal",
+    "dynamic_shared_memory_type=mmap",
+];
+/// Runs the server and ends with the test process: `cat` returns when the other end of its pipe is gone, by whatever
+/// means the process ended.
+const GUARD: &str = r#"
+directory=$1; shift
+"$@" >"$directory/log" 2>&1 &
+server=$!
+cat >/dev/null
+kill -QUIT "$server" 2>/dev/null
+wait "$server"
+rm -rf "$directory"
+"#;
+
+/// The process's server, while any fixture uses it.
+static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
+/// The process's server, started by the first that asks; `None` if PostgreSQL is not installed.
+pub(super) fn server() -> Option<Arc<Server>> {
+    let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(running) = server.upgrade() {
+        return Some(running);
+    }
+    let started = Arc::new(Server::start(&find_binaries()?));
+    *server = Arc::downgrade(&started);
+    Some(started)
+}
+
+/// The newest installation, or the one that `PADDOCK_POSTGRES_BIN` names.
+fn find_binaries() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("PADDOCK_POSTGRES_BIN") {
+        return Some(PathBuf::from(named));
+    }
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    versions.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut candidates = versions.into_iter().rev().map(|(_, path)| path).chain(std::env::split_paths(&path));
+    candidates.find(|directory| directory.join("postgres").exists() && directory.join("initdb").exists())
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(super) struct Server {
+    guard: Child,
+    directory: PathBuf,
+}
+
+impl Server {
+    fn start(binaries: &Path) -> Self {
+        let template = template(binaries);
+        // Short: the path of a socket has 107 bytes at most.
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        let directory = std::env::temp_dir().join(format!("paddock-pg-{}", &name[12..]));
+        let data = directory.join("data");
+        run(unprivileged("mkdir").args(["-m", "700"]).arg(&directory));
+        run(unprivileged("cp").args(["-R", "--reflink=auto"]).arg(&template).arg(&data));
+
+        let mut guard = unprivileged("setsid");
+        guard.args(["sh", "-c", GUARD, "sh"]).arg(&directory).arg(binaries.join("postgres"));
+        guard.arg("-D").arg(&data).arg("-k").arg(&directory);
+        for setting in SETTINGS {
+            guard.args(["-c", setting]);
+        }
+        guard.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let guard = guard.spawn().expect("`setsid` runs");
+        let server = Self { guard, directory };
+        server.wait_until_ready(binaries);
+        server
+    }
+
+    fn wait_until_ready(&self, binaries: &Path) {
+        let started = Instant::now();
+        loop {
+            let mut ready = Command::new(binaries.join("pg_isready"));
+            ready.arg("-q").arg("-h").arg(&self.directory).stdin(Stdio::null());
+            if ready.status().is_ok_and(|status| status.success()) {
+                return;
+            }
+            let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+            assert!(started.elapsed() < START_WAIT, "PostgreSQL did not start:\n{}", log());
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// The URL of a new, empty database.
+    pub(super) async fn create_database(&self) -> String {
+        let name = format!("t{}", uuid::Uuid::now_v7().simple());
+        let (client, connection) = tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls)
+            .await
+            .expect("the private PostgreSQL answers");
+        let create = format!("CREATE DATABASE {name}");
+        // The connection drives itself only while it is polled; it ends when the client is dropped.
+        let create = async move { client.batch_execute(&create).await };
+        let (created, _) = futures_util::join!(create, connection);
+        created.expect("a database can be created");
+        self.url(&name)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres:///{database}?host={}&user=paddock", self.directory.display())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+/// A fresh cluster to copy from, made once per version and kept: `initdb` takes as long as a hundred tests.
+fn template(binaries: &Path) -> PathBuf {
+    let version = Command::new(binaries.join("postgres")).arg("--version").output().expect("`postgres` runs");
+    let version = String::from_utf8_lossy(&version.stdout);
+    // `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
+    let version = version.split_whitespace().nth(2).unwrap_or("unknown");
+    let user = if is_root() { "nobody".to_owned() } else { rustix::process::getuid().as_raw().to_string() };
+    let cache = std::env::temp_dir().join(format!("paddock-postgres-{version}-{user}"));
+    let template = cache.join("template");
+    run(unprivileged("mkdir").arg("-p").arg(&cache));
+    // Tests start side by side, in processes of their own: one makes it, the others wait.
+    let lock = fs::File::create(std::env::temp_dir().join(format!("paddock-postgres-{version}-{user}.lock")))
+        .expect("a lock file can be created");
+    lock.lock().expect("a file can be locked");
+    if !template.exists() {
+        let unfinished = cache.join("unfinished");
+        run(unprivileged("rm").arg("-rf").arg(&unfinished));
+        run(unprivileged(binaries.join("initdb").to_str().unwrap_or_default())
+            .args(["--no-sync", "--no-instructions", "--auth=trust", "--username=paddock"])
+            .args(["--encoding=UTF8", "--locale=C", "--wal-segsize=1", "-D"])
+            .arg(&unfinished));
+        run(unprivileged("mv").arg(&unfinished).arg(&template));
+    }
+    template
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A command as a user that PostgreSQL accepts: it refuses to run as root.
+fn unprivileged(program: &str) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", program]);
+    command
+}
+
+fn run(command: &mut Command) {
+    let output = command.current_dir("/").stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
