@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod identity;
+pub mod keys;
 pub mod problem;
 pub mod store;
 pub mod task;
