@@ -1,8 +1,11 @@
 //! What every area of Paddock stands on.
 
 pub mod config;
+pub mod health;
+pub mod http;
 pub mod identity;
 pub mod problem;
+pub mod signal;
 pub mod task;
 pub mod telemetry;
 pub mod tool;
