@@ -209,7 +209,7 @@ fn type_name(schema: &Value) -> String {
     }
     for union in ["oneOf", "anyOf", "allOf"] {
         if let Some(parts) = schema[union].as_array() {
-            let names: Vec<_> = parts.iter().map(|part| type_name(part)).collect();
+            let names: Vec<_> = parts.iter().map(type_name).collect();
             return names.join(" or ");
         }
     }

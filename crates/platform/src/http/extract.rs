@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{
-        FromRequest, FromRequestParts, Request,
+        FromRequest, FromRequestParts, RawPathParams, Request,
         path::ErrorKind,
         rejection::{BytesRejection, PathRejection},
     },
@@ -134,22 +134,27 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(PathRejection::FailedToDeserializePathParams(error)) => Err(path_problem(error.into_kind())),
+            Err(PathRejection::FailedToDeserializePathParams(error)) => {
+                let parameters = RawPathParams::from_request_parts(parts, state).await.ok();
+                Err(path_problem(error.into_kind(), parameters.as_ref()))
+            }
             Err(error) => Err(Problem::internal("reading the path's parameters", &error)),
         }
     }
 }
 
-fn path_problem(error: ErrorKind) -> Problem {
+fn path_problem(error: ErrorKind, parameters: Option<&RawPathParams>) -> Problem {
+    let mismatch = |key: &str, value: &str, expected_type| {
+        let shown = value.escape_default();
+        Problem::invalid_field(key, format_args!("`{shown}` is not {}", described(expected_type)))
+    };
     match error {
-        ErrorKind::ParseErrorAtKey { key, value, expected_type } => Problem::invalid_field(
-            &key,
-            format_args!("`{}` is not {}", value.escape_default(), described(expected_type)),
-        ),
-        ErrorKind::ParseError { value, expected_type } => Problem::invalid_field(
-            "path",
-            format_args!("`{}` is not {}", value.escape_default(), described(expected_type)),
-        ),
+        ErrorKind::ParseErrorAtKey { key, value, expected_type } => mismatch(&key, &value, expected_type),
+        // A handler that takes a single parameter does not say which: it is the one with that value.
+        ErrorKind::ParseError { value, expected_type } => {
+            let named = parameters.and_then(|all| all.iter().find(|(_, given)| *given == value));
+            mismatch(named.map_or("path", |(key, _)| key), &value, expected_type)
+        }
         ErrorKind::DeserializeError { key, message, .. } => Problem::invalid_field(&key, message),
         ErrorKind::InvalidUtf8InPathParam { key } => Problem::invalid_field(&key, "is not UTF-8"),
         ErrorKind::Message(message) => Problem::new(INVALID_REQUEST, message),

@@ -33,6 +33,8 @@ const SECONDS_DEFAULT: u64 = 10;
 const SECONDS_MAX: u64 = 120;
 /// Samples per second; not a round number, to not beat with periodic work.
 const FREQUENCY: i32 = 99;
+/// The flame graph of a server that did nothing.
+const IDLE: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" width="480" height="40"><text x="10" y="25" font-family="sans-serif">no samples: the server used no CPU meanwhile</text></svg>"#;
 
 /// The routes. Add them only if `server.debug` is set.
 pub fn router() -> Router {
@@ -67,6 +69,9 @@ async fn flamegraph(
     Query(query): Query<ProfileQuery>,
 ) -> Result<Response, Problem> {
     let report = sample(&turn, query.seconds).await?;
+    if report.data.is_empty() {
+        return Ok(([(header::CONTENT_TYPE, "image/svg+xml")], IDLE).into_response());
+    }
     let svg = blocking("drawing the flame graph", move || {
         let mut svg = Vec::new();
         report.flamegraph(&mut svg).map_err(|error| Problem::internal("drawing the flame graph", &error))?;
