@@ -1,9 +1,12 @@
 //! What every area of Paddock stands on.
 
 pub mod config;
+pub mod health;
+pub mod http;
 pub mod identity;
 pub mod keys;
 pub mod problem;
+pub mod signal;
 pub mod store;
 pub mod task;
 pub mod telemetry;

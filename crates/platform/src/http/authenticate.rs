@@ -1,0 +1,127 @@
+//! From a key in a header to the [`Caller`] that handlers see.
+
+use std::future::ready;
+
+use axum::extract::FromRequestParts;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+
+use super::rate::RateLimit;
+use crate::{
+    identity::Caller,
+    problem::{OVERLOADED, Problem, UNAUTHENTICATED, error_chain},
+};
+
+/// The header that some clients send their key in.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What a 401 tells the client to do.
+pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"paddock\"");
+
+/// Knows keys. The edge asks it for every request that carries one.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Whose key it is and what its limits are. Must be quick for keys seen before: it runs for every request.
+    fn authenticate<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Authenticated, AuthenticateError>>;
+
+    /// Whether a text has the form of our keys. On a server that requires none, others are ignored: model SDKs cannot
+    /// be told to send no key.
+    fn has_form_of_key(&self, token: &str) -> bool;
+}
+
+/// A key that holds.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// Who bears it.
+    pub caller: Caller,
+    /// Its own limits.
+    pub limits: KeyLimits,
+}
+
+/// Limits of one key; `None` leaves the server's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// How often it may be used.
+    pub rate: Option<RateLimit>,
+    /// Its requests worked on at once.
+    pub concurrency_max: Option<u32>,
+}
+
+/// A key was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// It is unknown, expired or revoked; which one is nobody's business.
+    #[error("the key is unknown, expired or revoked")]
+    Refused,
+    /// Whether it holds could not be found out.
+    #[error("keys cannot be checked now")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        match &error {
+            AuthenticateError::Refused => Self::new(UNAUTHENTICATED, error.to_string()),
+            AuthenticateError::Unavailable(_) => {
+                tracing::error!(error = error_chain(&error), "authentication failed");
+                Self::new(OVERLOADED, error.to_string()).retry_after(std::time::Duration::from_secs(1))
+            }
+        }
+    }
+}
+
+/// No key holds: for servers without any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoKeys;
+
+impl Authenticate for NoKeys {
+    fn authenticate<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Authenticated, AuthenticateError>> {
+        Box::pin(ready(Err(AuthenticateError::Refused)))
+    }
+
+    fn has_form_of_key(&self, _: &str) -> bool {
+        false
+    }
+}
+
+/// The key of a request: `Authorization: Bearer …` or `X-Api-Key: …`. Anything else there counts as no key.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    bearer
+        .or_else(|| headers.get(X_API_KEY).and_then(|value| value.to_str().ok()).map(str::trim))
+        .filter(|token| !token.is_empty())
+}
+
+/// Handlers take the caller as an argument; the edge has put it there.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> impl Future<Output = Result<Self, Self::Rejection>> + Send {
+        let caller = parts.extensions.get::<Self>().cloned();
+        ready(caller.ok_or_else(|| Problem::new(UNAUTHENTICATED, "this route needs a key")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_either_header() {
+        let token_of = |name: HeaderName, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            token(&headers).map(str::to_owned)
+        };
+        assert_eq!(token_of(header::AUTHORIZATION, "Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(token_of(header::AUTHORIZATION, "bearer  abc ").as_deref(), Some("abc"));
+        assert_eq!(token_of(X_API_KEY, "abc").as_deref(), Some("abc"));
+        for value in ["Basic abc", "Bearer", "Bearer ", ""] {
+            assert_eq!(token_of(header::AUTHORIZATION, value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! The one layer that every request passes: ids, guard, identity, limits, deadline, problems, metrics.
+//!
+//! One layer rather than one per concern: the concerns share what they find out (the caller decides the limit, the
+//! matched route the exemptions, the trace id goes into every failure), and a request pays for one future instead of a
+//! dozen. The order is: where from (guard), how often (address, everybody), who (key), how often (key), how many at
+//! once, how long, and at last the handler.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request},
+    response::{IntoResponse, Response},
+};
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http_body::Body as _;
+use metrics::{Gauge, counter, gauge};
+use tower::{Layer, Service};
+use tracing::Instrument;
+
+use super::{
+    address::{client_address, metered_address},
+    answer::render_problem,
+    authenticate::{Authenticate, KeyLimits, NoKeys, token},
+    compress::compress,
+    endpoint::{Endpoint, RouteRules},
+    metrics::{
+        HTTP_PANICS_TOTAL, HTTP_REQUESTS_IN_FLIGHT, HTTP_REQUESTS_LIMITED_TOTAL, HTTP_REQUESTS_SHED_TOTAL,
+    },
+    options::ServerOptions,
+    policy::{Policies, Policy, Rules},
+    rate::{InFlight, Meter, Meters, RateLimit, Taken},
+    trace::{CURRENT, CurrentRequest, TRACEPARENT, TraceContext, X_REQUEST_ID},
+};
+use crate::{
+    config::Section,
+    identity::Caller,
+    problem::{
+        BODY_TOO_LARGE, DEADLINE_EXCEEDED, INTERNAL, OVERLOADED, Problem, RATE_LIMITED, UNAUTHENTICATED,
+    },
+    telemetry::spans,
+    units::ByteSize,
+};
+
+/// `X-Response-Time`, in development: how long the answer took, in milliseconds.
+pub const X_RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
+/// Clients (addresses, keys) whose requests are counted at once.
+const METERS_MAX: usize = 65_536;
+/// When to come back after being refused for too many requests in flight.
+const RETRY_AFTER_SHED: Duration = Duration::from_secs(1);
+
+/// Builds an [`Edge`].
+pub struct EdgeBuilder {
+    section: Section<ServerOptions>,
+    bound: Vec<SocketAddr>,
+    keys: Arc<dyn Authenticate>,
+    rules: Rules,
+}
+
+impl EdgeBuilder {
+    /// The addresses that the server is bound to: they decide which names are its own and whether a key is needed.
+    #[must_use]
+    pub fn bound(mut self, addresses: &[SocketAddr]) -> Self {
+        self.bound = addresses.to_vec();
+        self
+    }
+
+    /// Who knows the keys.
+    #[must_use]
+    pub fn keys(mut self, keys: Arc<dyn Authenticate>) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Exempts a route, given by its pattern as it was registered, for example `/tools/{name}`.
+    #[must_use]
+    pub fn route(mut self, pattern: &'static str, rules: RouteRules) -> Self {
+        self.rules.insert(pattern, rules);
+        self
+    }
+
+    /// The layer; add it to the router with `Router::layer` after all routes.
+    pub fn build(self) -> Edge {
+        Edge(Arc::new(Shared {
+            policies: Policies::new(self.section, self.bound),
+            keys: self.keys,
+            rules: self.rules,
+            local: Caller::local(),
+            by_address: Meters::new("ip", METERS_MAX),
+            by_key: Meters::new("key", METERS_MAX),
+            places: Arc::new(Meter::new("concurrency", RateLimit::Unlimited)),
+            in_flight: OnceLock::new(),
+        }))
+    }
+}
+
+/// The layer that every request passes. Cheap to clone.
+#[derive(Clone)]
+pub struct Edge(Arc<Shared>);
+
+impl Edge {
+    /// Starts from the options; probes and metrics are exempt as they must be, other exemptions follow.
+    pub fn builder(section: Section<ServerOptions>) -> EdgeBuilder {
+        let rules = Rules::from([
+            ("/healthz", RouteRules::PROBE),
+            ("/readyz", RouteRules::PROBE),
+            ("/metrics", RouteRules::UNLIMITED),
+        ]);
+        EdgeBuilder { section, bound: Vec::new(), keys: Arc::new(NoKeys), rules }
+    }
+}
+
+impl<S> Layer<S> for Edge {
+    type Service = EdgeService<S>;
+
+    /// Called once per route and method: each gets its own place for what is known of its endpoint.
+    fn layer(&self, inner: S) -> EdgeService<S> {
+        EdgeService { shared: Arc::clone(&self.0), endpoint: Arc::default(), inner }
+    }
+}
+
+/// The service that [`Edge`] makes of a route.
+#[derive(Clone)]
+pub struct EdgeService<S> {
+    shared: Arc<Shared>,
+    endpoint: Arc<OnceLock<Endpoint>>,
+    inner: S,
+}
+
+impl<S> Service<Request> for EdgeService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (shared, endpoint) = (Arc::clone(&self.shared), Arc::clone(&self.endpoint));
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let endpoint = endpoint.get_or_init(|| shared.endpoint_of(&request));
+            Ok(shared.handle(endpoint, inner, request).await)
+        })
+    }
+}
+
+struct Shared {
+    policies: Policies,
+    keys: Arc<dyn Authenticate>,
+    rules: Rules,
+    local: Caller,
+    by_address: Meters<IpAddr>,
+    by_key: Meters<String>,
+    /// Counts the requests in flight; apart from rates, so that changing one does not touch the other.
+    places: Arc<Meter>,
+    in_flight: OnceLock<Gauge>,
+}
+
+/// What is remembered of a request while its handler has it.
+struct Exchange {
+    started: Instant,
+    method: Method,
+    uri: Uri,
+    current: CurrentRequest,
+    policy: Arc<Policy>,
+    taken: Option<Taken>,
+}
+
+/// Leave to proceed: the places that the request holds until its answer is ready.
+#[derive(Default)]
+struct Admission {
+    _places: [Option<InFlight>; 2],
+}
+
+impl Shared {
+    fn endpoint_of(&self, request: &Request) -> Endpoint {
+        match request.extensions().get::<MatchedPath>() {
+            Some(path) => {
+                Endpoint::new(path.as_str(), self.rules.get(path.as_str()).copied().unwrap_or_default())
+            }
+            None => Endpoint::new("other", RouteRules::default()),
+        }
+    }
+
+    async fn handle<S>(&self, endpoint: &Endpoint, inner: S, mut request: Request) -> Response
+    where
+        S: Service<Request, Response = Response, Error = Infallible> + Send,
+        S::Future: Send,
+    {
+        let started = Instant::now();
+        let mut trace = TraceContext::begin(request.headers());
+        let span = spans::begin(&mut trace, request.method(), endpoint.name());
+        let mut exchange = Exchange {
+            started,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            current: CurrentRequest { id: trace.request_id(request.headers()), trace },
+            policy: self.policies.current(started),
+            taken: None,
+        };
+        let response = match self.admit(endpoint, &mut request, &mut exchange).await {
+            Ok(_admission) => {
+                self.in_flight().increment(1.0);
+                let _count = DecrementOnDrop(self.in_flight());
+                run(inner, request, endpoint, &exchange).instrument(span.clone()).await
+            }
+            Err(problem) => problem.into_response(),
+        };
+        let response = exchange.finish(endpoint, response).await;
+        spans::end(&span, response.status());
+        response
+    }
+
+    fn in_flight(&self) -> &Gauge {
+        self.in_flight.get_or_init(|| gauge!(HTTP_REQUESTS_IN_FLIGHT))
+    }
+
+    /// Guard, limits and identity, in the order that the module describes. Leaves the caller in the request.
+    async fn admit(
+        &self,
+        endpoint: &Endpoint,
+        request: &mut Request,
+        exchange: &mut Exchange,
+    ) -> Result<Admission, Problem> {
+        let policy = Arc::clone(&exchange.policy);
+        policy.guard.check(request.headers(), request.uri())?;
+        let options = &policy.options;
+        if !endpoint.rules.unlimited {
+            take(&policy.global, &mut exchange.taken)?;
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+            if let Some(peer) = peer {
+                let address = client_address(peer, request.headers(), &options.trusted_proxies);
+                let meter =
+                    self.by_address.get(&metered_address(address), options.rates.per_ip, exchange.started);
+                take(&meter, &mut exchange.taken)?;
+            }
+        }
+        let (caller, limits) = self.identify(endpoint, request.headers(), options).await?;
+        let key_place = match (caller.key_id(), endpoint.rules.unlimited) {
+            (Some(key), false) => {
+                let limit = limits.rate.unwrap_or(options.rates.per_key);
+                let meter = self.by_key.get(key, limit, exchange.started);
+                take(&meter, &mut exchange.taken)?;
+                limits.concurrency_max.map(|max| enter_as_key(&meter, max)).transpose()?
+            }
+            _ => None,
+        };
+        let place = if endpoint.rules.unlimited {
+            None
+        } else {
+            let place = self.places.enter(options.concurrency_max.get());
+            Some(place.ok_or_else(|| {
+                counter!(HTTP_REQUESTS_SHED_TOTAL).increment(1);
+                Problem::new(OVERLOADED, "the server works on as many requests as it can; try again shortly")
+                    .retry_after(RETRY_AFTER_SHED)
+            })?)
+        };
+        request.extensions_mut().insert(caller);
+        limit_body(request, options.body_max)?;
+        Ok(Admission { _places: [place, key_place] })
+    }
+
+    /// Who asks. A key that is presented must hold; without one, the local caller, if no key is needed.
+    async fn identify(
+        &self,
+        endpoint: &Endpoint,
+        headers: &HeaderMap,
+        options: &ServerOptions,
+    ) -> Result<(Caller, KeyLimits), Problem> {
+        let required = options.keys_required || !self.policies.is_loopback();
+        let token = token(headers).filter(|token| required || self.keys.has_form_of_key(token));
+        match token {
+            // A probe with a stale key still gets its answer: it needs none.
+            _ if endpoint.rules.open && token.is_none() => Ok((self.local.clone(), KeyLimits::default())),
+            Some(token) => {
+                let authenticated = self.keys.authenticate(token).await?;
+                Ok((authenticated.caller, authenticated.limits))
+            }
+            None if required => Err(Problem::new(
+                UNAUTHENTICATED,
+                "this server needs a key; send it as `Authorization: Bearer KEY` or `X-Api-Key: KEY`",
+            )),
+            None => Ok((self.local.clone(), KeyLimits::default())),
+        }
+    }
+}
+
+struct DecrementOnDrop<'a>(&'a Gauge);
+
+impl Drop for DecrementOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// Counts the request against a limit; the last limit that applied is the one that the answer's headers tell of.
+fn take(meter: &Meter, last: &mut Option<Taken>) -> Result<(), Problem> {
+    let Some(taken) = meter.take() else { return Ok(()) };
+    *last = Some(taken);
+    if !taken.refused {
+        return Ok(());
+    }
+    counter!(HTTP_REQUESTS_LIMITED_TOTAL, "limit" => taken.name).increment(1);
+    let whose = match taken.name {
+        "key" => "with this key",
+        "ip" => "from this address",
+        _ => "to this server",
+    };
+    let limit = RateLimit::AtMost(taken.rate);
+    Err(Problem::new(RATE_LIMITED, format!("more requests {whose} than {limit}; slow down"))
+        .with("limit", taken.name)
+        .retry_after(taken.reset))
+}
+
+fn enter_as_key(meter: &Arc<Meter>, max: u32) -> Result<InFlight, Problem> {
+    meter.enter(max as usize).ok_or_else(|| {
+        counter!(HTTP_REQUESTS_LIMITED_TOTAL, "limit" => "key_concurrency").increment(1);
+        Problem::new(RATE_LIMITED, format!("this key has {max} requests in flight already, its maximum"))
+            .with("limit", "key_concurrency")
+            .retry_after(RETRY_AFTER_SHED)
+    })
+}
+
+/// Refuses a body that says it is too large, and cuts off one that turns out to be.
+fn limit_body(request: &mut Request, body_max: ByteSize) -> Result<(), Problem> {
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
+    if announced > body_max.get() {
+        return Err(body_too_large(body_max));
+    }
+    // Ours is the only limit: axum's own of 2 MB would override a larger one.
+    DefaultBodyLimit::disable().apply(request);
+    let body = std::mem::take(request.body_mut());
+    *request.body_mut() = Body::new(http_body_util::Limited::new(body, body_max.as_usize()));
+    Ok(())
+}
+
+fn body_too_large(body_max: ByteSize) -> Problem {
+    Problem::new(BODY_TOO_LARGE, format!("the body is larger than {body_max}, the server's maximum"))
+        .with("body_max", body_max.get())
+}
+
+/// The handler, with its deadline, behind compression; a panic is an answer too.
+async fn run<S>(mut inner: S, request: Request, endpoint: &Endpoint, exchange: &Exchange) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Send,
+    S::Future: Send,
+{
+    let handler = async move {
+        let answer = if request.headers().contains_key(header::ACCEPT_ENCODING) {
+            compress(inner, request).await
+        } else {
+            inner.call(request).await
+        };
+        answer.unwrap_or_else(|never| match never {})
+    };
+    let handler = CURRENT.scope(exchange.current.clone(), AssertUnwindSafe(handler).catch_unwind());
+    let deadline = exchange.policy.options.timeout.get();
+    let answer = if endpoint.rules.untimed {
+        Ok(handler.await)
+    } else {
+        tokio::time::timeout(deadline, handler).await
+    };
+    match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            counter!(HTTP_PANICS_TOTAL).increment(1);
+            let message = panic_message(panic.as_ref());
+            exchange.log(|| tracing::error!(endpoint = endpoint.name(), message, "a handler panicked"));
+            Problem::new(INTERNAL, "the handler failed; the server's log has the cause under the trace id")
+                .into_response()
+        }
+        Err(_) => Problem::new(
+            DEADLINE_EXCEEDED,
+            format!("no answer within {}, the server's `server.timeout`", exchange.policy.options.timeout),
+        )
+        .into_response(),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&'static str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+impl Exchange {
+    /// Logs with the request's ids.
+    fn log(&self, log: impl FnOnce()) {
+        CURRENT.sync_scope(self.current.clone(), log);
+    }
+
+    async fn finish(&self, endpoint: &Endpoint, response: Response) -> Response {
+        let trace = &self.current.trace;
+        let mut response = if response.status().is_client_error() || response.status().is_server_error() {
+            let trace_id = trace.trace_id_hex();
+            render_problem(response, self.method.as_str(), self.uri.path(), trace_id.as_ref()).await
+        } else {
+            response
+        };
+        let took = self.started.elapsed();
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, self.current.id.clone());
+        headers.insert(TRACEPARENT, trace.to_traceparent());
+        if let Some(taken) = &self.taken {
+            for (name, value) in taken.headers() {
+                headers.insert(name, value);
+            }
+        }
+        if self.policy.options.debug {
+            let text = format!("{:.3}ms", took.as_secs_f64() * 1e3);
+            headers.insert(
+                X_RESPONSE_TIME,
+                HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("")),
+            );
+        }
+        endpoint.record(&self.method, response.status(), took);
+        if took >= self.policy.options.slow_request.get() {
+            self.log(|| {
+                tracing::warn!(
+                    method = %self.method,
+                    path = self.uri.path(),
+                    endpoint = endpoint.name(),
+                    status = response.status().as_u16(),
+                    duration_ms = took.as_millis() as u64,
+                    "slow request"
+                );
+            });
+        }
+        response
+    }
+}

@@ -1,0 +1,144 @@
+//! The toolbox over REST: `GET /tools` and `POST /tools/{name}`.
+
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Json, Path};
+use crate::{
+    identity::Caller,
+    problem::Problem,
+    tool::{DEADLINE_DEFAULT, Tool, Toolbox},
+};
+
+/// The route whose deadline the caller chooses; exempt it from the edge's with
+/// [`RouteRules::UNTIMED`](super::RouteRules::UNTIMED).
+pub const CALL_ROUTE: &str = "/tools/{name}";
+/// The longest wait that `Prefer: wait=N` may ask for.
+const WAIT_MAX: Duration = Duration::from_mins(10);
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// A tool as a client sees it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ToolDescription {
+    /// `area_verb`, for example `browser_navigate`.
+    pub name: &'static str,
+    /// When to use it.
+    pub description: &'static str,
+    /// The scope that a key needs to call it.
+    pub scope: String,
+    /// JSON Schema (2020-12) of the input.
+    #[schema(value_type = Object)]
+    pub input_schema: Value,
+    /// JSON Schema (2020-12) of the output.
+    #[schema(value_type = Object)]
+    pub output_schema: Value,
+}
+
+impl From<&Tool> for ToolDescription {
+    fn from(tool: &Tool) -> Self {
+        Self {
+            name: tool.name,
+            description: tool.description,
+            scope: tool.scope.to_string(),
+            input_schema: tool.input_schema.clone(),
+            output_schema: tool.output_schema.clone(),
+        }
+    }
+}
+
+/// The tools that the caller may use.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ToolList {
+    /// By name.
+    pub tools: Vec<ToolDescription>,
+}
+
+/// The routes of the toolbox. Each tool checks its own scope.
+pub fn router(toolbox: Toolbox) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(call)).with_state(toolbox)
+}
+
+/// Lists the tools that the caller's key may use, with their schemas.
+#[utoipa::path(get, path = "/tools", tag = "tools", responses((status = 200, body = ToolList)))]
+async fn list(State(toolbox): State<Toolbox>, caller: Caller) -> Json<ToolList> {
+    Json(ToolList { tools: toolbox.visible_to(&caller).map(ToolDescription::from).collect() })
+}
+
+/// Calls a tool.
+///
+/// The body is the tool's input, the answer its output; both have the shapes that `GET /tools` shows. `Prefer: wait=N`
+/// sets how many seconds the tool may take (at most 600; otherwise 120).
+#[utoipa::path(
+    post,
+    path = "/tools/{name}",
+    tag = "tools",
+    params(
+        ("name" = String, Path, description = "The tool's name"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: seconds that the tool may take")
+    ),
+    request_body(content = Object, description = "The tool's input"),
+    responses((status = 200, body = Object, description = "The tool's output"))
+)]
+async fn call(
+    State(toolbox): State<Toolbox>,
+    caller: Caller,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Json(input): Json<Value>,
+) -> Result<Response, Problem> {
+    let wait = preferred_wait(&headers)?;
+    let output = toolbox.call(&caller, &name, input, wait.unwrap_or(DEADLINE_DEFAULT)).await?;
+    let mut response = Json(output).into_response();
+    if let Some(wait) = wait {
+        let applied = HeaderValue::try_from(format!("wait={}", wait.as_secs()));
+        response.headers_mut().extend(applied.ok().map(|applied| (PREFERENCE_APPLIED, applied)));
+    }
+    Ok(response)
+}
+
+/// The `wait` preference (RFC 7240, section 4.3), cut to the maximum. Other preferences are ignored, as the RFC asks.
+fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(',')).map(|preference| {
+        let preference = preference.split(';').next().unwrap_or_default();
+        preference.split_once('=').unwrap_or((preference, ""))
+    });
+    let wait = preferences.find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
+    let Some((_, seconds)) = wait else { return Ok(None) };
+    match seconds.trim().trim_matches('"').parse::<u32>() {
+        Ok(seconds @ 1..) => Ok(Some(Duration::from_secs(seconds.into()).min(WAIT_MAX))),
+        _ => Err(Problem::invalid_field("Prefer", "`wait` needs a whole number of seconds from 1")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(value: &'static str) -> Result<Option<u64>, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(PREFER, HeaderValue::from_static(value));
+        Ok(preferred_wait(&headers)?.map(|wait| wait.as_secs()))
+    }
+
+    #[test]
+    fn the_wait_preference_is_read_among_others() {
+        assert_eq!(wait("wait=30").unwrap(), Some(30));
+        assert_eq!(wait("respond-async, Wait=30; foo").unwrap(), Some(30));
+        assert_eq!(wait("wait=86400").unwrap(), Some(600));
+        assert_eq!(wait("respond-async").unwrap(), None);
+        for value in ["wait=0", "wait=soon", "wait", "wait=-1"] {
+            assert!(wait(value).unwrap_err().detail.contains("Prefer"), "{value}");
+        }
+    }
+}

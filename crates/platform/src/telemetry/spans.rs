@@ -1,0 +1,175 @@
+//! Spans to an OpenTelemetry collector: the one file that knows OpenTelemetry, whose API changes often.
+//!
+//! Without a collector none of this runs, and a request has ids but no span. With one, spans go into a bounded queue
+//! that a thread of the SDK drains; when the collector is slow or gone, spans are dropped and requests notice nothing.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use http::{Method, StatusCode};
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider},
+};
+use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter},
+};
+use tokio::runtime::Handle;
+use tracing::{Span, Subscriber, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::{Layer, filter::LevelFilter, registry::LookupSpan};
+
+use super::TelemetryOptions;
+use crate::http::TraceContext;
+
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Where collectors take traces below their base URL.
+const TRACES_PATH: &str = "/v1/traces";
+
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+/// The exporter could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum OtlpError {
+    /// Neither `http://` nor `https://`.
+    #[error("`{url}` is not a URL of a collector; write for example `http://127.0.0.1:4318`")]
+    Url {
+        /// What was configured.
+        url: String,
+    },
+    /// The exporter refuses its settings.
+    #[error("the exporter of traces cannot be built")]
+    Build(#[source] opentelemetry_otlp::ExporterBuildError),
+}
+
+/// Spans are being sent.
+#[derive(Debug)]
+pub(super) struct Exporting(SdkTracerProvider);
+
+impl Exporting {
+    /// Starts sending if a collector is configured.
+    pub(super) fn start(options: &TelemetryOptions) -> Result<Option<Self>, OtlpError> {
+        let url = options.otlp.trim().trim_end_matches('/');
+        if url.is_empty() {
+            return Ok(None);
+        }
+        let parsed = url::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        if parsed.is_none() {
+            return Err(OtlpError::Url { url: url.to_owned() });
+        }
+        let endpoint =
+            if url.ends_with(TRACES_PATH) { url.to_owned() } else { format!("{url}{TRACES_PATH}") };
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(endpoint)
+            .with_timeout(EXPORT_TIMEOUT)
+            .build()
+            .map_err(OtlpError::Build)?;
+        let exporter = OnRuntime { exporter, runtime: Handle::current() };
+        let sampler = Sampler::TraceIdRatioBased(options.otlp_ratio.clamp(0.0, 1.0));
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(BatchSpanProcessor::builder(exporter).build())
+            .with_sampler(Sampler::ParentBased(Box::new(sampler)))
+            .with_resource(Resource::builder().with_service_name("paddock").build())
+            .build();
+        ACTIVE.store(true, Ordering::Relaxed);
+        Ok(Some(Self(provider)))
+    }
+
+    /// The layer that makes OpenTelemetry spans of ours.
+    pub(super) fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        let tracer = self.0.tracer("paddock");
+        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(LevelFilter::INFO).boxed()
+    }
+
+    /// Sends what is left, within a deadline.
+    pub(super) fn stop(&self) {
+        ACTIVE.store(false, Ordering::Relaxed);
+        if let Err(error) = self.0.shutdown_with_timeout(STOP_TIMEOUT) {
+            tracing::debug!(%error, "the last traces were not sent");
+        }
+    }
+}
+
+/// The SDK exports on a thread of its own, the HTTP client wants our runtime: each poll enters it.
+#[derive(Debug)]
+struct OnRuntime<E> {
+    exporter: E,
+    runtime: Handle,
+}
+
+impl<E: SpanExporter> SpanExporter for OnRuntime<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let mut export = pin!(self.exporter.export(batch));
+        poll_fn(|context| {
+            let _entered = self.runtime.enter();
+            export.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+/// The span of a request, if spans are sent; its ids become the request's. Otherwise none, at no cost.
+pub(crate) fn begin(trace: &mut TraceContext, method: &Method, endpoint: &str) -> Span {
+    if !ACTIVE.load(Ordering::Relaxed) {
+        return Span::none();
+    }
+    let span = tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {endpoint}"),
+        otel.kind = "server",
+        http.request.method = %method,
+        http.route = endpoint,
+        http.response.status_code = field::Empty,
+        otel.status_code = field::Empty,
+    );
+    if let Some(parent_id) = trace.parent_id {
+        let flags = if trace.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+        let (trace_id, parent_id) = (TraceId::from(trace.trace_id), SpanId::from(parent_id));
+        let parent = SpanContext::new(trace_id, parent_id, flags, true, TraceState::default());
+        let _ = span.set_parent(Context::new().with_remote_span_context(parent));
+    }
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    if context.is_valid() {
+        trace.trace_id = u128::from_be_bytes(context.trace_id().to_bytes());
+        trace.span_id = u64::from_be_bytes(context.span_id().to_bytes());
+        trace.sampled = context.is_sampled();
+    }
+    span
+}
+
+/// Completes the span of a request.
+pub(crate) fn end(span: &Span, status: StatusCode) {
+    if span.is_none() {
+        return;
+    }
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+}

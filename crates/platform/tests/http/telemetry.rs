@@ -1,0 +1,139 @@
+//! Metrics, health and profiles as their readers find them.
+
+use std::{
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use axum::{Router, routing::get};
+use paddock_platform::{
+    health::{Finding, Health},
+    http::KeyLimits,
+    identity::Scope,
+    telemetry::{
+        Metrics,
+        profile::{self, PROFILE_ROUTES, PROFILE_RULES},
+    },
+};
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::support::{KeyTable, PATIENCE, TestServer, options, refusal};
+
+#[tokio::test]
+async fn requests_are_measured_by_route_never_by_path() {
+    let metrics = Metrics::install(&[]).unwrap();
+    let routes = Router::new().route("/orders/{id}", get(async || "order")).merge(metrics.router());
+    let server = TestServer::start(options(), routes).await;
+    for path in ["/orders/1", "/orders/2", "/nothing/at/all"] {
+        server.get(path).send().await.unwrap();
+    }
+    server.client.delete(server.url("/orders/1")).send().await.unwrap();
+    let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let count = |labels: &str| {
+        let prefix = format!("http_request_duration_seconds_count{{{labels}}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
+        line.unwrap_or_else(|| panic!("{labels} is not in\n{text}")).parse::<u64>().unwrap()
+    };
+    assert_eq!(count(r#"endpoint="/orders/{id}",method="GET",status="200""#), 2);
+    assert_eq!(count(r#"endpoint="/orders/{id}",method="DELETE",status="405""#), 1);
+    assert_eq!(count(r#"endpoint="other",method="GET",status="404""#), 1);
+    assert!(!text.contains("/nothing"));
+    for name in ["process_resident_memory_bytes", "go_goroutines", "tasks_running", "http_requests_in_flight"]
+    {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} is not described");
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name} has no value");
+    }
+}
+
+#[tokio::test]
+async fn prometheus_finds_nothing_to_object_to() {
+    let metrics = Metrics::install(&[]).unwrap();
+    let server = TestServer::start(options(), metrics.router().merge(Health::default().router())).await;
+    server.get("/healthz").send().await.unwrap();
+    server.get("/readyz").send().await.unwrap();
+    let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = promtool else {
+        println!("skipped: promtool is not installed (Debian: apt install prometheus)");
+        return;
+    };
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
+    let output = promtool.wait_with_output().await.unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.trim().is_empty(), "{said}\n{text}");
+}
+
+#[tokio::test]
+async fn readiness_tells_of_every_resource() {
+    let health = Health::default();
+    health.register("store", true, || std::future::ready(Finding::failed("is gone", "start it again")));
+    let server = TestServer::start(options(), health.router()).await;
+    assert_eq!(server.get("/healthz").send().await.unwrap().text().await.unwrap(), "ok\n");
+    let ready = server.get("/readyz").send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    let body: Value = ready.json().await.unwrap();
+    assert_eq!(
+        (body["status"].as_str(), body["resources"][0]["name"].as_str()),
+        (Some("failed"), Some("store"))
+    );
+    assert_eq!(body["resources"][0]["advice"], "start it again");
+}
+
+async fn profiling_server() -> TestServer {
+    let keys = KeyTable::default().with("pdk_debug", &[Scope::read("debug")], KeyLimits::default());
+    TestServer::start_with(options(), profile::router(), |edge| {
+        let edge = edge.keys(Arc::new(keys));
+        PROFILE_ROUTES.into_iter().fold(edge, |edge, route| edge.route(route, PROFILE_RULES))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn profiles_are_for_those_with_the_scope() {
+    let server = profiling_server().await;
+    for route in PROFILE_ROUTES {
+        assert_eq!(refusal(server.get(route)).await.status, 403, "{route}");
+    }
+    let too_long = server.get("/debug/pprof/profile?seconds=100000").bearer_auth("pdk_debug");
+    assert_eq!(refusal(too_long).await.body["field"], "seconds");
+    // The test's allocator is not jemalloc with profiling on: the answer says what to do.
+    let heap = refusal(server.get("/debug/pprof/heap").bearer_auth("pdk_debug")).await;
+    assert!(heap.status == 501 || heap.status == 409, "{}", heap.status);
+    assert!(heap.body["detail"].as_str().unwrap().contains("MALLOC_CONF"));
+}
+
+#[tokio::test]
+async fn a_profile_is_made_one_at_a_time() {
+    let server = profiling_server().await;
+    let profile = || server.get("/debug/pprof/profile?seconds=1").bearer_auth("pdk_debug").send();
+    let (one, two) = tokio::join!(profile(), profile());
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let mut statuses = [one.status().as_u16(), two.status().as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409]);
+    let (busy, until) = (Arc::new(AtomicBool::new(true)), Instant::now() + PATIENCE);
+    let watched = Arc::clone(&busy);
+    let burning = std::thread::spawn(move || {
+        let mut number = 1_u64;
+        while watched.load(Ordering::Relaxed) && Instant::now() < until {
+            number = std::hint::black_box(number.wrapping_mul(31));
+        }
+    });
+    let svg = server.get("/debug/pprof/flamegraph?seconds=1").bearer_auth("pdk_debug").send().await.unwrap();
+    assert_eq!(svg.headers()["content-type"], "image/svg+xml");
+    let svg = svg.text().await.unwrap();
+    busy.store(false, Ordering::Relaxed);
+    burning.join().unwrap();
+    assert!(svg.contains("<svg") && svg.contains("samples"), "{svg}");
+}
