@@ -1,5 +1,7 @@
 //! What every area of Paddock stands on.
 
+pub mod blobs;
+pub mod cache;
 pub mod config;
 pub mod health;
 pub mod http;
