@@ -175,6 +175,11 @@ impl Caller {
         Self(Arc::new(CallerInner { key: None, tenant: Tenant::local(), scopes }))
     }
 
+    /// Somebody without a key on a server that needs one, at a route that does not: may do nothing.
+    pub fn anonymous() -> Self {
+        Self(Arc::new(CallerInner { key: None, tenant: Tenant::local(), scopes: Vec::new() }))
+    }
+
     /// The id of the key (never the secret), if one was presented.
     pub fn key_id(&self) -> Option<&str> {
         self.0.key.as_deref()

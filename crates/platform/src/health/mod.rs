@@ -12,10 +12,8 @@ use std::{
 };
 
 use axum::{
-    Router,
     extract::State,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use futures_util::{
     FutureExt,
@@ -27,6 +25,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::identity::{Caller, Scope};
 
 pub use checks::{Memory, config_state, disk_free, memory_available};
 
@@ -97,6 +98,7 @@ pub struct Resource {
     /// How it does.
     pub status: Status,
     /// What was found.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,8 +168,8 @@ impl Health {
     }
 
     /// Serves `/healthz` and `/readyz`.
-    pub fn router(&self) -> Router {
-        Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(self.clone())
+    pub fn router(&self) -> OpenApiRouter {
+        OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).with_state(self.clone())
     }
 }
 
@@ -198,16 +200,39 @@ fn overall(resources: &[Resource]) -> Status {
     resources.iter().map(weight).max().unwrap_or(Status::Ok)
 }
 
-/// Answers as long as the process can answer: no lock, no check.
+/// Whether the server lives.
+///
+/// Answers as long as the process can answer; checks nothing.
+#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = String)))]
 async fn healthz() -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], "ok\n").into_response()
 }
 
-async fn readyz(State(health): State<Health>) -> Response {
+/// Whether the server can work.
+///
+/// Tells of every resource how it does and what to do about it; without a key on a server that needs one, only how it
+/// does. Outcomes are at most a second old.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "server",
+    responses(
+        (status = 200, body = Readiness, description = "The server can work."),
+        (status = 503, body = Readiness, description = "A required resource failed.")
+    )
+)]
+async fn readyz(State(health): State<Health>, caller: Caller) -> Response {
     let readiness = health.readiness().await;
     let status =
         if readiness.status == Status::Failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, axum::Json(readiness.as_ref())).into_response()
+    if caller.may(Scope::read("server")) {
+        return (status, axum::Json(readiness.as_ref())).into_response();
+    }
+    let mut shown = Readiness::clone(&readiness);
+    for resource in &mut shown.resources {
+        (resource.detail, resource.advice) = (String::new(), None);
+    }
+    (status, axum::Json(shown)).into_response()
 }
 
 #[cfg(test)]
@@ -235,7 +260,7 @@ mod tests {
         ] {
             let health = health(&[("store", true, store), ("engine", false, engine)]);
             assert_eq!(health.readiness().await.status, expected);
-            let response = readyz(State(health)).await;
+            let response = readyz(State(health), Caller::local()).await;
             assert_eq!(response.status() == StatusCode::SERVICE_UNAVAILABLE, expected == Status::Failed);
         }
     }

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::stall::StallLimit;
 use crate::task::Tasks;
 
 /// The read buffer of an HTTP/1 connection: headers larger than this are refused with 431.
@@ -35,6 +36,8 @@ pub(super) struct Connections {
     pub(super) app: Router,
     pub(super) tasks: Tasks,
     pub(super) header_timeout: Duration,
+    /// How long a client may take none of an answer.
+    pub(super) stall_timeout: Duration,
     /// Finish what is in flight and close.
     pub(super) stop: CancellationToken,
     /// Close at once.
@@ -68,7 +71,10 @@ impl Connections {
             app.clone().call(request)
         });
         let builder = builder(&self.tasks, self.header_timeout);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = builder.serve_connection_with_upgrades(
+            StallLimit::new(TokioIo::new(stream), self.stall_timeout),
+            service,
+        );
         tokio::pin!(connection);
 
         // hyper's own deadline for headers begins when it knows the protocol; a client that stays silent, or sends

@@ -94,6 +94,7 @@ impl EdgeBuilder {
             keys: self.keys,
             rules: self.rules,
             local: Caller::local(),
+            anonymous: Caller::anonymous(),
             by_address: Meters::new("ip", METERS_MAX),
             by_key: Meters::new("key", METERS_MAX),
             places: Arc::new(Meter::new("concurrency", RateLimit::Unlimited)),
@@ -163,6 +164,7 @@ struct Shared {
     keys: Arc<dyn Authenticate>,
     rules: Rules,
     local: Caller,
+    anonymous: Caller,
     by_address: Meters<IpAddr>,
     by_key: Meters<String>,
     /// Counts the requests in flight; apart from rates, so that changing one does not touch the other.
@@ -283,19 +285,19 @@ impl Shared {
     ) -> Result<(Caller, KeyLimits), Problem> {
         let required = options.keys_required || !self.policies.is_loopback();
         let token = token(headers).filter(|token| required || self.keys.has_form_of_key(token));
-        match token {
-            // A probe with a stale key still gets its answer: it needs none.
-            _ if endpoint.rules.open && token.is_none() => Ok((self.local.clone(), KeyLimits::default())),
-            Some(token) => {
-                let authenticated = self.keys.authenticate(token).await?;
-                Ok((authenticated.caller, authenticated.limits))
-            }
-            None if required => Err(Problem::new(
+        let refused = match token {
+            None if !required => return Ok((self.local.clone(), KeyLimits::default())),
+            None => Problem::new(
                 UNAUTHENTICATED,
                 "this server needs a key; send it as `Authorization: Bearer KEY` or `X-Api-Key: KEY`",
-            )),
-            None => Ok((self.local.clone(), KeyLimits::default())),
-        }
+            ),
+            Some(token) => match self.keys.authenticate(token).await {
+                Ok(authenticated) => return Ok((authenticated.caller, authenticated.limits)),
+                Err(error) => error.into(),
+            },
+        };
+        // A probe without a key, or with a stale one, still gets its answer: it needs none.
+        if endpoint.rules.open { Ok((self.anonymous.clone(), KeyLimits::default())) } else { Err(refused) }
     }
 }
 
@@ -431,6 +433,10 @@ impl Exchange {
             );
         }
         endpoint.record(&self.method, response.status(), took);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let status = response.status().as_u16();
+            self.log(|| tracing::debug!(method = %self.method, path = self.uri.path(), status, "answered"));
+        }
         if took >= self.policy.options.slow_request.get() {
             self.log(|| {
                 tracing::warn!(

@@ -33,6 +33,7 @@ mod policy;
 mod rate;
 mod require;
 mod server;
+mod stall;
 pub mod tools;
 mod trace;
 

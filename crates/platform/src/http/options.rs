@@ -25,7 +25,8 @@ pub struct ServerOptions {
     pub keys_required: bool,
     /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks.
     pub trusted_proxies: Vec<ProxyNetwork>,
-    /// How long an answer may take to begin before the request fails with 504.
+    /// How long an answer may take to begin before the request fails with 504, and how long a client may take none of
+    /// an answer before it is disconnected.
     pub timeout: HumanDuration,
     /// How long a connection may take to send a request's headers, and may be idle between two requests.
     pub header_timeout: HumanDuration,

@@ -69,6 +69,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     connections_max: NonZeroUsize,
     header_timeout: Duration,
+    stall_timeout: Duration,
     shutdown: Duration,
 }
 
@@ -99,6 +100,7 @@ impl Server {
             addresses,
             connections_max: options.connections_max,
             header_timeout: options.header_timeout.get(),
+            stall_timeout: options.timeout.get(),
             shutdown: options.shutdown.get(),
         })
     }
@@ -118,6 +120,7 @@ impl Server {
             app,
             tasks: tasks.clone(),
             header_timeout: self.header_timeout,
+            stall_timeout: self.stall_timeout,
             stop: stop.clone(),
             abort: abort.clone(),
         };

@@ -2,10 +2,11 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use axum::{Router, extract::State, response::IntoResponse, routing::get};
+use axum::{extract::State, response::IntoResponse};
 use http::header;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{GO_GOROUTINES, TASKS_RUNNING, TOOL_CALL_DURATION_SECONDS, TOOL_CALLS_TOTAL, TelemetryError};
 use crate::{
@@ -91,11 +92,18 @@ impl Metrics {
     }
 
     /// Serves [`Metrics::render`] at `/metrics`.
-    pub fn router(&self) -> Router {
-        Router::new().route("/metrics", get(scrape)).with_state(self.clone())
+    pub fn router(&self) -> OpenApiRouter {
+        OpenApiRouter::new().routes(routes!(scrape)).with_state(self.clone())
     }
 }
 
+/// The server's metrics, in Prometheus' text format.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "server",
+    responses((status = 200, body = String, content_type = "text/plain"))
+)]
 async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], metrics.render())
 }

@@ -7,7 +7,10 @@ use paddock_platform::{
     http::{Server, ServerError},
     units::HumanDuration,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{Gate, TestServer, client, eventually, options, read_to_end};
 
@@ -135,4 +138,19 @@ async fn headers_that_never_end_are_refused() {
     let answer = server.exchange(huge).await;
     assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{}", &answer[..answer.len().min(80)]);
     assert_eq!(server.get("/a").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_disconnected() {
+    let mut options = options();
+    options.timeout = HumanDuration::from_millis(100);
+    let large = async || vec![b'x'; 64 << 20];
+    let server = TestServer::start(options, Router::new().route("/large", get(large))).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    // The shutdown's deadline is long: that nothing is cut off by it says that the connection has ended before.
+    assert!(server.stopped().await.is_complete());
 }

@@ -3,23 +3,26 @@
 use std::{
     process::Stdio,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 use paddock_platform::{
     health::{Finding, Health},
     http::KeyLimits,
     identity::Scope,
     telemetry::{
-        Metrics,
+        Metrics, Telemetry, TelemetryOptions,
         profile::{self, PROFILE_ROUTES, PROFILE_RULES},
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::support::{KeyTable, PATIENCE, TestServer, options, refusal};
@@ -53,7 +56,8 @@ async fn requests_are_measured_by_route_never_by_path() {
 #[tokio::test]
 async fn prometheus_finds_nothing_to_object_to() {
     let metrics = Metrics::install(&[]).unwrap();
-    let server = TestServer::start(options(), metrics.router().merge(Health::default().router())).await;
+    let server =
+        TestServer::start(options(), metrics.router().merge(Health::default().router()).into()).await;
     server.get("/healthz").send().await.unwrap();
     server.get("/readyz").send().await.unwrap();
     let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
@@ -78,7 +82,7 @@ async fn prometheus_finds_nothing_to_object_to() {
 async fn readiness_tells_of_every_resource() {
     let health = Health::default();
     health.register("store", true, || std::future::ready(Finding::failed("is gone", "start it again")));
-    let server = TestServer::start(options(), health.router()).await;
+    let server = TestServer::start(options(), health.router().into()).await;
     assert_eq!(server.get("/healthz").send().await.unwrap().text().await.unwrap(), "ok\n");
     let ready = server.get("/readyz").send().await.unwrap();
     assert_eq!(ready.status(), 503);
@@ -88,6 +92,58 @@ async fn readiness_tells_of_every_resource() {
         (Some("failed"), Some("store"))
     );
     assert_eq!(body["resources"][0]["advice"], "start it again");
+}
+
+#[tokio::test]
+async fn strangers_learn_whether_but_not_why() {
+    let health = Health::default();
+    health.register("store", true, || {
+        std::future::ready(Finding::failed("/secret/path is full", "free space"))
+    });
+    let mut options = options();
+    options.keys_required = true;
+    let server = TestServer::start(options, health.router().into()).await;
+    for request in [server.get("/readyz"), server.get("/readyz").bearer_auth("pdk_stale")] {
+        let ready = request.send().await.unwrap();
+        assert_eq!(ready.status(), 503);
+        let body: Value = ready.json().await.unwrap();
+        assert_eq!(body["resources"][0], json!({"name": "store", "required": true, "status": "failed"}));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_go_to_the_collector_and_a_lost_collector_is_not_missed() {
+    let received = Arc::new(Mutex::new(Vec::<u8>::new()));
+    let sink = Arc::clone(&received);
+    let collect = async move |body: bytes::Bytes| sink.lock().unwrap().extend_from_slice(&body);
+    let collector = TestServer::start(options(), Router::new().route("/v1/traces", post(collect))).await;
+    let otlp = TelemetryOptions { otlp: collector.url("/"), ..TelemetryOptions::default() };
+    let telemetry = Telemetry::start(&otlp, &[]).unwrap();
+
+    let server =
+        TestServer::start(options(), Router::new().route("/orders/{id}", get(async || "order"))).await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let continued = server.get("/orders/1").header("traceparent", parent).send().await.unwrap();
+    assert!(
+        continued.headers()["traceparent"]
+            .to_str()
+            .unwrap()
+            .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
+    );
+    let begun = server.get("/orders/1").send().await.unwrap();
+    let begun = begun.headers()["traceparent"].to_str().unwrap().to_owned();
+    tokio::task::spawn_blocking(|| telemetry.stop()).await.unwrap();
+
+    let contains = |bytes: &[u8]| received.lock().unwrap().windows(bytes.len()).any(|window| window == bytes);
+    assert!(contains(b"GET /orders/{id}"));
+    assert!(contains(&0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes()));
+    let begun = u128::from_str_radix(&begun[3..35], 16).unwrap();
+    assert!(
+        contains(&begun.to_be_bytes()),
+        "a trace that begins here has the same id in the answer and the span"
+    );
+    assert!(collector.stopped().await.is_complete());
+    assert_eq!(server.get("/orders/1").send().await.unwrap().status(), 200);
 }
 
 async fn profiling_server() -> TestServer {
