@@ -1,1 +1,3 @@
 //! The fleet: isolated browsers for agents.
+
+pub mod egress;
