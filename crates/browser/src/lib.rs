@@ -1,3 +1,4 @@
 //! The fleet: isolated browsers for agents.
 
 pub mod egress;
+pub mod snapshot;
