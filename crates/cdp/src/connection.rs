@@ -20,7 +20,7 @@ use crate::{
     driver::{Driver, Transport},
     error::{CallError, ConnectError},
     message::Payload,
-    protocol::target::{AttachToTarget, DetachedFromTarget, TargetCrashed},
+    protocol::target::{AttachToTarget, DetachedFromTarget},
     session::{Session, SessionState},
     subscription::Subscriber,
     websocket,
@@ -153,7 +153,6 @@ struct Pending {
 
 #[derive(Debug)]
 struct SessionEntry {
-    target: Arc<str>,
     state: watch::Sender<SessionState>,
     subscribers: Vec<Subscriber>,
 }
@@ -220,10 +219,10 @@ impl Core {
         }
     }
 
-    pub(crate) fn add_session(&self, id: Arc<str>, target: Arc<str>) -> watch::Receiver<SessionState> {
+    pub(crate) fn add_session(&self, id: Arc<str>) -> watch::Receiver<SessionState> {
         let initial = if self.closed.is_cancelled() { SessionState::Closed } else { SessionState::Live };
         let (sender, receiver) = watch::channel(initial);
-        let entry = SessionEntry { target, state: sender, subscribers: Vec::new() };
+        let entry = SessionEntry { state: sender, subscribers: Vec::new() };
         self.state().sessions.insert(id, entry);
         receiver
     }
@@ -257,13 +256,9 @@ impl Core {
     /// Delivers an event to the subscribers, after drawing the consequences for sessions.
     pub(crate) fn deliver(&self, session: &str, method: &str, params: &Payload) {
         match method {
-            "Inspector.targetCrashed" => self.end(SessionState::Crashed, |id, _| id == session),
+            // Sent to every session of the target, enabled or not.
+            "Inspector.targetCrashed" => self.end(SessionState::Crashed, |id| id == session),
             "Inspector.targetReloadedAfterCrash" => self.revive(session),
-            "Target.targetCrashed" => {
-                if let Ok(TargetCrashed { target_id, .. }) = params.parse() {
-                    self.end(SessionState::Crashed, |_, target| target == target_id);
-                }
-            }
             _ => {}
         }
         if let Some(entry) = self.state().sessions.get_mut(session) {
@@ -272,22 +267,22 @@ impl Core {
         if method == "Target.detachedFromTarget"
             && let Ok(DetachedFromTarget { session_id }) = params.parse()
         {
-            self.end(SessionState::Detached, |id, _| id == session_id);
+            self.end(SessionState::Detached, |id| id == session_id);
         }
     }
 
     /// Ends everything: Chrome is gone.
     pub(crate) fn close(&self) {
         self.closed.cancel();
-        self.end(SessionState::Closed, |_, _| true);
+        self.end(SessionState::Closed, |_| true);
     }
 
     /// Moves matching sessions into a state in which they do not answer, and fails their calls at once.
-    fn end(&self, into: SessionState, matches: impl Fn(&str, &str) -> bool) {
+    fn end(&self, into: SessionState, matches: impl Fn(&str) -> bool) {
         let mut state = self.state();
         let State { pending, sessions } = &mut *state;
         let mut failed = Vec::new();
-        for (id, entry) in sessions.iter_mut().filter(|(id, entry)| matches(id, &entry.target)) {
+        for (id, entry) in sessions.iter_mut().filter(|(id, _)| matches(id)) {
             if entry.state.borrow().is_final() {
                 continue;
             }

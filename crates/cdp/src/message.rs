@@ -20,6 +20,11 @@ impl Payload {
         value.map_or_else(Self::empty, |raw| Self(message.slice_ref(raw.get().as_bytes())))
     }
 
+    /// A payload made here, for tests of what consumes them.
+    pub fn from_json(value: &serde_json::Value) -> Self {
+        Self(Bytes::from(value.to_string()))
+    }
+
     /// The JSON text as UTF-8.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -54,7 +54,7 @@ impl Drop for Inner {
 
 impl Session {
     pub(crate) fn register(handle: &Arc<Handle>, id: Arc<str>, target: Arc<str>) -> Self {
-        let state = handle.core.add_session(Arc::clone(&id), Arc::clone(&target));
+        let state = handle.core.add_session(Arc::clone(&id));
         Self(Arc::new(Inner { handle: Arc::clone(handle), id, target, state }))
     }
 
@@ -80,6 +80,12 @@ impl Session {
             Ok(state) => *state,
             Err(_) => SessionState::Closed,
         }
+    }
+
+    /// Resolves when the session never answers again: its target is closed, or Chrome is gone.
+    pub async fn closed(&self) {
+        // An error means that the connection's tables are gone, which is closed as well.
+        self.0.state.clone().wait_for(|state| state.is_final()).await.ok();
     }
 
     /// Lets a crashed session take commands again, for the navigation that starts a new renderer.

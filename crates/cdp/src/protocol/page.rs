@@ -13,8 +13,6 @@ plain_commands! {
     BringToFront = "Page.bringToFront";
     /// Crashes the renderer, for tests.
     Crash = "Page.crash";
-    /// Reports a crash of the renderer.
-    EnableInspector = "Inspector.enable";
 }
 
 /// Reports the steps of loading (`init`, `commit`, `DOMContentLoaded`, `load`, …) of every frame.

@@ -6,6 +6,8 @@ use serde_json::value::RawValue;
 use super::{command, plain_commands};
 
 plain_commands! {
+    /// Reports execution contexts; also makes scripts of an isolated world run at the start of every document.
+    Enable = "Runtime.enable";
     /// Ends whatever script runs now, also an endless loop.
     TerminateExecution = "Runtime.terminateExecution";
 }

@@ -159,25 +159,6 @@ pub struct TargetInfo {
     pub browser_context_id: Option<String>,
 }
 
-/// Parameters of `Target.targetCrashed`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetCrashed {
-    /// Which.
-    pub target_id: String,
-    /// How its process ended, for example `crashed` or `killed`.
-    #[serde(default)]
-    pub status: String,
-}
-
-/// Parameters of `Target.targetDestroyed`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetDestroyed {
-    /// Which.
-    pub target_id: String,
-}
-
 /// Parameters of `Target.detachedFromTarget`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
