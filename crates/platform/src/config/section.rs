@@ -62,6 +62,12 @@ impl<T: Clone + Send + Sync + 'static> Section<T> {
     pub fn current(&self) -> T {
         (self.0)()
     }
+
+    /// What a part of the area needs of its options, following reloads as this does.
+    pub fn map<U: 'static>(&self, of: impl Fn(T) -> U + Send + Sync + 'static) -> Section<U> {
+        let section = self.clone();
+        Section(Arc::new(move || of(section.current())))
+    }
 }
 
 #[cfg(test)]

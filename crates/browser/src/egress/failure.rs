@@ -1,0 +1,63 @@
+//! Why a connection was not made.
+
+use std::{io, net::IpAddr};
+
+use super::{network::Network, policy};
+
+/// Why the egress did not connect a page to a host.
+///
+/// Chrome reports all of these as one error of its proxy; whoever explains a failed navigation asks
+/// [`Egress::last_failure`](super::Egress::last_failure).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EgressFailure {
+    /// Every address of the host is in a network that pages may not reach.
+    #[error(
+        "{address} is in {network} ({}), which pages may not reach; `[browser] allow` lists the exceptions",
+        policy::name(network)
+    )]
+    Refused {
+        /// The address that the host's name resolved to, or that was asked for.
+        address: IpAddr,
+        /// The network that makes it refused.
+        network: Network,
+    },
+    /// The host's name resolved to no address.
+    #[error("the name does not resolve")]
+    NotFound,
+    /// Nothing listens on the port.
+    #[error("the connection was refused")]
+    ConnectionRefused,
+    /// There is no route to the host, or the connection broke while it was made.
+    #[error("the host is unreachable")]
+    Unreachable,
+    /// No answer within the connect timeout.
+    #[error("the host did not answer in time")]
+    TimedOut,
+    /// The egress is at its maximum of connections or of name look-ups.
+    #[error("too many connections are open")]
+    Overloaded,
+}
+
+impl EgressFailure {
+    /// The failure as a metric label.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "refused",
+            Self::NotFound => "not_found",
+            Self::ConnectionRefused => "connection_refused",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+impl From<&io::Error> for EgressFailure {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Unreachable,
+        }
+    }
+}

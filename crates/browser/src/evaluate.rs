@@ -1,0 +1,221 @@
+//! Evaluation of JavaScript in a tab's page.
+
+use std::{sync::PoisonError, time::Duration};
+
+use http::StatusCode;
+use paddock_cdp::{
+    CallError,
+    protocol::{
+        page::CreateIsolatedWorld,
+        runtime::{Evaluate, Evaluated, ExceptionDetails, RemoteObject, TerminateExecution},
+    },
+};
+use paddock_platform::problem::{Problem, ProblemKind};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::{
+    error::call_problem,
+    tab::{Tab, WORLD},
+};
+
+/// The expression threw, or has no value that can be returned.
+pub const EVALUATION_FAILED: ProblemKind =
+    ProblemKind::new("evaluation-failed", StatusCode::UNPROCESSABLE_ENTITY, "Evaluation failed");
+/// The expression did not end in time.
+pub const EVALUATION_TIMEOUT: ProblemKind =
+    ProblemKind::new("evaluation-timeout", StatusCode::GATEWAY_TIMEOUT, "Evaluation timed out");
+
+/// How long ending an endless script may take.
+const TERMINATE_DEADLINE: Duration = Duration::from_secs(2);
+/// How much of a thrown value is passed on.
+const EXCEPTION_SIZE_MAX: usize = 2000;
+
+/// Whose variables an expression sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum World {
+    /// The page's own.
+    #[default]
+    Main,
+    /// Those of Paddock's scripts: the same DOM, nothing else of the page.
+    Isolated,
+}
+
+/// An expression that gave no value.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// It threw, or its promise was rejected.
+    #[error("the expression threw: {message} (line {line}, column {column})")]
+    Exception {
+        /// What was thrown.
+        message: String,
+        /// Line, from 1.
+        line: u32,
+        /// Column, from 1.
+        column: u32,
+    },
+    /// Its value cannot be written as JSON, or has no end.
+    #[error("the expression's value cannot be returned: {0}")]
+    NotSerializable(String),
+    /// It is not of the expected type.
+    #[error("the expression's value is not what was expected")]
+    Type(#[source] serde_json::Error),
+    /// It did not end in time, and was ended.
+    #[error("the expression did not end within {}s", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// The page went away meanwhile.
+    #[error("the page was replaced by another during the evaluation")]
+    Replaced,
+    /// A command to Chrome failed.
+    #[error("Chrome did not do what it was asked")]
+    Call(#[source] CallError),
+}
+
+impl From<EvaluateError> for Problem {
+    fn from(error: EvaluateError) -> Self {
+        match &error {
+            EvaluateError::Call(call) => call_problem(call),
+            EvaluateError::Timeout(_) => Self::new(EVALUATION_TIMEOUT, error.to_string()),
+            _ => Self::new(EVALUATION_FAILED, error.to_string()),
+        }
+    }
+}
+
+impl Tab {
+    /// Evaluates an expression, awaits its promise if it is one, and returns its value as JSON (`undefined` is `null`).
+    /// An expression that does not end in time is ended.
+    pub async fn evaluate(
+        &self,
+        expression: &str,
+        world: World,
+        timeout: Duration,
+    ) -> Result<Box<RawValue>, EvaluateError> {
+        self.touch();
+        let result = self.evaluate_in_place(expression, world, timeout).await;
+        if matches!(result, Err(EvaluateError::Timeout(_))) {
+            // A promise that never resolves is merely forgotten; a loop must be broken.
+            let ended = self.session().send_within(&TerminateExecution {}, TERMINATE_DEADLINE).await;
+            if let Err(error) = ended {
+                tracing::debug!(browser.tab = %self.id(), error = %error, "a script was not ended");
+            }
+        }
+        result
+    }
+
+    /// As [`Tab::evaluate`], with the value as a type.
+    pub async fn evaluate_as<T: DeserializeOwned>(
+        &self,
+        expression: &str,
+        world: World,
+        timeout: Duration,
+    ) -> Result<T, EvaluateError> {
+        let value = self.evaluate(expression, world, timeout).await?;
+        serde_json::from_str(value.get()).map_err(EvaluateError::Type)
+    }
+
+    /// Evaluates without ending what does not end: for scripts that are bounded by themselves.
+    pub(crate) async fn evaluate_in_place(
+        &self,
+        expression: &str,
+        world: World,
+        timeout: Duration,
+    ) -> Result<Box<RawValue>, EvaluateError> {
+        let evaluation = async {
+            match self.evaluate_once(expression, world, timeout).await {
+                // The remembered world is of a document that is gone.
+                Err(EvaluateError::Call(CallError::Protocol { message, .. })) if is_stale(&message) => {
+                    self.forget_world();
+                    self.evaluate_once(expression, world, timeout).await
+                }
+                result => result,
+            }
+        };
+        match tokio::time::timeout(timeout, evaluation).await {
+            Ok(Err(EvaluateError::Call(CallError::Deadline { .. }))) | Err(_) => {
+                Err(EvaluateError::Timeout(timeout))
+            }
+            Ok(Err(EvaluateError::Call(CallError::Protocol { message, .. }))) => Err(of_protocol(message)),
+            Ok(result) => result,
+        }
+    }
+
+    async fn evaluate_once(
+        &self,
+        expression: &str,
+        world: World,
+        timeout: Duration,
+    ) -> Result<Box<RawValue>, EvaluateError> {
+        let context_id = match world {
+            World::Main => None,
+            World::Isolated => Some(self.isolated_world().await.map_err(EvaluateError::Call)?),
+        };
+        let command = Evaluate {
+            expression,
+            context_id,
+            await_promise: true,
+            return_by_value: true,
+            user_gesture: false,
+        };
+        let Evaluated { result, exception_details } =
+            self.session().send_within(&command, timeout).await.map_err(EvaluateError::Call)?;
+        match exception_details {
+            Some(details) => Err(exception(details)),
+            None => value_of(result),
+        }
+    }
+
+    /// The isolated world of the present document: the one in which its scripts of [`TabSpec`](crate::TabSpec) ran.
+    async fn isolated_world(&self) -> Result<i64, CallError> {
+        let (frame_id, loader_id) =
+            self.0.page.with(|page| (page.main_frame.clone(), page.loader_id.clone()));
+        let known = self.0.world.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((of, context_id)) = known
+            && of == loader_id
+        {
+            return Ok(context_id);
+        }
+        let command = CreateIsolatedWorld { frame_id: &frame_id, world_name: WORLD };
+        let context_id = self.session().send(&command).await?.execution_context_id;
+        *self.0.world.lock().unwrap_or_else(PoisonError::into_inner) = Some((loader_id, context_id));
+        Ok(context_id)
+    }
+}
+
+fn is_stale(message: &str) -> bool {
+    message.contains("Cannot find context")
+}
+
+fn of_protocol(message: String) -> EvaluateError {
+    if is_stale(&message)
+        || message.contains("context was destroyed")
+        || message.contains("navigated or closed")
+    {
+        EvaluateError::Replaced
+    } else {
+        EvaluateError::NotSerializable(message)
+    }
+}
+
+fn value_of(result: RemoteObject) -> Result<Box<RawValue>, EvaluateError> {
+    if let Some(value) = result.value {
+        return Ok(value);
+    }
+    let text = match result.unserializable_value {
+        // NaN, -0 and big integers: JSON has no word for them, their names have to do.
+        Some(name) => serde_json::Value::String(name).to_string(),
+        None => "null".to_owned(),
+    };
+    RawValue::from_string(text).map_err(EvaluateError::Type)
+}
+
+fn exception(details: ExceptionDetails) -> EvaluateError {
+    let thrown = details
+        .exception
+        .and_then(|thrown| thrown.description.or_else(|| thrown.value.map(|value| value.get().to_owned())));
+    let mut message = thrown.unwrap_or(details.text);
+    if let Some((end, _)) = message.char_indices().nth(EXCEPTION_SIZE_MAX) {
+        message.truncate(end);
+        message.push('…');
+    }
+    EvaluateError::Exception { message, line: details.line_number + 1, column: details.column_number + 1 }
+}

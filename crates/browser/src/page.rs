@@ -1,0 +1,343 @@
+//! What a tab's events say about its page: a state machine fed by events, asked by navigations.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use paddock_cdp::{
+    Event,
+    protocol::{
+        network::{
+            DataReceived, LoadingFailed, LoadingFinished, RequestWillBeSent, Response, ResponseReceived,
+        },
+        page::{Frame, FrameNavigated, LifecycleEvent, NavigatedWithinDocument},
+    },
+};
+use tokio::{sync::watch, time::Instant};
+
+/// The events that [`Page::apply`] understands.
+pub(crate) const EVENTS: &[&str] = &[
+    "Page.frameNavigated",
+    "Page.navigatedWithinDocument",
+    "Page.lifecycleEvent",
+    "Page.javascriptDialogOpening",
+    "Page.downloadWillBegin",
+    "Network.requestWillBeSent",
+    "Network.responseReceived",
+    "Network.dataReceived",
+    "Network.loadingFinished",
+    "Network.loadingFailed",
+    "Inspector.targetCrashed",
+];
+/// Requests in flight that are followed; a page with more does not count as busy because of the rest.
+const REQUESTS_MAX: usize = 10_000;
+/// Navigations of the main frame whose answers are remembered.
+const ANSWERS_MAX: usize = 8;
+/// Requests that stay open by design, or that nothing on the page waits for.
+const LONG_LIVED: [&str; 5] = ["EventSource", "WebSocket", "Ping", "Media", "Prefetch"];
+
+/// How far a document has come.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Its first bytes are there.
+    #[default]
+    Committed,
+    /// The markup is parsed.
+    Parsed,
+    /// The load event fired: all that the markup names is there.
+    Loaded,
+}
+
+/// How the main frame's request for one document was answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) loader_id: String,
+    pub(crate) url: String,
+    pub(crate) status: Option<u16>,
+    pub(crate) mime: String,
+    /// What `Content-Length` promises.
+    pub(crate) length: Option<u64>,
+    pub(crate) redirects: u32,
+    /// The request has ended, with an error or without.
+    pub(crate) finished: bool,
+    pub(crate) error: Option<String>,
+}
+
+/// Why a navigation must be broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Breach {
+    Crashed,
+    TooLarge { bytes: u64 },
+    Dialogs { count: u32 },
+    Closed,
+}
+
+/// The state, as of the last event.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) main_frame: String,
+    /// The main frame's present document.
+    pub(crate) loader_id: String,
+    pub(crate) url: String,
+    pub(crate) mime: String,
+    /// The document is Chrome's own page about an error.
+    pub(crate) is_error: bool,
+    pub(crate) stage: Stage,
+    answers: VecDeque<Answer>,
+    in_flight: HashMap<String, String>,
+    /// Since when no request is in flight.
+    pub(crate) quiet_since: Option<Instant>,
+    // Since the navigation began:
+    /// Documents that the main frame has committed.
+    pub(crate) commits: u32,
+    pub(crate) requests: u64,
+    pub(crate) bytes: u64,
+    pub(crate) dialogs: u32,
+    pub(crate) download: bool,
+    pub(crate) crashed: bool,
+    pub(crate) closed: bool,
+}
+
+impl Page {
+    /// A page that shows this document.
+    pub(crate) fn new(frame: Frame, now: Instant) -> Self {
+        Self {
+            main_frame: frame.id,
+            loader_id: frame.loader_id,
+            url: frame.url,
+            mime: frame.mime_type,
+            quiet_since: Some(now),
+            ..Self::default()
+        }
+    }
+
+    /// Forgets the counts of the navigation before.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.commits = 0;
+        self.requests = 0;
+        self.bytes = 0;
+        self.dialogs = 0;
+        self.download = false;
+        self.crashed = false;
+        self.answers.clear();
+        self.forget_requests(now);
+    }
+
+    /// Takes no request for being in flight any more: their ends may have been missed.
+    pub(crate) fn forget_requests(&mut self, now: Instant) {
+        self.in_flight.clear();
+        self.quiet_since = Some(now);
+    }
+
+    /// What Chrome said about the request for a document.
+    pub(crate) fn answer(&self, loader_id: &str) -> Option<&Answer> {
+        self.answers.iter().find(|answer| answer.loader_id == loader_id)
+    }
+
+    /// Whether a bound is crossed or the page is gone.
+    pub(crate) fn breach(&self, bytes_max: u64, dialogs_max: u32) -> Option<Breach> {
+        let promised = self.answers.back().and_then(|answer| answer.length).unwrap_or(0);
+        let bytes = self.bytes.max(promised);
+        if self.closed {
+            Some(Breach::Closed)
+        } else if self.crashed {
+            Some(Breach::Crashed)
+        } else if bytes > bytes_max {
+            Some(Breach::TooLarge { bytes })
+        } else if self.dialogs > dialogs_max {
+            Some(Breach::Dialogs { count: self.dialogs })
+        } else {
+            None
+        }
+    }
+
+    /// Takes an event in. Events that are not understood change nothing.
+    pub(crate) fn apply(&mut self, event: &Event, now: Instant) {
+        let params = &event.params;
+        match event.method {
+            "Page.frameNavigated" => params.parse().map(|event| self.frame_navigated(event)),
+            "Page.navigatedWithinDocument" => params.parse().map(|event: NavigatedWithinDocument| {
+                if event.frame_id == self.main_frame {
+                    self.url = event.url;
+                }
+            }),
+            "Page.lifecycleEvent" => params.parse().map(|event| self.lifecycle(&event)),
+            "Page.javascriptDialogOpening" => {
+                self.dialogs += 1;
+                Ok(())
+            }
+            "Page.downloadWillBegin" => {
+                self.download = true;
+                Ok(())
+            }
+            "Inspector.targetCrashed" => {
+                self.crashed = true;
+                self.in_flight.clear();
+                Ok(())
+            }
+            "Network.requestWillBeSent" => params.parse().map(|event| self.request(event)),
+            "Network.responseReceived" => params.parse().map(|event| self.response(event)),
+            "Network.dataReceived" => params.parse().map(|event: DataReceived| {
+                self.bytes += event.data_length.max(event.encoded_data_length);
+            }),
+            "Network.loadingFinished" => {
+                params.parse().map(|event: LoadingFinished| self.finished(&event.request_id, None))
+            }
+            "Network.loadingFailed" => params.parse().map(|event: LoadingFailed| {
+                self.finished(&event.request_id, Some(event.error_text));
+            }),
+            _ => Ok(()),
+        }
+        .unwrap_or_else(|error| tracing::debug!(error = %error, "skipped a malformed {}", event.method));
+        match (self.in_flight.is_empty(), self.quiet_since) {
+            (true, None) => self.quiet_since = Some(now),
+            (false, Some(_)) => self.quiet_since = None,
+            _ => {}
+        }
+    }
+
+    fn frame_navigated(&mut self, FrameNavigated { frame }: FrameNavigated) {
+        if frame.parent_id.is_some() {
+            return;
+        }
+        self.commits += 1;
+        self.main_frame = frame.id;
+        self.stage = Stage::Committed;
+        self.is_error = frame.unreachable_url.is_some();
+        self.url = frame.unreachable_url.unwrap_or(frame.url);
+        self.mime = frame.mime_type;
+        self.loader_id = frame.loader_id;
+        // What the document before had under way does not delay this one.
+        let loader_id = &self.loader_id;
+        self.in_flight.retain(|_, loader| loader == loader_id);
+    }
+
+    fn lifecycle(&mut self, event: &LifecycleEvent) {
+        if event.frame_id != self.main_frame || event.loader_id != self.loader_id {
+            return;
+        }
+        match event.name.as_str() {
+            "DOMContentLoaded" => self.stage = self.stage.max(Stage::Parsed),
+            "load" => self.stage = Stage::Loaded,
+            _ => {}
+        }
+    }
+
+    fn request(&mut self, event: RequestWillBeSent) {
+        self.requests += 1;
+        let is_main = event.kind == "Document"
+            && event.frame_id == self.main_frame
+            && event.request_id == event.loader_id;
+        if is_main {
+            self.main_request(&event);
+        }
+        let is_local = event.request.url.starts_with("data:") || event.request.url.starts_with("blob:");
+        if !is_local && !LONG_LIVED.contains(&event.kind.as_str()) && self.in_flight.len() < REQUESTS_MAX {
+            self.in_flight.insert(event.request_id, event.loader_id);
+        }
+    }
+
+    fn main_request(&mut self, event: &RequestWillBeSent) {
+        let known = self.answers.iter_mut().find(|answer| answer.loader_id == event.loader_id);
+        if let Some(answer) = known {
+            // The same id again is the next hop of a redirect.
+            answer.redirects += u32::from(event.redirect_response.is_some());
+            answer.url.clone_from(&event.request.url);
+            return;
+        }
+        if self.answers.len() == ANSWERS_MAX {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(Answer {
+            loader_id: event.loader_id.clone(),
+            url: event.request.url.clone(),
+            ..Answer::default()
+        });
+    }
+
+    fn response(&mut self, ResponseReceived { request_id, response }: ResponseReceived) {
+        if let Some(answer) = self.answers.iter_mut().find(|answer| answer.loader_id == request_id) {
+            answer.length = content_length(&response);
+            // Files have a made-up status.
+            answer.status = response.url.starts_with("http").then_some(response.status);
+            answer.url = response.url;
+            answer.mime = response.mime_type;
+        }
+    }
+
+    fn finished(&mut self, request_id: &str, error: Option<String>) {
+        self.in_flight.remove(request_id);
+        if let Some(answer) = self.answers.iter_mut().find(|answer| answer.loader_id == request_id) {
+            answer.finished = true;
+            answer.error = error;
+        }
+    }
+}
+
+fn content_length(response: &Response) -> Option<u64> {
+    let header = |(name, value): (&String, &String)| {
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())
+    };
+    response.headers.iter().find_map(header).flatten()
+}
+
+/// A page that its tab's task writes and that navigations wait on.
+#[derive(Debug)]
+pub(crate) struct SharedPage {
+    page: Mutex<Page>,
+    changed: watch::Sender<()>,
+}
+
+impl SharedPage {
+    pub(crate) fn new(page: Page) -> Self {
+        Self { page: Mutex::new(page), changed: watch::Sender::new(()) }
+    }
+
+    /// Looks at the page, or changes it, at once.
+    pub(crate) fn with<T>(&self, with: impl FnOnce(&mut Page) -> T) -> T {
+        with(&mut self.lock())
+    }
+
+    /// Changes the page and wakes those who wait.
+    pub(crate) fn update(&self, update: impl FnOnce(&mut Page)) {
+        update(&mut self.lock());
+        self.changed.send_replace(());
+    }
+
+    /// Waits until the page yields something.
+    pub(crate) async fn until<T>(&self, mut condition: impl FnMut(&Page) -> Option<T>) -> T {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if let Some(value) = condition(&self.lock()) {
+                return value;
+            }
+            // The sender is ours: it cannot be gone.
+            changed.changed().await.ok();
+        }
+    }
+
+    /// Waits until the next change.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Page> {
+        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,305 @@
+//! Which process an instance's context lives in.
+//!
+//! Shared processes are filled up one after another, so that few run. A [`ContextLease`] is a context's place in one:
+//! dropping it disposes the context, whatever became of its owner.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use paddock_cdp::{
+    CallError,
+    protocol::{
+        browser::{GrantPermissions, SetDownloadBehavior},
+        target::{CreateBrowserContext, DisposeBrowserContext},
+    },
+};
+use paddock_platform::{config::Section, task::Tasks};
+use tokio::time::Instant;
+
+use crate::{
+    config::BrowserOptions,
+    egress::Egress,
+    engine::Engine,
+    error::BrowserError,
+    process::{LaunchOptions, Process},
+    profile::Profiles,
+};
+
+/// How long making or disposing a context may take before its process is taken for hung.
+pub(crate) const CONTEXT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Whether an instance shares its Chrome process.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// A context in a shared process: own cookies, storage and renderers; some 15 MB and 35 ms.
+    #[default]
+    Context,
+    /// A process of its own: no other instance's crash reaches it; some 40 MB and 120 ms.
+    Process,
+}
+
+/// All Chrome processes of a fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: Section<BrowserOptions>,
+    profiles: Profiles,
+    egress: Egress,
+    tasks: Tasks,
+    processes: Mutex<Vec<Slot>>,
+    /// One launch of a shared process at a time: those who wait for it mostly share it.
+    launching: tokio::sync::Mutex<()>,
+    /// Called with each process that was started; set once by the fleet.
+    watch: OnceLock<Watch>,
+}
+
+type WatchFn = dyn Fn(&Process) + Send + Sync;
+
+struct Watch(Box<WatchFn>);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    process: Process,
+    shared: bool,
+    contexts: usize,
+    idle_since: Option<Instant>,
+}
+
+/// A place in a process, before there is a context; gives the place back when dropped.
+#[derive(Debug)]
+struct Place {
+    pool: Pool,
+    process: Process,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.pool.leave(&self.process);
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(
+        options: Section<BrowserOptions>,
+        profiles: Profiles,
+        egress: Egress,
+        tasks: Tasks,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            options,
+            profiles,
+            egress,
+            tasks,
+            processes: Mutex::default(),
+            launching: tokio::sync::Mutex::default(),
+            watch: OnceLock::new(),
+        }))
+    }
+
+    /// Has each process that starts shown to `watch`.
+    pub(crate) fn watch(&self, watch: impl Fn(&Process) + Send + Sync + 'static) {
+        self.0.watch.set(Watch(Box::new(watch))).ok();
+    }
+
+    /// A new, empty context. A caller who goes away meanwhile leaves nothing behind: the context is disposed when it
+    /// is there.
+    pub(crate) async fn lease(&self, isolation: Isolation) -> Result<ContextLease, BrowserError> {
+        let pool = self.clone();
+        let lease = async move { pool.lease_now(isolation).await };
+        self.0.tasks.spawn("browser_lease", lease).await.unwrap_or(Err(BrowserError::Stopping))
+    }
+
+    async fn lease_now(&self, isolation: Isolation) -> Result<ContextLease, BrowserError> {
+        let place = match isolation {
+            Isolation::Context => self.shared_place().await?,
+            Isolation::Process => self.launch(false).await?,
+        };
+        let browser = place.process.connection().browser();
+        let created = browser.send_within(&CreateBrowserContext::default(), CONTEXT_DEADLINE).await;
+        let context_id = match created {
+            Ok(created) => created.browser_context_id,
+            Err(error) => return Err(hung(&place.process, error)),
+        };
+        let lease = ContextLease {
+            process: place.process.clone(),
+            context_id: context_id.into(),
+            place: Some(place),
+        };
+        let context = Some(&**lease.context_id());
+        let permissions = GrantPermissions { permissions: &[], browser_context_id: context };
+        let downloads =
+            SetDownloadBehavior { behavior: "deny", browser_context_id: context, events_enabled: false };
+        let browser = lease.process().connection().browser();
+        tokio::try_join!(browser.send(&permissions), browser.send(&downloads))
+            .map_err(|error| hung(lease.process(), error))?;
+        Ok(lease)
+    }
+
+    async fn shared_place(&self) -> Result<Place, BrowserError> {
+        if let Some(place) = self.free_place() {
+            return Ok(place);
+        }
+        let _launching = self.0.launching.lock().await;
+        match self.free_place() {
+            Some(place) => Ok(place),
+            None => self.launch(true).await,
+        }
+    }
+
+    /// The fullest shared process that has room.
+    fn free_place(&self) -> Option<Place> {
+        let contexts_max = self.0.options.current().contexts_per_process_max.get();
+        let mut slots = self.slots();
+        let slot = slots
+            .iter_mut()
+            .filter(|slot| slot.shared && slot.contexts < contexts_max && slot.process.is_alive())
+            .max_by_key(|slot| slot.contexts)?;
+        slot.contexts += 1;
+        slot.idle_since = None;
+        Some(Place { pool: self.clone(), process: slot.process.clone() })
+    }
+
+    async fn launch(&self, shared: bool) -> Result<Place, BrowserError> {
+        let options = self.0.options.current();
+        let launch = LaunchOptions {
+            engine: Engine::find(&options)?,
+            profiles: self.0.profiles.clone(),
+            arguments: self.0.egress.chromium_arguments().into(),
+        };
+        if self.0.tasks.is_stopping() {
+            return Err(BrowserError::Stopping);
+        }
+        let process = Process::launch(&launch, &self.0.tasks).await?;
+        self.slots().push(Slot { process: process.clone(), shared, contexts: 1, idle_since: None });
+        let place = Place { pool: self.clone(), process };
+        if let Some(Watch(watch)) = self.0.watch.get() {
+            watch(&place.process);
+        }
+        Ok(place)
+    }
+
+    fn leave(&self, process: &Process) {
+        let mut slots = self.slots();
+        let Some(slot) = slots.iter_mut().find(|slot| slot.process.pid() == process.pid()) else { return };
+        slot.contexts = slot.contexts.saturating_sub(1);
+        if slot.contexts > 0 {
+            return;
+        }
+        slot.idle_since = Some(Instant::now());
+        if !slot.shared {
+            slot.process.kill();
+        }
+    }
+
+    /// Forgets a process that ended.
+    pub(crate) fn remove(&self, process: &Process) {
+        self.slots().retain(|slot| slot.process.pid() != process.pid());
+    }
+
+    /// Ends the shared processes that have been without a context for longer than `idle_after`.
+    pub(crate) fn retire_idle(&self) {
+        let idle_after = self.0.options.current().idle_after.get();
+        for slot in self.slots().iter() {
+            if slot.contexts == 0 && slot.idle_since.is_some_and(|since| since.elapsed() >= idle_after) {
+                slot.process.kill();
+            }
+        }
+    }
+
+    /// Kills all processes and waits until they are gone.
+    pub(crate) async fn kill_all(&self) {
+        let processes: Vec<Process> = self.slots().iter().map(|slot| slot.process.clone()).collect();
+        for process in &processes {
+            process.kill();
+        }
+        for process in &processes {
+            process.ended().await;
+        }
+    }
+
+    /// The processes that run.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        self.slots().iter().map(|slot| slot.process.clone()).collect()
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.0.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A browser process that misses a deadline of its own (no page is involved) is hung: it is killed.
+pub(crate) fn hung(process: &Process, error: CallError) -> BrowserError {
+    if matches!(error, CallError::Deadline { .. }) {
+        process.kill_unresponsive();
+    }
+    BrowserError::Call(error)
+}
+
+/// A context and its place in a process; dropping it disposes the context with all its pages.
+#[derive(Debug)]
+pub(crate) struct ContextLease {
+    process: Process,
+    context_id: Arc<str>,
+    /// Taken when the context is disposed.
+    place: Option<Place>,
+}
+
+impl ContextLease {
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub(crate) fn context_id(&self) -> &Arc<str> {
+        &self.context_id
+    }
+
+    /// Disposes the context and waits until that is done.
+    pub(crate) async fn release(mut self) {
+        if let Some(place) = self.place.take() {
+            dispose(place, Arc::clone(&self.context_id)).await;
+        }
+    }
+}
+
+impl Drop for ContextLease {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            let tasks = place.pool.0.tasks.clone();
+            tasks.spawn("browser_dispose", dispose(place, Arc::clone(&self.context_id)));
+        }
+    }
+}
+
+/// Gives the place back only when the context is gone.
+async fn dispose(place: Place, context_id: Arc<str>) {
+    if !place.process.is_alive() {
+        return;
+    }
+    let command = DisposeBrowserContext { browser_context_id: &context_id };
+    let disposed = place.process.connection().browser().send_within(&command, CONTEXT_DEADLINE).await;
+    if let Err(error @ CallError::Deadline { .. }) = disposed {
+        hung(&place.process, error);
+    }
+}

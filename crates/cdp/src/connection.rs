@@ -1,0 +1,300 @@
+//! The state that callers and the driver of one connection share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot, watch},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    driver::{Driver, Transport},
+    error::{CallError, ConnectError},
+    message::Payload,
+    protocol::target::{AttachToTarget, DetachedFromTarget},
+    session::{Session, SessionState},
+    subscription::Subscriber,
+    websocket,
+};
+
+/// The bounds of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionOptions {
+    /// How long a call may take when its caller names no deadline.
+    pub call_deadline: Duration,
+    /// Largest message in either direction, in bytes.
+    pub message_size_max: usize,
+    /// Most calls in flight at a time.
+    pub calls_max: usize,
+    /// Most commands waiting to be written; further callers wait, within their deadline.
+    pub outgoing_max: usize,
+}
+
+impl Default for ConnectionOptions {
+    fn default() -> Self {
+        Self {
+            call_deadline: Duration::from_secs(10),
+            // A full-page screenshot in base64 is the largest reply that Paddock asks for.
+            message_size_max: 128 << 20,
+            calls_max: 4096,
+            outgoing_max: 256,
+        }
+    }
+}
+
+/// A connection to one Chrome. Cheap to clone; the driver ends when the last handle and session are gone.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub(crate) handle: Arc<Handle>,
+    browser: Session,
+}
+
+/// What callers hold: when the last one is gone, the outgoing queue closes and the driver ends.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) core: Arc<Core>,
+    pub(crate) outgoing: mpsc::Sender<Bytes>,
+}
+
+impl Connection {
+    /// A connection over a pair of streams of NUL-separated messages, and the driver that moves its data.
+    pub fn new(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        options: ConnectionOptions,
+    ) -> (Self, Driver) {
+        let transport = Transport::Pipe { reader: Box::new(reader), writer: Box::new(writer) };
+        Self::over(transport, options)
+    }
+
+    /// A connection to a Chrome that already runs, by its `ws://…/devtools/browser/…` address.
+    pub async fn open_websocket(
+        url: &str,
+        options: ConnectionOptions,
+    ) -> Result<(Self, Driver), ConnectError> {
+        let socket = websocket::open(url, &options).await?;
+        Ok(Self::over(Transport::WebSocket(Box::new(socket)), options))
+    }
+
+    fn over(transport: Transport, options: ConnectionOptions) -> (Self, Driver) {
+        let (outgoing, queue) = mpsc::channel(options.outgoing_max.max(1));
+        let core = Arc::new(Core::new(options));
+        let handle = Arc::new(Handle { core: Arc::clone(&core), outgoing });
+        let browser = Session::register(&handle, Arc::from(""), Arc::from(""));
+        (Self { handle, browser }, Driver::new(core, queue, transport))
+    }
+
+    /// The browser's own session: for `Browser.*` and `Target.*`.
+    pub fn browser(&self) -> &Session {
+        &self.browser
+    }
+
+    /// Attaches to a target with a flat session.
+    pub async fn attach(&self, target_id: &str) -> Result<Session, CallError> {
+        let reply = self.browser.send(&AttachToTarget { target_id, flatten: true }).await?;
+        Ok(Session::register(&self.handle, reply.session_id.into(), target_id.into()))
+    }
+
+    /// Resolves when Chrome is gone or the driver has ended.
+    pub async fn closed(&self) {
+        self.handle.core.closed.cancelled().await;
+    }
+
+    /// Whether Chrome is gone or the driver has ended.
+    pub fn is_closed(&self) -> bool {
+        self.handle.core.closed.is_cancelled()
+    }
+
+    /// How many calls await a reply.
+    pub fn calls_in_flight(&self) -> usize {
+        self.handle.core.state().pending.len()
+    }
+}
+
+/// The tables of a connection: calls in flight and sessions.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) options: ConnectionOptions,
+    pub(crate) closed: CancellationToken,
+    call_id_last: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: HashMap<u64, Pending>,
+    /// By session id; the browser's own is the empty one.
+    sessions: HashMap<Arc<str>, SessionEntry>,
+}
+
+/// Why a call ended without a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Session(SessionState),
+    TooLarge(usize),
+}
+
+pub(crate) type Outcome = Result<Result<Payload, crate::message::ErrorBody>, Failure>;
+
+#[derive(Debug)]
+struct Pending {
+    session: Arc<str>,
+    reply: oneshot::Sender<Outcome>,
+}
+
+#[derive(Debug)]
+struct SessionEntry {
+    state: watch::Sender<SessionState>,
+    subscribers: Vec<Subscriber>,
+}
+
+/// A call's place in the table; dropping it takes the call out, answered or not.
+#[derive(Debug)]
+pub(crate) struct PendingGuard<'a> {
+    core: &'a Core,
+    pub(crate) id: u64,
+}
+
+impl Drop for PendingGuard<'_> {
+    fn drop(&mut self) {
+        self.core.state().pending.remove(&self.id);
+    }
+}
+
+/// Why a call was not begun.
+pub(crate) enum Refusal {
+    Session(SessionState),
+    TooManyCalls,
+}
+
+impl Core {
+    fn new(options: ConnectionOptions) -> Self {
+        Self {
+            options,
+            closed: CancellationToken::new(),
+            call_id_last: AtomicU64::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a call into the table, unless its session cannot answer.
+    pub(crate) fn begin(
+        &self,
+        session: &Arc<str>,
+    ) -> Result<(PendingGuard<'_>, oneshot::Receiver<Outcome>), Refusal> {
+        let mut state = self.state();
+        // Under the lock: a session that ends later finds this call in the table and fails it.
+        let session_state =
+            state.sessions.get(session).map_or(SessionState::Detached, |entry| *entry.state.borrow());
+        if session_state != SessionState::Live {
+            return Err(Refusal::Session(session_state));
+        }
+        if state.pending.len() >= self.options.calls_max {
+            return Err(Refusal::TooManyCalls);
+        }
+        let id = self.call_id_last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (reply, receiver) = oneshot::channel();
+        state.pending.insert(id, Pending { session: Arc::clone(session), reply });
+        Ok((PendingGuard { core: self, id }, receiver))
+    }
+
+    /// Hands a reply to its caller; one that nobody waits for any more is dropped.
+    pub(crate) fn answer(&self, id: u64, outcome: Outcome) {
+        let pending = self.state().pending.remove(&id);
+        if let Some(pending) = pending {
+            pending.reply.send(outcome).ok();
+        }
+    }
+
+    pub(crate) fn add_session(&self, id: Arc<str>) -> watch::Receiver<SessionState> {
+        let initial = if self.closed.is_cancelled() { SessionState::Closed } else { SessionState::Live };
+        let (sender, receiver) = watch::channel(initial);
+        let entry = SessionEntry { state: sender, subscribers: Vec::new() };
+        self.state().sessions.insert(id, entry);
+        receiver
+    }
+
+    pub(crate) fn remove_session(&self, id: &str) {
+        self.state().sessions.remove(id);
+    }
+
+    /// Adds an event queue to a session; to one that has ended, a queue that is already at its end.
+    pub(crate) fn subscribe(&self, session: &str, subscriber: Subscriber) {
+        if let Some(entry) = self.state().sessions.get_mut(session)
+            && !entry.state.borrow().is_final()
+        {
+            entry.subscribers.push(subscriber);
+        }
+    }
+
+    /// Lets a crashed session take commands again: navigating its target starts a new renderer.
+    pub(crate) fn revive(&self, session: &str) {
+        if let Some(entry) = self.state().sessions.get(session) {
+            entry.state.send_if_modified(|state| {
+                let crashed = *state == SessionState::Crashed;
+                if crashed {
+                    *state = SessionState::Live;
+                }
+                crashed
+            });
+        }
+    }
+
+    /// Delivers an event to the subscribers, after drawing the consequences for sessions.
+    pub(crate) fn deliver(&self, session: &str, method: &str, params: &Payload) {
+        match method {
+            // Sent to every session of the target, enabled or not.
+            "Inspector.targetCrashed" => self.end(SessionState::Crashed, |id| id == session),
+            "Inspector.targetReloadedAfterCrash" => self.revive(session),
+            _ => {}
+        }
+        if let Some(entry) = self.state().sessions.get_mut(session) {
+            entry.subscribers.retain(|subscriber| subscriber.offer(method, params));
+        }
+        if method == "Target.detachedFromTarget"
+            && let Ok(DetachedFromTarget { session_id }) = params.parse()
+        {
+            self.end(SessionState::Detached, |id| id == session_id);
+        }
+    }
+
+    /// Ends everything: Chrome is gone.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+        self.end(SessionState::Closed, |_| true);
+    }
+
+    /// Moves matching sessions into a state in which they do not answer, and fails their calls at once.
+    fn end(&self, into: SessionState, matches: impl Fn(&str) -> bool) {
+        let mut state = self.state();
+        let State { pending, sessions } = &mut *state;
+        let mut failed = Vec::new();
+        for (id, entry) in sessions.iter_mut().filter(|(id, _)| matches(id)) {
+            if entry.state.borrow().is_final() {
+                continue;
+            }
+            entry.state.send_replace(into);
+            if into.is_final() {
+                entry.subscribers.clear();
+            }
+            failed.extend(pending.extract_if(|_, call| call.session == *id));
+        }
+        drop(state);
+        for (_, call) in failed {
+            call.reply.send(Err(Failure::Session(into))).ok();
+        }
+    }
+}

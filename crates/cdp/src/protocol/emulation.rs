@@ -1,0 +1,49 @@
+//! `Emulation`: the screen and the device that a page sees.
+
+use serde::Serialize;
+
+use super::{Empty, command};
+
+/// Sets the size of the viewport.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetDeviceMetricsOverride {
+    /// Width in CSS pixels.
+    pub width: u32,
+    /// Height in CSS pixels.
+    pub height: u32,
+    /// Device pixels per CSS pixel.
+    pub device_scale_factor: f64,
+    /// Honours the viewport meta element, overlays scroll bars.
+    pub mobile: bool,
+}
+command!(SetDeviceMetricsOverride, "Emulation.setDeviceMetricsOverride", Empty);
+
+/// Makes the page believe in a touch screen.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetTouchEmulationEnabled {
+    /// On or off.
+    pub enabled: bool,
+    /// Fingers at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_touch_points: Option<u32>,
+}
+command!(SetTouchEmulationEnabled, "Emulation.setTouchEmulationEnabled", Empty);
+
+/// Keeps the page active and focused whatever else is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetFocusEmulationEnabled {
+    /// On or off.
+    pub enabled: bool,
+}
+command!(SetFocusEmulationEnabled, "Emulation.setFocusEmulationEnabled", Empty);
+
+/// Sets the user agent that the page's requests and scripts name.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetUserAgentOverride<'a> {
+    /// The whole text; empty for Chrome's own.
+    pub user_agent: &'a str,
+}
+command!(SetUserAgentOverride<'a>, "Emulation.setUserAgentOverride", Empty);

@@ -1,0 +1,252 @@
+//! `Page`: navigation, lifecycle, dialogs and screenshots.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Empty, command, plain_commands};
+
+plain_commands! {
+    /// Reports the page's events.
+    Enable = "Page.enable";
+    /// Stops loading and navigating.
+    StopLoading = "Page.stopLoading";
+    /// Brings the page's window to the front.
+    BringToFront = "Page.bringToFront";
+    /// Crashes the renderer, for tests.
+    Crash = "Page.crash";
+}
+
+/// Reports the steps of loading (`init`, `commit`, `DOMContentLoaded`, `load`, …) of every frame.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetLifecycleEventsEnabled {
+    /// On or off.
+    pub enabled: bool,
+}
+command!(SetLifecycleEventsEnabled, "Page.setLifecycleEventsEnabled", Empty);
+
+/// Goes to an address; answers when the new document is committed, or cannot be.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Navigate<'a> {
+    /// The address.
+    pub url: &'a str,
+}
+
+/// Reply of [`Navigate`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Navigated {
+    /// The frame that navigated.
+    pub frame_id: String,
+    /// The new document; absent when only the fragment changed.
+    pub loader_id: Option<String>,
+    /// Chrome's name of the error, for example `net::ERR_CONNECTION_REFUSED`.
+    pub error_text: Option<String>,
+    /// The answer was a download.
+    #[serde(default)]
+    pub is_download: bool,
+}
+command!(Navigate<'a>, "Page.navigate", Navigated);
+
+/// Asks for the frames.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct GetFrameTree {}
+
+/// Reply of [`GetFrameTree`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrameTreeReply {
+    /// The tree.
+    pub frame_tree: FrameTree,
+}
+command!(GetFrameTree, "Page.getFrameTree", FrameTreeReply);
+
+/// The main frame; its children are not of interest here.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FrameTree {
+    /// The main frame.
+    pub frame: Frame,
+}
+
+/// A frame with its present document.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Frame {
+    /// Its id.
+    pub id: String,
+    /// The frame around it; none for the main frame.
+    pub parent_id: Option<String>,
+    /// The present document.
+    pub loader_id: String,
+    /// Its address.
+    pub url: String,
+    /// The address that could not be reached, when an error page is shown.
+    pub unreachable_url: Option<String>,
+    /// Media type of the document.
+    #[serde(default)]
+    pub mime_type: String,
+}
+
+/// Parameters of `Page.frameNavigated`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FrameNavigated {
+    /// The frame with its new document.
+    pub frame: Frame,
+}
+
+/// Parameters of `Page.navigatedWithinDocument`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NavigatedWithinDocument {
+    /// The frame.
+    pub frame_id: String,
+    /// The new address.
+    pub url: String,
+}
+
+/// Parameters of `Page.lifecycleEvent`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LifecycleEvent {
+    /// The frame.
+    pub frame_id: String,
+    /// The document.
+    pub loader_id: String,
+    /// The step.
+    pub name: String,
+}
+
+/// Parameters of `Page.javascriptDialogOpening`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JavascriptDialogOpening {
+    /// `alert`, `confirm`, `prompt` or `beforeunload`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it says.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// Answers a dialog.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct HandleJavaScriptDialog {
+    /// OK or Cancel.
+    pub accept: bool,
+}
+command!(HandleJavaScriptDialog, "Page.handleJavaScriptDialog", Empty);
+
+/// Runs a script in every new document before the page's own.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddScriptToEvaluateOnNewDocument<'a> {
+    /// The script.
+    pub source: &'a str,
+    /// The isolated world to run it in; the page's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub world_name: Option<&'a str>,
+    /// Also in the document that is there now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_immediately: Option<bool>,
+}
+command!(AddScriptToEvaluateOnNewDocument<'a>, "Page.addScriptToEvaluateOnNewDocument", Empty);
+
+/// Makes, or finds, the isolated world of a name in a frame.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateIsolatedWorld<'a> {
+    /// The frame.
+    pub frame_id: &'a str,
+    /// The world's name.
+    pub world_name: &'a str,
+}
+
+/// Reply of [`CreateIsolatedWorld`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IsolatedWorld {
+    /// Where to evaluate.
+    pub execution_context_id: i64,
+}
+command!(CreateIsolatedWorld<'a>, "Page.createIsolatedWorld", IsolatedWorld);
+
+/// Asks for the sizes of viewport and content.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct GetLayoutMetrics {}
+
+/// Reply of [`GetLayoutMetrics`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayoutMetrics {
+    /// What is visible.
+    pub css_layout_viewport: LayoutViewport,
+    /// All of the content.
+    pub css_content_size: Rect,
+}
+command!(GetLayoutMetrics, "Page.getLayoutMetrics", LayoutMetrics);
+
+/// The viewport in CSS pixels.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayoutViewport {
+    /// Scrolled this far to the right.
+    pub page_x: f64,
+    /// Scrolled this far down.
+    pub page_y: f64,
+    /// Width without a scroll bar.
+    pub client_width: f64,
+    /// Height without a scroll bar.
+    pub client_height: f64,
+}
+
+/// A rectangle in CSS pixels of the document.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Rect {
+    /// Left edge.
+    pub x: f64,
+    /// Top edge.
+    pub y: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+}
+
+/// Part of the document to capture, in CSS pixels.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Clip {
+    /// Left edge.
+    pub x: f64,
+    /// Top edge.
+    pub y: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+    /// Factor on the device's scale.
+    pub scale: f64,
+}
+
+/// Takes a picture.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaptureScreenshot<'a> {
+    /// `png` or `jpeg`.
+    pub format: &'a str,
+    /// 0 to 100, for JPEG.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<u8>,
+    /// Part of the document; the viewport if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
+    /// Whether the part may lie outside of the viewport.
+    pub capture_beyond_viewport: bool,
+    /// Less compression for less time.
+    pub optimize_for_speed: bool,
+}
+
+/// Reply of [`CaptureScreenshot`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Captured {
+    /// The image in base64.
+    pub data: String,
+}
+command!(CaptureScreenshot<'a>, "Page.captureScreenshot", Captured);

@@ -1,0 +1,73 @@
+//! `Runtime`: evaluation of JavaScript.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{command, plain_commands};
+
+plain_commands! {
+    /// Reports execution contexts; also makes scripts of an isolated world run at the start of every document.
+    Enable = "Runtime.enable";
+    /// Ends whatever script runs now, also an endless loop.
+    TerminateExecution = "Runtime.terminateExecution";
+}
+
+/// Evaluates an expression.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evaluate<'a> {
+    /// The expression.
+    pub expression: &'a str,
+    /// Where; the page's main world if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_id: Option<i64>,
+    /// Whether a promise is awaited.
+    pub await_promise: bool,
+    /// Whether the value itself is returned, as JSON.
+    pub return_by_value: bool,
+    /// Whether the page sees the activity of a user.
+    pub user_gesture: bool,
+}
+
+/// Reply of [`Evaluate`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evaluated {
+    /// The result, or the thrown value.
+    pub result: RemoteObject,
+    /// Present when it threw.
+    pub exception_details: Option<ExceptionDetails>,
+}
+command!(Evaluate<'a>, "Runtime.evaluate", Evaluated);
+
+/// A value of the page.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteObject {
+    /// `object`, `undefined`, `string`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The value as JSON; absent for `undefined` and for what JSON has no word for.
+    pub value: Option<Box<RawValue>>,
+    /// `NaN`, `Infinity`, `-0`, `12n`.
+    pub unserializable_value: Option<String>,
+    /// How the console would show it.
+    pub description: Option<String>,
+}
+
+/// What was thrown, and where.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionDetails {
+    /// Chrome's words, for example `Uncaught`.
+    #[serde(default)]
+    pub text: String,
+    /// Line, from 0.
+    #[serde(default)]
+    pub line_number: u32,
+    /// Column, from 0.
+    #[serde(default)]
+    pub column_number: u32,
+    /// The thrown value.
+    pub exception: Option<RemoteObject>,
+}
