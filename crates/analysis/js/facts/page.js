@@ -1,0 +1,163 @@
+// The page as a whole: what it says of itself, its headings, its width, groups of equal siblings with prices.
+
+const meta = (name) => document.querySelector(`meta[name="${name}" i],meta[property="${name}" i]`)?.getAttribute("content") ?? null;
+
+function readPage() {
+  const viewport = meta("viewport");
+  const scripts = [...document.scripts];
+  return {
+    title: squeeze(document.title).slice(0, 300), has_title: Boolean(document.querySelector("head > title, title")), description: meta("description"), viewport,
+    canonical: document.querySelector("link[rel=canonical]")?.getAttribute("href") ?? null, robots: meta("robots"), lang: document.documentElement.getAttribute("lang") ?? "",
+    open_graph: { type: meta("og:type"), title: meta("og:title"), description: meta("og:description"), image: meta("og:image") },
+    schema: readSchema(), year: new Date().getFullYear(), scripts: scripts.length, external_scripts: scripts.filter((s) => s.src).length,
+    text_length: 0, footer: refer([...document.querySelectorAll("footer,[role=contentinfo]")].filter((el) => !el.closest("article,section,blockquote,figure,li,aside")).at(-1)),
+  };
+}
+
+/** Types and the product facts of JSON-LD and microdata. */
+function readSchema() {
+  const schema = { types: [], rating: null, review_count: null, price: null, currency: null, broken: 0 };
+  const take = (node, depth) => {
+    if (!node || typeof node !== "object" || depth > 6) return;
+    if (Array.isArray(node)) { node.slice(0, 50).forEach((n) => take(n, depth + 1)); return; }
+    const types = [node["@type"]].flat().filter((t) => typeof t === "string");
+    for (const type of types) if (schema.types.length < 40) schema.types.push(type.replace(/^https?:\/\/schema\.org\//, ""));
+    if (types.some((t) => /AggregateRating$/.test(t))) {
+      schema.rating ??= Number(node.ratingValue) || null;
+      schema.review_count ??= Number(node.reviewCount ?? node.ratingCount) || null;
+    }
+    if (types.some((t) => /Offer$/.test(t))) {
+      schema.price ??= String(node.price ?? node.lowPrice ?? "") || null;
+      schema.currency ??= typeof node.priceCurrency === "string" ? node.priceCurrency : null;
+    }
+    for (const key of Object.keys(node).slice(0, 60)) if (typeof node[key] === "object") take(node[key], depth + 1);
+  };
+  for (const script of document.querySelectorAll('script[type="application/ld+json" i]')) {
+    try { take(JSON.parse(script.textContent), 0); } catch { schema.broken += 1; }
+  }
+  for (const el of [...document.querySelectorAll("[itemtype]")].slice(0, 40)) {
+    const type = /schema\.org\/(\w+)/.exec(el.getAttribute("itemtype") ?? "");
+    if (type && schema.types.length < 40) schema.types.push(type[1]);
+  }
+  return schema;
+}
+
+function readHeadings(found) {
+  const all = ["h1", "h2", "h3", "h4", "h5", "h6"].flatMap((tag) => found.tags[tag]).concat(found.roles.filter((el) => el.getAttribute("role") === "heading"));
+  return all.sort((a, b) => (a.compareDocumentPosition(b) & 4 ? -1 : 1)).slice(0, 120).map((el) => {
+    const rect = el.getBoundingClientRect();
+    const image = el.querySelector("img[alt],svg[aria-label],[role=img][aria-label]");
+    const text = squeeze(el.textContent || image?.getAttribute("alt") || image?.getAttribute("aria-label") || "");
+    return { element: refer(el, text), level: headingLevel(el), text: shorten(text, 200), shown: isShown(el) && rect.height > 1, above_fold: isAboveFold(rect), size: round(parseFloat(styleOf(el).fontSize), 1) };
+  });
+}
+
+/** Boxes that stick out to the right of the emulated screen, outermost first. */
+function readOverflow(width, hasViewportMeta) {
+  const page = Math.max(document.documentElement.scrollWidth, document.body?.scrollWidth ?? 0);
+  const limit = hasViewportMeta ? width : Math.max(width, 980);
+  const clipped = [document.documentElement, document.body].some((el) => el && /hidden|clip/.test(styleOf(el).overflowX));
+  const wide = [];
+  const sticksOut = page > limit + 1;
+  if ((sticksOut && !clipped) || !hasViewportMeta) {
+    const visit = (parent, depth) => {
+      const before = wide.length;
+      for (const el of parent.children) {
+        if (wide.length >= 8 || depth > 60) return;
+        const rect = el.getBoundingClientRect();
+        const out = sticksOut && rect.right + scrollX > limit + 1;
+        if (!out && (hasViewportMeta || rect.width <= width)) {
+          // Narrow boxes hold wide ones only when those stick out.
+          if (sticksOut && rect.height > 0) visit(el, depth + 1);
+          continue;
+        }
+        if (!isShown(el) || styleOf(el).position === "fixed") continue;
+        const insists = fixedWidth(el);
+        // Several children that stick out are one row that does not wrap: the row is to be named.
+        if (insists > width || (out && !holdsWider(el, limit))) wide.push({ element: refer(el), width: round(rect.width, 1), right: round(rect.right + scrollX, 1), fixed: round(insists, 1) });
+        else if (!/auto|scroll|hidden|clip/.test(styleOf(el).overflowX)) visit(el, depth + 1);
+      }
+      const row = wide.slice(before);
+      if (row.length >= 2 && parent !== document.body && row.every((w) => w.fixed === 0 && elements[w.element].path.startsWith(pathOf(parent) + ">"))) {
+        wide.splice(before, row.length, { element: refer(parent), width: round(parent.scrollWidth, 1), right: Math.max(...row.map((w) => w.right)), fixed: 0 });
+      }
+    };
+    if (document.body) visit(document.body, 0);
+  }
+  return { page_width: page, screen_width: width, clipped, wide };
+}
+
+/** Whether a child sticks out too: then the child is the one to name. */
+const holdsWider = (el, limit) => [...el.children].some((child) => child.getBoundingClientRect().right + scrollX > limit + 1);
+/** The width in pixels that a box insists on, whatever the screen; 0 when it would give way. */
+function fixedWidth(el) {
+  const specified = el.computedStyleMap?.();
+  if (!specified) return 0;
+  const pixels = (name) => { const v = specified.get(name); return v && v.unit === "px" ? v.value : null; };
+  const most = specified.get("max-width");
+  if (most && (most.unit === "percent" || (most.unit === "px" && most.value <= 390))) return 0;
+  return Math.max(pixels("width") ?? 0, pixels("min-width") ?? 0);
+}
+
+const PRICE = /(?:[$€£¥₹₽₩]|\b(?:USD|EUR|GBP|CHF|CAD|AUD|SEK|NOK|DKK|PLN|JPY|INR)\b)\s?\d|\d\s?(?:[€£₽]|(?:USD|EUR|GBP|CHF|kr|zł)\b)/;
+
+/** Groups of equal siblings that carry prices or actions: plans, product cards, rows. */
+function readGroups(found, actions) {
+  const parents = new Map();
+  const judged = new Map();
+  const equalSiblings = (parent, tag) => {
+    const known = judged.get(parent);
+    if (known && known.tag === tag) return known.same;
+    let same = [...parent.children].filter((c) => c.localName === tag);
+    if (same.length >= 2) same = same.filter((c) => isShown(c) && c.getBoundingClientRect().height > 20);
+    if (same.length >= 2) {
+      const carrying = same.slice(0, 40).filter((c) => PRICE.test((c.textContent ?? "").slice(0, 3000)) || c.querySelector("a,button,[role=button]")).length;
+      if (carrying < 2 || Math.min(same.length, 40) > carrying + 2) same = [];
+    } else same = [];
+    judged.set(parent, { tag, same });
+    return same;
+  };
+  const climb = (el) => {
+    for (let at = el, hops = 0; at && at !== document.body && hops < 8; at = parentOf(at), hops += 1) {
+      const parent = parentOf(at);
+      if (!parent) return;
+      const same = equalSiblings(parent, at.localName);
+      if (same.length === 0) continue;
+      if (!parents.has(parent)) parents.set(parent, same);
+      return;
+    }
+  };
+  const starts = new Set();
+  const shapesSeen = new Map();
+  const start = (el) => {
+    const shape = shapeOf(el);
+    const seen = (shapesSeen.get(shape) ?? 0) + 1;
+    shapesSeen.set(shape, seen);
+    if (seen <= 12) starts.add(el);
+  };
+  for (const node of found.texts) {
+    const el = node.parentElement;
+    if (el && starts.size < 200 && PRICE.test(el.textContent.length < 60 ? el.textContent : node.data) && isShown(el)) start(el);
+  }
+  for (const tag of ["h2", "h3", "h4", "h5"]) for (const el of found.tags[tag]) if (starts.size < 300 && isShown(el)) start(el);
+  starts.forEach(climb);
+  return [...parents].slice(0, 30).map(([parent, members]) => describeGroup(parent, members));
+}
+
+function describeGroup(parent, members) {
+  return {
+    element: refer(parent), count: members.length, region: regionOf(parent),
+    members: members.slice(0, 12).map((el) => {
+      const style = styleOf(el);
+      const inner = el.children.length === 1 ? el.firstElementChild : el;
+      const drawn = styleOf(inner);
+      const rect = inner.getBoundingClientRect();
+      const action = el.querySelector("button,[role=button],input[type=submit],a[href]");
+      return {
+        element: refer(el), text: shorten(el.innerText ?? "", 1200), heading: shorten(el.querySelector("h1,h2,h3,h4,h5,h6,th,caption,legend,strong,b")?.textContent ?? "", 80),
+        images: el.querySelectorAll("img").length, items: el.querySelectorAll("li").length, action: action ? shorten(nameOf(action), 80) : "",
+        rect: pageRect(rect), style: `${drawn.backgroundColor}|${drawn.borderTopColor}|${drawn.borderTopWidth}|${drawn.boxShadow}|${drawn.transform}|${style.transform}|${style.zIndex}`,
+      };
+    }),
+  };
+}
