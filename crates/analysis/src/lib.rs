@@ -1,5 +1,6 @@
 //! What costs a page its customers: facts, rules and reports.
 
 mod finding;
+pub mod report;
 
 pub use finding::*;
