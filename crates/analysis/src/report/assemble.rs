@@ -8,6 +8,13 @@ use crate::{Category, Finding, Rect};
 
 use super::{Environment, NotChecked, Report, ReportedFinding, SCHEMA_VERSION, Vitals, score, summary};
 
+/// Characters of a title that are kept: pages make up what rules quote.
+const TITLE_CHARS_MAX: usize = 200;
+/// Characters of any other text that are kept.
+const TEXT_CHARS_MAX: usize = 1000;
+/// Characters of a URL that are kept.
+const URL_CHARS_MAX: usize = 4000;
+
 /// What an analysis hands over to be reported.
 #[derive(Clone, Debug)]
 pub struct Analysis {
@@ -50,8 +57,13 @@ impl Report {
     /// The report of an analysis, without pictures; [`illustrate`](super::illustrate) adds them.
     ///
     /// The same analysis always gives the same report. Numbers that JSON cannot hold (NaN, infinities) are dropped
-    /// from the findings, coordinates are kept to a hundredth of a pixel.
-    pub fn new(analysis: Analysis) -> Self {
+    /// from the findings, coordinates are kept to a hundredth of a pixel, and
+    /// texts of unreasonable length are cut.
+    pub fn new(mut analysis: Analysis) -> Self {
+        shorten(&mut analysis.title, TITLE_CHARS_MAX);
+        shorten(&mut analysis.page_type, TITLE_CHARS_MAX);
+        shorten(&mut analysis.url, URL_CHARS_MAX);
+        shorten(&mut analysis.final_url, URL_CHARS_MAX);
         let mut rules = analysis.rules;
         rules.sort_unstable();
         rules.dedup();
@@ -102,8 +114,20 @@ fn number(findings: Vec<Finding>) -> Vec<ReportedFinding> {
     numbered
 }
 
-/// A finding without numbers that JSON or a picture cannot hold.
+/// A finding without numbers that JSON or a picture cannot hold, and with texts of a bounded length.
 fn cleaned(mut finding: Finding) -> Finding {
+    let evidence = &mut finding.evidence;
+    for text in [&mut finding.selector, &mut evidence.statement, &mut evidence.snippet] {
+        shorten(text, TEXT_CHARS_MAX);
+    }
+    for text in [&mut finding.why, &mut finding.recommendation] {
+        if text.len() > TEXT_CHARS_MAX {
+            shorten(text.to_mut(), TEXT_CHARS_MAX);
+        }
+    }
+    if finding.title.len() > TITLE_CHARS_MAX {
+        shorten(finding.title.to_mut(), TITLE_CHARS_MAX);
+    }
     finding.rect = finding.rect.and_then(rounded);
     if let Some(measured) = &mut finding.evidence.measured {
         measured.value = hundredths(measured.value);
@@ -128,6 +152,14 @@ fn cleaned_vitals(mut vitals: Vitals) -> Vitals {
         *field = field.filter(|value| value.is_finite() && *value >= 0.0);
     }
     vitals
+}
+
+/// Cuts a text that is longer than `chars_max` and says so with an ellipsis.
+fn shorten(text: &mut String, chars_max: usize) {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+        text.push('…');
+    }
 }
 
 /// The rectangle to a hundredth of a pixel, if it is one.

@@ -17,7 +17,7 @@ pub(super) const WHITE: Color = [255, 255, 255];
 /// What the surroundings of an outlined element are dimmed towards.
 const SHADE: Color = [18, 24, 38];
 /// How much of the shade the surroundings get, of 256.
-const SHADE_SHARE: u32 = 72;
+const SHADE_SHARE: u32 = 46;
 
 /// A rectangle in pixels: left, top, right and bottom edge.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(canvas.pixel(100, 30), [192, 32, 46], "the line runs along its edge");
         assert_eq!(canvas.pixel(160, 60), [192, 32, 46]);
         let dimmed = canvas.pixel(5, 5);
-        assert!(dimmed[0] < 220 && dimmed[0] > 120, "slightly dimmed: {dimmed:?}");
+        assert!(dimmed[0] < 230 && dimmed[0] > 150, "slightly dimmed: {dimmed:?}");
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use crate::Rect;
 
-/// Least width of the part shown, in CSS pixels, page permitting.
-const WIDTH_MIN: f64 = 360.0;
+/// Least width of the part shown, in CSS pixels, page permitting: as wide as the report shows it.
+const WIDTH_MIN: f64 = 520.0;
 /// Least height of the part shown.
-const HEIGHT_MIN: f64 = 200.0;
+const HEIGHT_MIN: f64 = 260.0;
+/// Least height where the element is so wide that its surroundings say little.
+const HEIGHT_MIN_WIDE: f64 = 180.0;
+/// Width from which an element is that wide.
+const WIDE: f64 = 800.0;
 /// Greatest width of the part shown.
 const WIDTH_MAX: f64 = 1100.0;
 /// Greatest height of the part shown.
@@ -16,12 +20,12 @@ const MARGIN: f64 = 56.0;
 const WHOLE_PAGE_SHARE: f64 = 0.85;
 /// Side that an element without an extent is shown with.
 const SIDE_MIN: f64 = 8.0;
-/// Longest side of a picture, in its own pixels.
-const PIXELS_MAX: f64 = 720.0;
-/// Longest side of a picture of the whole page.
-const WHOLE_PAGE_PIXELS_MAX: f64 = 480.0;
+/// Pixels of a picture.
+const PIXELS_MAX: f64 = 720.0 * 540.0;
+/// Pixels of a picture of the whole page.
+const WHOLE_PAGE_PIXELS_MAX: f64 = 560.0 * 350.0;
 /// Pixels per CSS pixel at most: beyond, a picture only gets heavier.
-const DENSITY_MAX: f64 = 1.5;
+const DENSITY_MAX: f64 = 1.35;
 
 /// A page's captured size and first screen, in CSS pixels.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +58,8 @@ pub(super) fn frame(rect: Rect, page: Page) -> Option<Frame> {
         return Some(Frame { region, element, density: density(region, WHOLE_PAGE_PIXELS_MAX, page) });
     }
     let width = (element.width + 2.0 * MARGIN).clamp(WIDTH_MIN, WIDTH_MAX).min(page.width);
-    let height = (element.height + 2.0 * MARGIN).clamp(HEIGHT_MIN, HEIGHT_MAX).min(page.height);
+    let height_min = if element.width >= WIDE { HEIGHT_MIN_WIDE } else { HEIGHT_MIN };
+    let height = (element.height + 2.0 * MARGIN).clamp(height_min, HEIGHT_MAX).min(page.height);
     let region = Rect {
         x: place(element.x, element.width, width, page.width),
         y: place(element.y, element.height, height, page.height),
@@ -87,8 +92,8 @@ fn place(start: f64, length: f64, window: f64, size: f64) -> f64 {
 }
 
 fn density(region: Rect, pixels_max: f64, page: Page) -> f64 {
-    let longest = region.width.max(region.height).max(1.0);
-    page.scale.min(DENSITY_MAX).min(pixels_max / longest)
+    let pixels = (region.width * region.height).max(1.0);
+    page.scale.min(DENSITY_MAX).min((pixels_max / pixels).sqrt())
 }
 
 #[cfg(test)]
@@ -102,21 +107,21 @@ mod tests {
     #[test]
     fn a_small_element_is_shown_in_its_context() {
         let frame = frame(Rect { x: 700.0, y: 500.0, width: 80.0, height: 30.0 }, DESKTOP).unwrap();
-        assert_eq!(frame.region, Rect { x: 560.0, y: 415.0, width: 360.0, height: 200.0 });
+        assert_eq!(frame.region, Rect { x: 480.0, y: 385.0, width: 520.0, height: 260.0 });
         assert!((frame.density - 1.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_crop_at_the_edge_stays_on_the_page() {
         let frame = frame(Rect { x: 1400.0, y: 2990.0, width: 40.0, height: 40.0 }, DESKTOP).unwrap();
-        assert_eq!(frame.region, Rect { x: 1080.0, y: 2800.0, width: 360.0, height: 200.0 });
+        assert_eq!(frame.region, Rect { x: 920.0, y: 2740.0, width: 520.0, height: 260.0 });
     }
 
     #[test]
     fn the_whole_page_is_shown_by_its_first_screen() {
         let frame = frame(Rect { x: 0.0, y: 0.0, width: 1440.0, height: 3000.0 }, DESKTOP).unwrap();
         assert_eq!(frame.region, Rect { x: 0.0, y: 0.0, width: 1440.0, height: 900.0 });
-        assert!(frame.density <= 480.0 / 1440.0);
+        assert!(frame.density < 0.5);
     }
 
     #[test]
@@ -142,8 +147,7 @@ mod tests {
                 let Rect { x, y, width, height } = frame.region;
                 prop_assert!(x >= 0.0 && y >= 0.0 && width > 0.0 && height > 0.0);
                 prop_assert!(x + width <= page_width + 1e-6 && y + height <= page_height + 1e-6);
-                prop_assert!(width * frame.density <= PIXELS_MAX + 1e-6);
-                prop_assert!(height * frame.density <= PIXELS_MAX + 1e-6);
+                prop_assert!(width * height * frame.density.powi(2) <= PIXELS_MAX + 1e-3);
                 prop_assert!(frame.density > 0.0 && frame.density <= scale);
             }
         }

@@ -226,6 +226,14 @@ fn draw_screen(
     Ok(drawn)
 }
 
+/// How thick things are drawn: the report shows a phone's picture at half of its size.
+fn unit(screen: Screen) -> f32 {
+    match screen {
+        Screen::Desktop => 1.0,
+        Screen::Mobile => 1.7,
+    }
+}
+
 /// Cuts a finding's part out of the page, dims what is around the element, outlines and numbers it.
 fn annotate(page: &Canvas, frame: Frame, size: Page, finding: &ReportedFinding) -> Canvas {
     let Frame { region, element, density } = frame;
@@ -238,7 +246,8 @@ fn annotate(page: &Canvas, frame: Frame, size: Page, finding: &ReportedFinding) 
     let mut canvas =
         page.cut(part, (region.width * density).round() as usize, (region.height * density).round() as usize);
     // Air between the element and its outline, so that the line hides nothing of it.
-    let air = 5.0;
+    let unit = unit(finding.finding.viewport);
+    let air = 5.0 * unit;
     let (width, height) = (canvas.width() as f32, canvas.height() as f32);
     let outline = Edges {
         left: (((element.x - region.x) * density) as f32 - air).max(3.0),
@@ -252,8 +261,9 @@ fn annotate(page: &Canvas, frame: Frame, size: Page, finding: &ReportedFinding) 
     let outline = Edges { bottom, ..outline };
     let color = color(finding.finding.severity);
     canvas.dim_outside(outline);
-    canvas.outline(outline, color, 3.0);
-    canvas.badge(finding.number, outline.left, outline.top, 13.0, color);
+    canvas.outline(outline, color, 3.0 * unit);
+    // The number sits on the corner's outer side: text that starts there stays readable.
+    canvas.badge(finding.number, outline.left + 3.0, outline.top - 9.0 * unit, 13.0 * unit, color);
     canvas
 }
 

@@ -17,19 +17,19 @@ fn width(screen: Screen) -> f64 {
     }
 }
 
-/// Height shown for each pixel of width: about two and a half screens of a desktop, two of a phone.
+/// Height shown for each pixel of width: about one and a half screens.
 fn aspect(screen: Screen) -> f64 {
     match screen {
-        Screen::Desktop => 1.5,
-        Screen::Mobile => 4.0,
+        Screen::Desktop => 1.0,
+        Screen::Mobile => 3.2,
     }
 }
 
 /// Size of a number, in pixels of the picture.
 fn radius(screen: Screen) -> f32 {
     match screen {
-        Screen::Desktop => 17.0,
-        Screen::Mobile => 18.0,
+        Screen::Desktop => 18.0,
+        Screen::Mobile => 20.0,
     }
 }
 
@@ -72,7 +72,13 @@ pub(super) fn draw(page: &Canvas, size: Page, screen: Screen, findings: &[&Repor
     let mut centres: Vec<(f32, f32)> = Vec::with_capacity(boxes.len());
     for (_, rect) in &boxes {
         let edges = scaled(*rect, density);
-        centres.push(free_place(edges.left, edges.top, radius, canvas.width() as f32, &centres));
+        centres.push(free_place(
+            edges.left + radius * 0.3,
+            edges.top - radius * 0.6,
+            radius,
+            canvas.width() as f32,
+            &centres,
+        ));
     }
     // The most urgent number is drawn last, so that it is on top.
     let mut markers = Vec::with_capacity(boxes.len());

@@ -7,7 +7,7 @@ use crate::{Category, Severity};
 use super::{CategoryScore, CheckedRule, Deduction, ReportedFinding, Scores, summary};
 
 /// How the numbers come about, as the report says it.
-const METHOD: &str = "Each category starts at 100. A flaw takes off 30 points if its severity is high, 15 if medium \
+const METHOD: &str = "Each category starts at 100. A flaw takes off 40 points if its severity is high, 20 if medium \
     and 5 if low, multiplied by how sure the rule is (confidence 9 of 10 counts nine tenths). A flaw seen on several \
     screens counts once, and each further flaw of the same rule counts half of the one before. A category never falls \
     below 0, and one without an applied rule has no score. The overall score is the mean of the scored categories, \
@@ -57,7 +57,9 @@ pub(super) fn score(findings: &[ReportedFinding], rules: &[CheckedRule]) -> Scor
             let deductions = deductions.remove(&category).unwrap_or_default();
             let judged = rules > 0 || !deductions.is_empty();
             let lost: f64 = deductions.iter().map(|deduction| deduction.points).sum();
-            let score = judged.then(|| (100.0 - lost).round().clamp(0.0, 100.0) as u8);
+            // 100 says that nothing was found: the least deduction must show.
+            let most = if deductions.is_empty() { 100.0 } else { 99.0 };
+            let score = judged.then(|| (100.0 - lost).round().clamp(0.0, most) as u8);
             CategoryScore { category, score, weight, rules, deductions }
         })
         .collect();
@@ -67,8 +69,8 @@ pub(super) fn score(findings: &[ReportedFinding], rules: &[CheckedRule]) -> Scor
 /// Points that a certain flaw of this severity takes off.
 fn base(severity: Severity) -> f64 {
     match severity {
-        Severity::High => 30.0,
-        Severity::Medium => 15.0,
+        Severity::High => 40.0,
+        Severity::Medium => 20.0,
         Severity::Low => 5.0,
     }
 }

@@ -1,6 +1,6 @@
 //! The findings in brief: flaws over screens, counts, and what to mend first.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt::Write as _};
 
 use crate::{Finding, Screen, Severity};
 
@@ -110,13 +110,14 @@ pub(super) fn verdict(report: &Report) -> String {
         return format!("None of the {rules} that were applied found a flaw.");
     }
     let mut text = format!("{} found by {rules}", wording::count(flaws as usize, "flaw"));
-    text.push_str(&match high {
-        0 => ", none of them serious.".to_owned(),
-        _ if flaws == 1 => ", and it is serious.".to_owned(),
-        1 => ", one of them serious.".to_owned(),
-        high if high == flaws => ", all of them serious.".to_owned(),
-        high => format!(", {high} of them serious."),
-    });
+    // Writing to a string cannot fail.
+    let _ = match high {
+        0 => write!(text, ", none of them serious."),
+        _ if flaws == 1 => write!(text, ", and it is serious."),
+        1 => write!(text, ", one of them serious."),
+        high if high == flaws => write!(text, ", all of them serious."),
+        high => write!(text, ", {high} of them serious."),
+    };
     let mut weakest: Vec<_> = report
         .scores
         .categories
@@ -125,12 +126,10 @@ pub(super) fn verdict(report: &Report) -> String {
         .filter(|(score, ..)| *score < 80)
         .collect();
     weakest.sort_unstable();
-    let name =
-        |(score, _, category): &(u8, _, _)| format!("{} ({score} of 100)", wording::category(*category));
-    match weakest.as_slice() {
-        [] => {}
-        [one] => text.push_str(&format!(" The weakest point is {}.", name(one))),
-        [one, two, ..] => text.push_str(&format!(" The weakest points are {} and {}.", name(one), name(two))),
+    let name = |(score, _, category): &(u8, _, _)| format!("{} at {score}", wording::category(*category));
+    let weakest: Vec<String> = weakest.iter().take(2).map(name).collect();
+    if !weakest.is_empty() {
+        let _ = write!(text, " Weakest: {} of 100.", weakest.join(", "));
     }
     text
 }

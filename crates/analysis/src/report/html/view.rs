@@ -99,6 +99,13 @@ struct Picture {
     alt: String,
 }
 
+impl Picture {
+    /// Whether the picture needs the whole width of a card to be read.
+    fn is_wide(&self) -> bool {
+        self.width > 600 && f64::from(self.width) / f64::from(self.height.max(1)) >= 2.2
+    }
+}
+
 struct OverviewFigure {
     picture: Picture,
     /// Width of the picture for a height of 1.
@@ -131,7 +138,11 @@ struct FlawCard<'a> {
     gains: [Gain; 3],
     seen: Vec<Seen<'a>>,
     places: Vec<Place<'a>>,
+    /// A picture too wide for a column beside the text.
+    wide: Option<Picture>,
     pictures: Vec<Picture>,
+    /// How text and pictures share the card.
+    layout: &'static str,
     sources: Vec<(&'a str, Option<String>)>,
 }
 
@@ -192,12 +203,8 @@ impl<'a> Page<'a> {
                 .screens
                 .iter()
                 .map(|it| {
-                    let size = format!(
-                        "{} × {} px, {} device pixels each",
-                        it.width,
-                        it.height,
-                        wording::number(it.scale)
-                    );
+                    let size =
+                        format!("{} × {} px, scale {}", it.width, it.height, wording::number(it.scale));
                     (wording::screen(it.screen), size)
                 })
                 .collect(),
@@ -256,8 +263,14 @@ impl<'a> DeductionRow<'a> {
 }
 
 impl<'a> FlawCard<'a> {
-    fn new(flaw: &Flaw<'a>, pictures: Vec<Picture>) -> Self {
+    fn new(flaw: &Flaw<'a>, mut pictures: Vec<Picture>) -> Self {
         let lead = flaw.lead();
+        let wide = pictures.iter().position(Picture::is_wide).map(|at| pictures.remove(at));
+        let layout = match pictures.as_slice() {
+            [] => "plain-text",
+            [only] if only.screen_slug == "mobile" => "narrow",
+            _ => "",
+        };
         let mut linked = HashSet::new();
         let sources = flaw.findings.iter().flat_map(|it| &it.finding.sources);
         Self {
@@ -280,7 +293,9 @@ impl<'a> FlawCard<'a> {
             ],
             seen: seen(flaw),
             places: flaw.findings.iter().map(place).collect(),
+            wide,
             pictures,
+            layout,
             sources: sources
                 .filter(|source| linked.insert(source.title.as_ref()))
                 .map(|source| (source.title.as_ref(), wording::link(&source.url)))
