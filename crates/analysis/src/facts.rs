@@ -5,6 +5,7 @@
 //! rectangles count from the top left corner of the page, times are milliseconds since navigation start. Every field
 //! has a default, so that facts of an older version can still be read.
 
+mod collect;
 mod element;
 mod interaction;
 mod script;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Rect, Screen};
 
+pub use collect::collect;
 pub use element::{Element, ElementIndex};
 pub use interaction::{
     Action, Control, Field, Form, LabelSource, Layer, Line, Link, Look, Nav, Reset, Target, Targets,

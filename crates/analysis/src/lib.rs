@@ -36,5 +36,5 @@ pub use error::{AnalysisError, FILE_UNREADABLE, PAGE_HTTP_ERROR, PAGE_UNREADABLE
 pub use finding::*;
 pub use routes::routes;
 pub use service::{AnalysisRequest, Analyzer, Finished, Progress, Stage, Target, no_progress};
-pub use store::{Archive, ArchiveError, ReportFile, ReportSummary};
+pub use store::{Archive, ArchiveError, ReportSummary};
 pub use tools::tools;

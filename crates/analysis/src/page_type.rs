@@ -35,6 +35,20 @@ pub enum PageType {
 }
 
 impl PageType {
+    /// The kind as reports name it, for example `ecommerce_product`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EcommerceProduct => "ecommerce_product",
+            Self::EcommerceHome => "ecommerce_home",
+            Self::Pricing => "pricing",
+            Self::LeadGen => "lead_gen",
+            Self::Saas => "saas",
+            Self::Service => "service",
+            Self::Content => "content",
+            Self::Landing => "landing",
+        }
+    }
+
     /// Whether the page wants the visitor to act, so that action, proof and promise are expected on it.
     pub fn sells(self) -> bool {
         self != Self::Content

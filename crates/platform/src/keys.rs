@@ -8,6 +8,7 @@
 //! revocation takes effect at once on the server that it was made on, and within that time on all others. What is wrong
 //! with a token is never told: unknown, malformed, expired and revoked are one answer.
 
+mod authenticate;
 mod model;
 mod sql;
 mod token;

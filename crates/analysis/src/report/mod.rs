@@ -49,3 +49,12 @@ pub enum RenderError {
     #[error("the report could not be rendered as JSON")]
     Json(#[source] serde_json::Error),
 }
+
+/// A report in one form.
+pub fn render(format: Format, report: &Report, images: &Images) -> Result<String, RenderError> {
+    match format {
+        Format::Html => html::render(report, images),
+        Format::Json => json::render(report),
+        Format::Markdown => Ok(markdown::render(report)),
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 use http::StatusCode;
 use paddock_platform::problem::{Problem, ProblemKind};
 
-use super::{Images, RenderError, Report, html, json, markdown};
+use super::{Images, RenderError, Report, render};
 
 /// A report could not be written where it was asked for.
 pub const REPORT_NOT_WRITTEN: ProblemKind =
@@ -147,12 +147,7 @@ pub fn write(
 ) -> Result<Vec<PathBuf>, WriteError> {
     let mut documents = Vec::with_capacity(formats.len());
     for format in formats {
-        let text = match format {
-            Format::Html => html::render(report, images)?,
-            Format::Json => json::render(report)?,
-            Format::Markdown => markdown::render(report),
-        };
-        documents.push((format.file_name(), text));
+        documents.push((format.file_name(), render(*format, report, images)?));
     }
     // Whoever sees `report.json` finds everything that it names.
     documents.sort_by_key(|(name, _)| *name == Format::Json.file_name());

@@ -33,7 +33,7 @@ use std::{cmp::Reverse, fmt};
 
 use crate::{
     Category, Finding, Severity, Source,
-    facts::Facts,
+    facts::{Facts, Timing},
     page_type::{PageType, classify},
 };
 
@@ -122,6 +122,11 @@ pub fn evaluate(desktop: &Facts, mobile: &Facts) -> Vec<Finding> {
     findings.extend(evaluate_screen(&rules, mobile, page_type));
     sort(&mut findings);
     findings
+}
+
+/// Cumulative layout shift of a visit: the worst session window (web.dev/cls).
+pub(crate) fn cumulative_layout_shift(timing: &Timing) -> f64 {
+    performance::worst_window(timing).0
 }
 
 /// Judges a page that was looked at on one screen only.

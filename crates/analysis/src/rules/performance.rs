@@ -115,7 +115,7 @@ fn blocked_before(timing: &Timing, moment_ms: f64) -> f64 {
 }
 
 /// The largest sum of shifts within one session window: gaps under 1 s, at most 5 s long.
-fn worst_window(timing: &Timing) -> (f64, Option<usize>) {
+pub(super) fn worst_window(timing: &Timing) -> (f64, Option<usize>) {
     let settled = timing.fcp_ms.unwrap_or(0.0) + SHIFT_SETTLED_MS;
     let (mut worst, mut worst_at) = (0.0, None);
     let (mut sum, mut largest, mut first_ms, mut last_ms) = (0.0, None::<usize>, f64::MIN, f64::MIN);

@@ -1,0 +1,66 @@
+//! The whole configuration: one section per area, put together here and nowhere else.
+
+use paddock_analysis::AnalysisOptions;
+use paddock_browser::BrowserOptions;
+use paddock_platform::{
+    blobs::BlobsOptions,
+    config::{Loaded, Loader},
+    http::ServerOptions,
+    store::StoreOptions,
+    telemetry::TelemetryOptions,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cli::ConfigArgs,
+    exit::{CommandError, Exit},
+};
+
+/// The file that is used when none is named, if it is there.
+pub(crate) const FILE_DEFAULT: &str = "paddock.toml";
+
+/// Keys and sections that are read once, at start; a reload says so when they change.
+pub(crate) const RESTART_KEYS: &[&str] = &[
+    "server.listen",
+    "store",
+    "blobs",
+    "telemetry",
+    "browser.engine",
+    "browser.sandbox",
+    "analysis.concurrency_max",
+];
+
+/// Paddock's configuration. Everything has a default: an empty file is a working server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The HTTP server: where it listens, who may ask, and how much.
+    pub server: ServerOptions,
+    /// The database.
+    pub store: StoreOptions,
+    /// Where files are kept: reports and pictures.
+    pub blobs: BlobsOptions,
+    /// The fleet of browsers.
+    pub browser: BrowserOptions,
+    /// The page analyser.
+    pub analysis: AnalysisOptions,
+    /// Logs and traces.
+    pub telemetry: TelemetryOptions,
+}
+
+/// The layers of the configuration that a command was given.
+pub(crate) fn loader(args: &ConfigArgs) -> Loader {
+    let loader = match &args.config {
+        Some(file) => Loader::new().with_file(file),
+        None => Loader::new().with_file_if_present(FILE_DEFAULT),
+    };
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    loader.with_env(variables).with_set(args.set.iter().cloned())
+}
+
+/// Loads the configuration that a command was given.
+pub(crate) fn load(args: &ConfigArgs) -> Result<Loaded<Config>, CommandError> {
+    loader(args).load().map_err(|error| CommandError::from_error(Exit::Usage, &error))
+}
