@@ -90,7 +90,7 @@ async fn serve_edge(telemetry: &Telemetry, tasks: &Tasks) -> Result<SocketAddr> 
     let server = Server::bind(&options, false).await?;
     let address = server.addresses()[0];
     let ordinary = Router::new().route("/server/{name}", get(async || "ok\n")).route_layer(require("server"));
-    let edge = Edge::builder(Section::fixed(options)).bound(server.addresses()).build();
+    let edge = Edge::builder(Section::fixed(options), server.addresses()).build();
     let app = Router::new()
         .merge(Health::default().router())
         .merge(telemetry.metrics().router())

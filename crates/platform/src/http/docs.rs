@@ -134,7 +134,7 @@ impl<'a> Page<'a> {
             self.push(&format!(
                 "<dt><code>{}</code> <span>{} in {}{}</span></dt><dd>{}</dd>",
                 text(&parameter["name"]),
-                escape(&type_name(&parameter["schema"])),
+                escape(&self.label(&parameter["schema"])),
                 text(&parameter["in"]),
                 if required { "" } else { ", optional" },
                 inline(parameter["description"].as_str().unwrap_or_default()),
@@ -159,12 +159,18 @@ impl<'a> Page<'a> {
         target.and_then(|pointer| self.document.pointer(pointer)).unwrap_or(schema)
     }
 
+    /// The type in a few words; that of a reference to an enumeration is its values.
+    fn label(&self, schema: &Value) -> String {
+        let resolved = self.resolve(schema);
+        type_name(if resolved["enum"].is_array() { resolved } else { schema })
+    }
+
     fn write_schema(&mut self, schema: &Value, depth: usize) {
         let resolved = self.resolve(schema);
         let object = if resolved["type"] == "array" { self.resolve(&resolved["items"]) } else { resolved };
         let Some(properties) = object["properties"].as_object().filter(|_| depth < DEPTH_MAX) else {
             if depth == 0 {
-                let name = type_name(schema);
+                let name = self.label(schema);
                 self.push(&format!("<p><span>{}</span></p>", escape(&name)));
             }
             return;
@@ -181,7 +187,7 @@ impl<'a> Page<'a> {
         self.push(&format!(
             "<dt><code>{}</code> <span>{}{}</span></dt><dd>{}",
             escape(name),
-            escape(&type_name(property)),
+            escape(&self.label(property)),
             if required { "" } else { ", optional" },
             inline(property["description"].as_str().unwrap_or_default()),
         ));
@@ -310,17 +316,23 @@ mod tests {
             }}},
             "components": {"schemas": {"Job": {"type": "object", "required": ["id"], "properties": {
                 "id": {"type": "string", "description": "Its `id`."},
-                "parent": {"$ref": "#/components/schemas/Job"}
-            }}}}
+                "parent": {"$ref": "#/components/schemas/Job"},
+                "state": {"$ref": "#/components/schemas/State"}
+            }}, "State": {"type": "string", "enum": ["waits", "runs"]}}}
         })
     }
 
     #[test]
     fn a_route_is_shown_with_its_parameters_and_fields() {
         let page = render(&document("All of it."));
-        for part in
-            ["Shows a job", "<i>{id}</i>", "string in path", "<code>parent</code>", "Its <code>id</code>."]
-        {
+        for part in [
+            "Shows a job",
+            "<i>{id}</i>",
+            "string in path",
+            "<code>parent</code>",
+            "&quot;waits&quot; or",
+            "Its <code>id</code>.",
+        ] {
             assert!(page.contains(part), "{part}");
         }
     }

@@ -66,13 +66,6 @@ pub struct EdgeBuilder {
 }
 
 impl EdgeBuilder {
-    /// The addresses that the server is bound to: they decide which names are its own and whether a key is needed.
-    #[must_use]
-    pub fn bound(mut self, addresses: &[SocketAddr]) -> Self {
-        self.bound = addresses.to_vec();
-        self
-    }
-
     /// Who knows the keys.
     #[must_use]
     pub fn keys(mut self, keys: Arc<dyn Authenticate>) -> Self {
@@ -108,14 +101,18 @@ impl EdgeBuilder {
 pub struct Edge(Arc<Shared>);
 
 impl Edge {
-    /// Starts from the options; probes and metrics are exempt as they must be, other exemptions follow.
-    pub fn builder(section: Section<ServerOptions>) -> EdgeBuilder {
+    /// Starts from the options and the addresses that the server is bound to ([`Server::addresses`]): these decide
+    /// which names are its own, and whether a key is needed. Probes and metrics are exempt as they must be; other
+    /// exemptions follow.
+    ///
+    /// [`Server::addresses`]: super::Server::addresses
+    pub fn builder(section: Section<ServerOptions>, bound: &[SocketAddr]) -> EdgeBuilder {
         let rules = Rules::from([
             ("/healthz", RouteRules::PROBE),
             ("/readyz", RouteRules::PROBE),
             ("/metrics", RouteRules::UNLIMITED),
         ]);
-        EdgeBuilder { section, bound: Vec::new(), keys: Arc::new(NoKeys), rules }
+        EdgeBuilder { section, bound: bound.to_vec(), keys: Arc::new(NoKeys), rules }
     }
 }
 

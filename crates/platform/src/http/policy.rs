@@ -86,9 +86,9 @@ impl Policies {
         tracing::info!("limits of the server were reloaded");
     }
 
-    /// Whether only this machine can connect. A server bound to nothing (a test) counts as such.
+    /// Whether only this machine can connect. Without an address that is not known, and so not the case.
     pub(super) fn is_loopback(&self) -> bool {
-        self.bound.iter().all(|address| is_loopback(address.ip()))
+        !self.bound.is_empty() && self.bound.iter().all(|address| is_loopback(address.ip()))
     }
 }
 

@@ -77,7 +77,7 @@ impl TestServer {
         let section: Section<ServerOptions> = live.section(|options| options);
         let server = Server::bind(&options, true).await.unwrap();
         let address = server.addresses()[0];
-        let edge = configure(Edge::builder(section).bound(server.addresses())).build();
+        let edge = configure(Edge::builder(section, server.addresses())).build();
         let stop = CancellationToken::new();
         let (token, app, own) = (stop.clone(), routes.layer(edge), tasks.clone());
         let serving = tasks.spawn("test_server", async move { server.serve(app, &own, token).await });
