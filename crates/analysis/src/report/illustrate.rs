@@ -277,10 +277,10 @@ fn crop_name(finding: &ReportedFinding, taken: &[Image]) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
         .collect();
     let stem = format!("shots/{:02}-{rule}-{}", finding.number, finding.finding.viewport);
-    (1_u32..)
-        .map(|n| if n == 1 { format!("{stem}.jpg") } else { format!("{stem}-{n}.jpg") })
-        .find(|name| taken.iter().all(|image| image.file != *name))
-        .unwrap_or(stem)
+    match taken.iter().filter(|image| image.file.starts_with(&stem)).count() {
+        0 => format!("{stem}.jpg"),
+        others => format!("{stem}-{}.jpg", others + 1),
+    }
 }
 
 fn extension(bytes: &[u8]) -> &'static str {
@@ -289,4 +289,21 @@ fn extension(bytes: &[u8]) -> &'static str {
 
 fn rounded(rect: Rect) -> Rect {
     Rect { x: rect.x.round(), y: rect.y.round(), width: rect.width.round(), height: rect.height.round() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_and_page_use_the_same_colours() {
+        let styles = include_str!("../../templates/report.css");
+        for (name, severity) in
+            [("high", Severity::High), ("medium", Severity::Medium), ("low", Severity::Low)]
+        {
+            let [red, green, blue] = color(severity);
+            let declaration = format!("--solid-{name}:#{red:02x}{green:02x}{blue:02x};");
+            assert!(styles.contains(&declaration), "{declaration}");
+        }
+    }
 }

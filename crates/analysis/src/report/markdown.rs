@@ -205,6 +205,7 @@ fn escaped(text: &str) -> String {
                 }
                 // A bare address would become a link of its own, and a handle would notify someone.
                 ':' if out.ends_with("http") || out.ends_with("https") => out.push_str("&#58;"),
+                '.' if out.ends_with("www") => out.push_str("&#46;"),
                 '@' => out.push_str("&#64;"),
                 letter if letter.is_control() => {}
                 letter => out.push(letter),

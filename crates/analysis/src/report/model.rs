@@ -110,7 +110,7 @@ pub struct QuickWin {
 /// How well the page does, 0 (poor) to 100 (nothing found).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scores {
-    /// Weighted mean of the categories that were judged; null if none was.
+    /// Halfway between the weighted mean of the judged categories and the lowest of them; null if none was judged.
     pub overall: Option<u8>,
     /// How the numbers come about, in a paragraph.
     pub method: Cow<'static, str>,

@@ -10,8 +10,9 @@ use super::{CategoryScore, CheckedRule, Deduction, ReportedFinding, Scores, summ
 const METHOD: &str = "Each category starts at 100. A flaw takes off 40 points if its severity is high, 20 if medium \
     and 5 if low, multiplied by how sure the rule is (confidence 9 of 10 counts nine tenths). A flaw seen on several \
     screens counts once, and each further flaw of the same rule counts half of the one before. A category never falls \
-    below 0, and one without an applied rule has no score. The overall score is the mean of the scored categories, \
-    weighted by how directly each bears on the visitor's decision.";
+    below 0, and one without an applied rule has no score. The overall score lies halfway between the mean of the \
+    scored categories, weighted by how directly each bears on the visitor's decision, and the lowest of them: a page \
+    is only as good as what stops its visitors.";
 
 /// The categories in the order of the report, with their weights in the overall score.
 pub(super) const CATEGORIES: [(Category, u8); 12] = [
@@ -77,7 +78,9 @@ fn base(severity: Severity) -> f64 {
 
 fn overall(categories: &[CategoryScore]) -> Option<u8> {
     let judged = || categories.iter().filter_map(|it| Some((u32::from(it.score?), u32::from(it.weight))));
+    let lowest = judged().map(|(score, _)| score).min()?;
     let weights: u32 = judged().map(|(_, weight)| weight).sum();
     let total: u32 = judged().map(|(score, weight)| score * weight).sum();
-    (weights > 0).then(|| (f64::from(total) / f64::from(weights)).round() as u8)
+    let mean = f64::from(total) / f64::from(weights.max(1));
+    Some(f64::midpoint(mean, f64::from(lowest)).round() as u8)
 }

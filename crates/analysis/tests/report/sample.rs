@@ -1,5 +1,7 @@
 //! Analyses to report on: a bad product page, one without flaws, one with many, and one full of hostile text.
 
+#![expect(clippy::unnecessary_wraps, reason = "the fields they fill in are optional")]
+
 use paddock_analysis::{
     Bound, Category, Evidence, Finding, Measured, Rect, Screen, Severity, Source,
     report::{Analysis, CheckedRule, Environment, NotChecked, ScreenSize, Vitals},
@@ -67,7 +69,7 @@ pub(crate) fn analysis(title: &str, url: &str) -> Analysis {
         final_url: url.to_owned(),
         title: title.to_owned(),
         page_type: "product".to_owned(),
-        generated_at: "2026-11-20T16:30:00Z".parse().unwrap(),
+        generated_at: "2026-11-20T16:30:00Z".parse().expect("a timestamp"),
         duration_ms: 1340,
         environment: Environment {
             paddock: "0.1.0".to_owned(),
@@ -336,7 +338,7 @@ pub(crate) fn many(flaws: u32) -> Analysis {
         it.title = format!("Flaw {index} of many on this page").into();
         it.selector = format!("main > section:nth-of-type({index}) > div.card > p.text-muted > a.btn");
         it.fingerprint = format!("{index:016x}");
-        it.priority = u8::try_from(100 - index % 100).unwrap();
+        it.priority = (100 - index % 100) as u8;
         it.viewport = if index % 2 == 0 { Screen::Desktop } else { Screen::Mobile };
         it.rect = rect(f64::from(index % 7) * 50.0, f64::from(index) * 40.0, 160.0, 30.0);
         it.evidence.measured =
@@ -350,9 +352,9 @@ pub(crate) fn many(flaws: u32) -> Analysis {
 pub(crate) fn hostile(text: &str) -> Analysis {
     let mut it = finding("cta.vague_label", Severity::High, Category::Cta);
     it.title = text.to_owned().into();
-    it.selector = text.to_owned();
-    it.evidence.statement = text.to_owned();
-    it.evidence.snippet = text.to_owned();
+    it.selector = text.into();
+    it.evidence.statement = text.into();
+    it.evidence.snippet = text.into();
     it.evidence.measured = Some(Measured {
         name: text.to_owned().into(),
         value: 1.0,
@@ -364,12 +366,12 @@ pub(crate) fn hostile(text: &str) -> Analysis {
     it.recommendation = text.to_owned().into();
     it.sources = vec![Source { title: text.to_owned().into(), url: text.to_owned().into() }];
     it.rect = rect(10.0, 10.0, 50.0, 20.0);
-    it.fingerprint = text.to_owned();
+    it.fingerprint = text.into();
     let mut analysis = analysis(text, text);
     analysis.final_url = format!("javascript:{text}");
-    analysis.page_type = text.to_owned();
-    analysis.id = text.to_owned();
-    analysis.environment.engine = text.to_owned();
+    analysis.page_type = text.into();
+    analysis.id = text.into();
+    analysis.environment.engine = text.into();
     analysis.not_checked = vec![NotChecked { what: text.to_owned().into(), why: text.to_owned().into() }];
     analysis.findings = vec![it];
     analysis
