@@ -18,6 +18,7 @@
 
 pub mod egress;
 pub mod metrics;
+pub mod snapshot;
 
 mod config;
 mod emulation;

@@ -1,0 +1,237 @@
+// Reading the DOM without trusting it.
+//
+// A form whose inputs are named `firstChild` or `parentNode` answers those properties with the inputs, and a document
+// does the same for `title` or `body`: named elements shadow the platform's own members, in isolated worlds too. So
+// every access goes through the getters and methods of the prototypes, taken before they can be shadowed.
+
+const uncurry = (fn) => Function.prototype.call.bind(fn);
+const getter = (prototype, name) => uncurry(Object.getOwnPropertyDescriptor(prototype, name).get);
+
+const nodeType = getter(Node.prototype, 'nodeType');
+const firstChild = getter(Node.prototype, 'firstChild');
+const nextSibling = getter(Node.prototype, 'nextSibling');
+const parentNode = getter(Node.prototype, 'parentNode');
+const ownerDocument = getter(Node.prototype, 'ownerDocument');
+const isConnected = getter(Node.prototype, 'isConnected');
+const getRootNode = uncurry(Node.prototype.getRootNode);
+const contains = uncurry(Node.prototype.contains);
+const textData = getter(CharacterData.prototype, 'data');
+const localName = getter(Element.prototype, 'localName');
+const namespaceURI = getter(Element.prototype, 'namespaceURI');
+const shadowRootOf = getter(Element.prototype, 'shadowRoot');
+const assignedSlot = getter(Element.prototype, 'assignedSlot');
+const textAssignedSlot = getter(Text.prototype, 'assignedSlot');
+const getAttribute = uncurry(Element.prototype.getAttribute);
+const hasAttribute = uncurry(Element.prototype.hasAttribute);
+const attributeNames = uncurry(Element.prototype.getAttributeNames);
+const matches = uncurry(Element.prototype.matches);
+const closest = uncurry(Element.prototype.closest);
+const checkVisibility = uncurry(Element.prototype.checkVisibility);
+const getBoundingClientRect = uncurry(Element.prototype.getBoundingClientRect);
+const assignedNodes = uncurry(HTMLSlotElement.prototype.assignedNodes);
+const query = uncurry(Element.prototype.querySelector);
+const queryAll = uncurry(Element.prototype.querySelectorAll);
+const documentQuery = uncurry(Document.prototype.querySelector);
+const documentQueryAll = uncurry(Document.prototype.querySelectorAll);
+const fragmentQueryAll = uncurry(DocumentFragment.prototype.querySelectorAll);
+const styleSheetsOf = getter(Document.prototype, 'styleSheets');
+const adoptedSheetsOf = getter(Document.prototype, 'adoptedStyleSheets');
+const documentElementOf = getter(Document.prototype, 'documentElement');
+const documentTitle = getter(Document.prototype, 'title');
+const activeElementOf = getter(Document.prototype, 'activeElement');
+const shadowActiveElement = getter(ShadowRoot.prototype, 'activeElement');
+const elementById = uncurry(Document.prototype.getElementById);
+const shadowElementById = uncurry(DocumentFragment.prototype.getElementById);
+const computedStyle = globalThis.getComputedStyle.bind(globalThis);
+
+const ELEMENT = 1;
+const TEXT = 3;
+const DOCUMENT = 9;
+const FRAGMENT = 11;
+const HTML = 'http://www.w3.org/1999/xhtml';
+const SVG = 'http://www.w3.org/2000/svg';
+
+const isElement = (node) => nodeType(node) === ELEMENT;
+
+/** Name of an element: the local name of HTML and `svg:`-prefixed that of SVG, so that tables need no namespaces. */
+const tagOf = (element) => {
+  const name = localName(element);
+  const namespace = namespaceURI(element);
+  if (namespace === HTML) return name;
+  return namespace === SVG ? 'svg:' + name : 'other:' + name;
+};
+
+/** The attribute without white space around it; the empty string when it is absent. */
+const attribute = (element, name) => {
+  const value = getAttribute(element, name);
+  return value === null ? '' : value.trim();
+};
+
+const hasToken = (element, name, token) => getAttribute(element, name)?.toLowerCase().trim() === token;
+
+/** The element that contains the node on the screen: its slot if it is slotted, the host for the top of a shadow tree. */
+const flatParent = (node) => {
+  const slot = nodeType(node) === ELEMENT ? assignedSlot(node) : nodeType(node) === TEXT ? textAssignedSlot(node) : null;
+  if (slot) return slot;
+  const parent = parentNode(node);
+  if (!parent) return null;
+  if (nodeType(parent) === FRAGMENT) return parent.host ?? null;
+  return nodeType(parent) === ELEMENT ? parent : null;
+};
+
+/** Calls `visit` with each child as it is on the screen: of the shadow tree, or those assigned to a slot. */
+const eachFlatChild = (element, visit) => {
+  if (localName(element) === 'details' && !hasAttribute(element, 'open')) {
+    const summary = query(element, ':scope > summary');
+    if (summary) visit(summary);
+    return;
+  }
+  const shadow = shadowRootOf(element);
+  if (!shadow && localName(element) === 'slot' && namespaceURI(element) === HTML) {
+    const assigned = assignedNodes(element);
+    if (assigned.length > 0) {
+      for (const node of assigned) visit(node);
+      return;
+    }
+  }
+  for (let child = firstChild(shadow ?? element); child; child = nextSibling(child)) visit(child);
+};
+
+/** The element with this id in the node's own tree: ids do not cross shadow roots. */
+const byId = (node, id) => {
+  const root = getRootNode(node);
+  if (nodeType(root) === DOCUMENT) return elementById(root, id);
+  return nodeType(root) === FRAGMENT ? shadowElementById(root, id) : null;
+};
+
+/** The elements that an attribute lists by id, without those that do not exist. */
+const referenced = (element, name) => {
+  const value = getAttribute(element, name);
+  if (!value) return [];
+  const found = [];
+  for (const id of value.split(/\s+/)) {
+    const target = id && byId(element, id);
+    if (target && !found.includes(target)) found.push(target);
+  }
+  return found;
+};
+
+/** The document inside an iframe when its origin is ours; null otherwise. */
+const frameDocument = (frame) => {
+  try {
+    return FRAME_DOCUMENT[localName(frame)]?.(frame) ?? null;
+  } catch {
+    return null;
+  }
+};
+const FRAME_DOCUMENT = {
+  iframe: getter(HTMLIFrameElement.prototype, 'contentDocument'),
+  frame: getter(HTMLFrameElement.prototype, 'contentDocument'),
+};
+
+const WHITE_SPACE = /[\s\u200b\ufeff]+/g;
+// Icon fonts draw glyphs at private code points; they say nothing.
+const PRIVATE_USE = /[\ue000-\uf8ff]|[\u{f0000}-\u{ffffd}]|[\u{100000}-\u{10fffd}]/gu;
+const UNTIDY = /[^\x20-\x7e]| {2}|^ | $/;
+
+const collapse = (text) => (UNTIDY.test(text) ? text.replace(WHITE_SPACE, ' ').trim() : text);
+/** The text as it is read: white space collapsed, glyphs of icon fonts left out. */
+const tidy = (text) => (UNTIDY.test(text) ? text.replace(PRIVATE_USE, '').replace(WHITE_SPACE, ' ').trim() : text);
+const clip = (text, length) => (text.length <= length ? text : text.slice(0, length - 1) + '…');
+
+// What is known of a node: its number for good, the rest as long as the page does not change, which is within one
+// walk or one `cached` call. `moment` tells these apart; without one nothing is kept.
+let moment = 0;
+let moments = 0;
+
+class Known {
+  number = -1;
+  moment = 0;
+  traits = -1;
+  visibility = -1;
+  inline = -1;
+  role = undefined;
+  name = undefined;
+}
+
+const knowledge = new Map();
+
+/** What is known of a node at this moment; to be asked only when there is one. */
+const known = (node) => {
+  let facts = knowledge.get(node);
+  if (facts === undefined) {
+    facts = new Known();
+    facts.moment = moment;
+    knowledge.set(node, facts);
+  } else if (facts.moment !== moment) {
+    facts.moment = moment;
+    facts.traits = facts.visibility = facts.inline = -1;
+    facts.role = facts.name = undefined;
+  }
+  return facts;
+};
+
+/** Facts about whole trees (documents and shadow trees), for one moment. */
+const trees = new Map();
+const rememberTree = (tree, question, answer) => {
+  if (moment === 0) return answer(tree);
+  let facts = trees.get(tree);
+  if (facts === undefined) {
+    facts = {};
+    trees.set(tree, facts);
+  }
+  facts[question] ??= answer(tree);
+  return facts[question];
+};
+
+/** Runs `work`, computing each role, name and visibility at most once. The page must not be changed by it. */
+const cached = (work) => {
+  if (moment !== 0) return work();
+  moments += 1;
+  moment = moments;
+  try {
+    return work();
+  } finally {
+    moment = 0;
+    trees.clear();
+    forgetDetached();
+  }
+};
+
+/** Lets go of nodes that left the page, so that they can be freed; their numbers are not given again. */
+const forgetDetached = () => {
+  for (const [node, facts] of knowledge) {
+    if (isConnected(node)) continue;
+    if (facts.number >= 0) numbered[facts.number] = undefined;
+    knowledge.delete(node);
+  }
+};
+
+// Which attributes of interest an element has: one question instead of a dozen, most of which would be answered "no".
+const HAS_ARIA = 1;
+const HAS_TITLE = 2;
+const HAS_ROLE = 4;
+const HAS_DATA = 8;
+const HAS_FOCUS = 16;
+const HAS_INERT = 32;
+const TRAITS = { title: HAS_TITLE, role: HAS_ROLE, tabindex: HAS_FOCUS, contenteditable: HAS_FOCUS, onclick: HAS_FOCUS,
+  inert: HAS_INERT };
+
+const traitsNow = (element) => {
+  let traits = 0;
+  for (const named of attributeNames(element)) {
+    if (named.startsWith('aria-')) traits |= HAS_ARIA;
+    else if (named.startsWith('data-')) traits |= HAS_DATA;
+    else if (Object.hasOwn(TRAITS, named)) traits |= TRAITS[named];
+  }
+  return traits;
+};
+
+const traitsOf = (element) => {
+  if (moment === 0) return traitsNow(element);
+  const facts = known(element);
+  if (facts.traits < 0) facts.traits = traitsNow(element);
+  return facts.traits;
+};
+
+const has = (element, traits) => (traitsOf(element) & traits) !== 0;

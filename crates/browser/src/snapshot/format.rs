@@ -1,0 +1,473 @@
+//! Rendering a snapshot: JSON and YAML for programs, text and one line per node for models.
+
+use std::{
+    collections::HashMap,
+    fmt::{self, Write},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    budget::within_tokens,
+    diff::SnapshotDiff,
+    node::{Checked, Node, Snapshot},
+};
+
+/// Shape of a rendered snapshot.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `{url, title, count, nodes}`
+    #[default]
+    Json,
+    /// One line per node: `e1:textbox "Name" val="x" *`.
+    Compact,
+    /// One indented line per node.
+    Text,
+    /// As JSON.
+    Yaml,
+}
+
+/// A text that names no format.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a format of snapshots; there are `json`, `compact`, `text` and `yaml`")]
+pub struct UnknownFormatError(String);
+
+impl FromStr for Format {
+    type Err = UnknownFormatError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" | "json" => Ok(Self::Json),
+            "compact" => Ok(Self::Compact),
+            "text" => Ok(Self::Text),
+            "yaml" => Ok(Self::Yaml),
+            other => Err(UnknownFormatError(other.to_owned())),
+        }
+    }
+}
+
+impl Format {
+    /// Media type of what is rendered in this format.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "text/yaml; charset=utf-8",
+            Self::Compact | Self::Text => "text/plain; charset=utf-8",
+        }
+    }
+
+    pub(super) fn write_nodes(self, out: &mut String, nodes: &[&Node]) {
+        for node in nodes {
+            self.write_node(out, node);
+        }
+    }
+
+    /// Writes one node as the format does.
+    pub(super) fn write_node(self, out: &mut String, node: &Node) {
+        match self {
+            Self::Compact => write_line(out, node, &COMPACT, ""),
+            Self::Text => write_line(out, node, &TEXT, ""),
+            Self::Yaml => write_yaml_node(out, node),
+            Self::Json => {
+                out.push_str(&serde_json::to_string(node).unwrap_or_default());
+                out.push(',');
+            }
+        }
+    }
+}
+
+/// A snapshot as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// Media type of the body.
+    pub content_type: &'static str,
+    /// The snapshot in its format.
+    pub body: String,
+    /// Whether nodes were left out, by the walk or for the budget.
+    pub truncated: bool,
+}
+
+impl Snapshot {
+    /// Renders the snapshot, leaving nodes out until it is within `tokens_max`.
+    pub fn render(&self, format: Format, tokens_max: Option<u32>) -> Rendered {
+        let (nodes, over_budget) = within_tokens(&self.nodes, format, tokens_max);
+        let truncated = over_budget || self.truncated;
+        let note = Truncation { truncated, tokens_max: tokens_max.filter(|_| over_budget) };
+        let count = nodes.len();
+        let (title, url) = (&self.title, &self.url);
+        let mut body = String::new();
+        match format {
+            Format::Json => {
+                body = serde_json::to_string(&Document::new(self, &nodes, note)).unwrap_or_default();
+            }
+            Format::Yaml => write_yaml(&mut body, self, &nodes, note),
+            Format::Compact => {
+                put(&mut body, format_args!("# {title} | {url} | {count} nodes{note}\n"));
+                format.write_nodes(&mut body, &nodes);
+            }
+            Format::Text => {
+                put(&mut body, format_args!("# {title}\n# {url}\n# {count} nodes{note}\n\n"));
+                format.write_nodes(&mut body, &nodes);
+            }
+        }
+        Rendered { content_type: format.content_type(), body, truncated }
+    }
+
+    /// Renders the snapshot against an earlier one: in the compact format all nodes with what happened to each, in
+    /// every other the nodes that differ, as JSON.
+    pub fn render_diff(&self, previous: &Self, format: Format, tokens_max: Option<u32>) -> Rendered {
+        let diff = SnapshotDiff::between(previous, self);
+        if format == Format::Compact {
+            self.render_marked(&diff, tokens_max)
+        } else {
+            self.render_changes(&diff)
+        }
+    }
+
+    fn render_marked(&self, diff: &SnapshotDiff<'_>, tokens_max: Option<u32>) -> Rendered {
+        let (nodes, over_budget) = within_tokens(&self.nodes, Format::Compact, tokens_max);
+        let truncated = over_budget || self.truncated;
+        let note = Truncation { truncated, tokens_max: tokens_max.filter(|_| over_budget) };
+        let marks: HashMap<&str, &str> = diff
+            .added
+            .iter()
+            .map(|node| (node.r#ref.as_str(), " [+]"))
+            .chain(diff.changed.iter().map(|node| (node.r#ref.as_str(), " [~]")))
+            .collect();
+        let (title, url, count) = (&self.title, &self.url, nodes.len());
+        let (added, changed, removed) = (diff.added.len(), diff.changed.len(), diff.removed.len());
+        let mut body = String::new();
+        put(
+            &mut body,
+            format_args!("# {title} | {url} | {count} nodes | +{added} ~{changed} -{removed}{note}\n"),
+        );
+        for node in nodes {
+            write_line(&mut body, node, &COMPACT, marks.get(node.r#ref.as_str()).unwrap_or(&""));
+        }
+        if !diff.removed.is_empty() {
+            body.push_str("# removed:");
+            for node in &diff.removed {
+                put(&mut body, format_args!(" {}", node.r#ref));
+            }
+            body.push('\n');
+        }
+        Rendered { content_type: Format::Compact.content_type(), body, truncated }
+    }
+
+    fn render_changes(&self, diff: &SnapshotDiff<'_>) -> Rendered {
+        #[derive(Serialize)]
+        struct Changes<'a> {
+            url: &'a str,
+            title: &'a str,
+            #[serde(flatten)]
+            diff: &'a SnapshotDiff<'a>,
+        }
+        let changes = Changes { url: &self.url, title: &self.title, diff };
+        Rendered {
+            content_type: Format::Json.content_type(),
+            body: serde_json::to_string(&changes).unwrap_or_default(),
+            truncated: self.truncated,
+        }
+    }
+}
+
+/// Whether and for what budget nodes were left out.
+#[derive(Clone, Copy)]
+struct Truncation {
+    truncated: bool,
+    tokens_max: Option<u32>,
+}
+
+impl fmt::Display for Truncation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tokens_max {
+            Some(tokens_max) => write!(f, " (truncated to ~{tokens_max} tokens)"),
+            None if self.truncated => f.write_str(" (truncated)"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    url: &'a str,
+    title: &'a str,
+    count: usize,
+    nodes: &'a [&'a Node],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+}
+
+impl<'a> Document<'a> {
+    fn new(snapshot: &'a Snapshot, nodes: &'a [&'a Node], note: Truncation) -> Self {
+        Self {
+            url: &snapshot.url,
+            title: &snapshot.title,
+            count: nodes.len(),
+            nodes,
+            truncated: note.truncated,
+            max_tokens: note.tokens_max,
+        }
+    }
+}
+
+/// What differs between the two formats of one line per node.
+struct LineStyle {
+    indent: &'static str,
+    separator: char,
+    focused: &'static str,
+    disabled: &'static str,
+    checked: [&'static str; 3],
+}
+
+const COMPACT: LineStyle = LineStyle {
+    indent: "",
+    separator: ':',
+    focused: " *",
+    disabled: " -",
+    checked: [" [x]", " [ ]", " [/]"],
+};
+const TEXT: LineStyle = LineStyle {
+    indent: "  ",
+    separator: ' ',
+    focused: " [focused]",
+    disabled: " [disabled]",
+    checked: [" [checked]", " [unchecked]", " [mixed]"],
+};
+
+fn write_line(out: &mut String, node: &Node, style: &LineStyle, mark: &str) {
+    (0..node.depth).for_each(|_| out.push_str(style.indent));
+    out.push_str(&node.r#ref);
+    out.push(style.separator);
+    out.push_str(&node.role);
+    if !node.name.is_empty() {
+        put(out, format_args!(" \"{}\"", Quoted(&node.name)));
+    }
+    if let Some(value) = &node.value {
+        put(out, format_args!(" val=\"{}\"", Quoted(value)));
+    }
+    if node.focused {
+        out.push_str(style.focused);
+    }
+    if let Some(checked) = node.checked {
+        let [on, off, mixed] = style.checked;
+        out.push_str(match checked {
+            Checked::True => on,
+            Checked::False => off,
+            Checked::Mixed => mixed,
+        });
+    }
+    if node.disabled {
+        out.push_str(style.disabled);
+    }
+    if node.hidden {
+        out.push_str(" [hidden]");
+    }
+    out.push_str(mark);
+    out.push('\n');
+}
+
+/// A text between quotes: a page cannot end them, nor begin a line that looks like another node.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '"' => f.write_str("\\\""),
+            control if control.is_control() => f.write_char(' '),
+            other => f.write_char(other),
+        })
+    }
+}
+
+fn write_yaml(out: &mut String, snapshot: &Snapshot, nodes: &[&Node], note: Truncation) {
+    put(out, format_args!("count: {}\n", nodes.len()));
+    out.push_str(if nodes.is_empty() { "nodes: []\n" } else { "nodes:\n" });
+    Format::Yaml.write_nodes(out, nodes);
+    put(out, format_args!("title: {}\n", YamlText(&snapshot.title)));
+    if note.truncated {
+        out.push_str("truncated: true\n");
+    }
+    put(out, format_args!("url: {}\n", YamlText(&snapshot.url)));
+}
+
+/// One node as an item of a YAML list. The members are those of the JSON form, which YAML reads as it is.
+fn write_yaml_node(out: &mut String, node: &Node) {
+    let Ok(serde_json::Value::Object(members)) = serde_json::to_value(node) else { return };
+    for (index, (name, value)) in members.iter().enumerate() {
+        let lead = if index == 0 { "  - " } else { "    " };
+        match value {
+            serde_json::Value::String(text) => put(out, format_args!("{lead}{name}: {}\n", YamlText(text))),
+            other => put(out, format_args!("{lead}{name}: {other}\n")),
+        }
+    }
+}
+
+/// A double-quoted YAML scalar: JSON's, with what YAML does not allow as it is escaped too.
+struct YamlText<'a>(&'a str);
+
+impl fmt::Display for YamlText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        self.0.chars().try_for_each(|character| match character {
+            '"' => f.write_str("\\\""),
+            '\\' => f.write_str("\\\\"),
+            '\n' => f.write_str("\\n"),
+            other
+                if other.is_control()
+                    || matches!(other, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}'..) =>
+            {
+                write!(f, "\\U{:08x}", u32::from(other))
+            }
+            other => f.write_char(other),
+        })?;
+        f.write_char('"')
+    }
+}
+
+/// Writing to a string does not fail.
+fn put(out: &mut String, arguments: fmt::Arguments<'_>) {
+    _ = out.write_fmt(arguments);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn node(number: u32, depth: u32, role: &str, name: &str) -> Node {
+        Node {
+            r#ref: format!("e{number}"),
+            role: role.to_owned(),
+            name: name.to_owned(),
+            depth,
+            ..Node::default()
+        }
+    }
+
+    fn sign_in() -> Snapshot {
+        let mail = Node { value: Some("a@b".to_owned()), focused: true, ..node(1, 1, "textbox", "Mail") };
+        let stay = Node { checked: Some(Checked::False), ..node(2, 1, "checkbox", "Stay signed in") };
+        let send = Node { disabled: true, hidden: true, ..node(3, 1, "button", "Sign \"in\"") };
+        Snapshot {
+            document: "d".to_owned(),
+            url: "https://shop.example/".to_owned(),
+            title: "Shop".to_owned(),
+            nodes: vec![node(0, 0, "RootWebArea", "Shop"), mail, stay, send],
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn compact_has_one_line_per_node() {
+        let rendered = sign_in().render(Format::Compact, None);
+        assert_eq!(rendered.content_type, "text/plain; charset=utf-8");
+        assert_eq!(
+            rendered.body,
+            "# Shop | https://shop.example/ | 4 nodes\n\
+             e0:RootWebArea \"Shop\"\n\
+             e1:textbox \"Mail\" val=\"a@b\" *\n\
+             e2:checkbox \"Stay signed in\" [ ]\n\
+             e3:button \"Sign \\\"in\\\"\" - [hidden]\n"
+        );
+    }
+
+    #[test]
+    fn text_is_indented() {
+        assert_eq!(
+            sign_in().render(Format::Text, None).body,
+            "# Shop\n# https://shop.example/\n# 4 nodes\n\n\
+             e0 RootWebArea \"Shop\"\n  \
+             e1 textbox \"Mail\" val=\"a@b\" [focused]\n  \
+             e2 checkbox \"Stay signed in\" [unchecked]\n  \
+             e3 button \"Sign \\\"in\\\"\" [disabled] [hidden]\n"
+        );
+    }
+
+    #[test]
+    fn json_is_the_default() {
+        let rendered = sign_in().render("".parse().unwrap(), None);
+        let document: serde_json::Value = serde_json::from_str(&rendered.body).unwrap();
+        assert_eq!(document["url"], "https://shop.example/");
+        assert_eq!(document["count"], 4);
+        assert_eq!(
+            document["nodes"][2],
+            serde_json::json!({"ref": "e2", "role": "checkbox", "name": "Stay signed in", "depth": 1, "checked": "false"})
+        );
+        assert_eq!(document.get("truncated"), None);
+    }
+
+    #[test]
+    fn yaml_quotes_what_the_page_says() {
+        let snapshot = Snapshot { nodes: vec![node(0, 0, "link", "a: \"b\"\u{2028}\n# c")], ..sign_in() };
+        assert_eq!(
+            snapshot.render(Format::Yaml, None).body,
+            "count: 1\nnodes:\n  - depth: 0\n    name: \"a: \\\"b\\\"\\U00002028\\n# c\"\n    ref: \"e0\"\n    \
+             role: \"link\"\ntitle: \"Shop\"\nurl: \"https://shop.example/\"\n"
+        );
+    }
+
+    #[test]
+    fn a_budget_is_named_where_nodes_were_left_out() {
+        let compact = sign_in().render(Format::Compact, Some(20));
+        assert!(compact.truncated);
+        assert!(
+            compact.body.starts_with("# Shop | https://shop.example/ | 2 nodes (truncated to ~20 tokens)\n")
+        );
+        let json: serde_json::Value =
+            serde_json::from_str(&sign_in().render(Format::Json, Some(60)).body).unwrap();
+        assert_eq!((&json["truncated"], &json["maxTokens"]), (&true.into(), &60.into()));
+        assert!(!sign_in().render(Format::Compact, Some(1000)).truncated);
+    }
+
+    #[test]
+    fn a_compact_diff_marks_what_happened_to_each_node() {
+        let before = sign_in();
+        let mut after = sign_in();
+        after.nodes[1].value = Some("c@d".to_owned());
+        after.nodes[3] = node(4, 1, "button", "Send");
+        assert_eq!(
+            after.render_diff(&before, Format::Compact, None).body,
+            "# Shop | https://shop.example/ | 4 nodes | +1 ~1 -1\n\
+             e0:RootWebArea \"Shop\"\n\
+             e1:textbox \"Mail\" val=\"c@d\" * [~]\n\
+             e2:checkbox \"Stay signed in\" [ ]\n\
+             e4:button \"Send\" [+]\n\
+             # removed: e3\n"
+        );
+    }
+
+    #[test]
+    fn a_diff_in_any_other_format_is_json() {
+        let rendered = sign_in().render_diff(&sign_in(), Format::Text, None);
+        assert_eq!(rendered.content_type, "application/json");
+        let document: serde_json::Value = serde_json::from_str(&rendered.body).unwrap();
+        assert_eq!(
+            document["counts"],
+            serde_json::json!({"added": 0, "changed": 0, "removed": 0, "total": 4})
+        );
+        assert_eq!(document["title"], "Shop");
+    }
+
+    proptest! {
+        #[test]
+        fn no_page_can_forge_a_line(name in any::<String>(), value in any::<String>()) {
+            let forged = Node { value: Some(value), ..node(0, 0, "link", &name) };
+            let snapshot = Snapshot { nodes: vec![forged], title: "t".to_owned(), ..Snapshot::default() };
+            let compact = snapshot.render(Format::Compact, None).body;
+            prop_assert_eq!(compact.matches('\n').count(), 2);
+            prop_assert_eq!(snapshot.render(Format::Yaml, None).body.lines().count(), 9);
+            let json = snapshot.render(Format::Json, None).body;
+            let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(document["nodes"][0]["name"].as_str().unwrap(), name);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What a page says, in the form that agents read: roles, names, values and references to act on.
+//!
+//! A snapshot is made by one walk inside of the page ([`SCRIPT`], in an isolated world, through one evaluation) that
+//! computes roles and names as assistive technology gets them. The walk returns compact rows; here they become
+//! [`Node`]s and are rendered as JSON, YAML, indented text or one line per node, within a budget of tokens if asked.
+//!
+//! Invariants: a reference (`e12`) means the same element in every snapshot of a document, and with
+//! [`SnapshotOptions::refs_from`] never two elements of one tab; what a password field holds is never in a snapshot;
+//! a walk is bounded in nodes, depth and time, and says so when it stopped early ([`Snapshot::truncated`]).
+
+mod budget;
+mod diff;
+mod format;
+mod node;
+mod options;
+mod wire;
+
+pub use self::{
+    budget::{estimate_tokens, within_tokens},
+    diff::SnapshotDiff,
+    format::{Format, Rendered, UnknownFormatError},
+    node::{BoundingBox, Checked, Node, Snapshot},
+    options::{Filter, SnapshotOptions, UnknownFilterError},
+    wire::SnapshotError,
+};
+
+/// Defines `paddockAccessibility` in the world that it is evaluated in; evaluating it again does nothing.
+///
+/// Other scripts compose with it: `paddockAccessibility.role(element)`, `.name(element)`, `.isVisible(element)`,
+/// `.interactive(element)`, `.element("e12")`, `.rect(element)`, and `.cached(() => …)` around a pass that asks much.
+pub const SCRIPT: &str = concat!(
+    include_str!("../../js/accessibility/head.js"),
+    include_str!("../../js/accessibility/dom.js"),
+    include_str!("../../js/accessibility/role.js"),
+    include_str!("../../js/accessibility/visibility.js"),
+    include_str!("../../js/accessibility/name.js"),
+    include_str!("../../js/accessibility/state.js"),
+    include_str!("../../js/accessibility/refs.js"),
+    include_str!("../../js/accessibility/walk.js"),
+    include_str!("../../js/accessibility/tail.js"),
+);
