@@ -138,7 +138,13 @@ pub struct CreatedKey {
 struct Known {
     /// The value of [`Inner::epoch`] before the store was asked.
     epoch: u64,
-    record: Option<Arc<Record>>,
+    found: Option<Arc<Found>>,
+}
+
+/// A key with the identity that it stands for, made once and not for each request.
+struct Found {
+    record: Record,
+    caller: Caller,
 }
 
 struct Inner {
@@ -265,24 +271,20 @@ impl Keys {
 
     async fn check(&self, token: &str) -> Result<Authenticated, AuthError> {
         let token = Token::parse(token).ok_or(AuthError::Refused)?;
-        let record = self.find(&token.id).await.map_err(AuthError::Unavailable)?;
-        let Some(record) = record else {
+        let found = self.find(&token.id).await.map_err(AuthError::Unavailable)?;
+        let Some(found) = found else {
             // Takes as long as a wrong secret does.
             Hasher::nobody().matches(&token.secret, &[0; blake3::OUT_LEN]);
             return Err(AuthError::Refused);
         };
-        let matches = record.salt.matches(&token.secret, &record.hash);
-        if !matches || record.key.state(Timestamp::now()) != KeyState::Active {
+        let Record { key, hash, salt } = &found.record;
+        if !salt.matches(&token.secret, hash) || key.state(Timestamp::now()) != KeyState::Active {
             return Err(AuthError::Refused);
         }
-        let key = &record.key;
-        Ok(Authenticated {
-            caller: Caller::with_key(key.id.clone(), key.tenant.clone(), key.scopes.clone()),
-            limits: key.limits,
-        })
+        Ok(Authenticated { caller: found.caller.clone(), limits: key.limits })
     }
 
-    async fn find(&self, id: &str) -> Result<Option<Arc<Record>>, StoreError> {
+    async fn find(&self, id: &str) -> Result<Option<Arc<Found>>, StoreError> {
         let epoch = self.0.epoch.load(Ordering::Acquire);
         let known = self.0.known.try_get_with_by_ref(id, self.load(id, epoch)).await;
         let mut known = known.map_err(|error| StoreError::clone(&error))?;
@@ -290,7 +292,7 @@ impl Keys {
             known = self.load(id, epoch).await?;
             self.0.known.insert(id.to_owned(), known.clone()).await;
         }
-        Ok(known.record)
+        Ok(known.found)
     }
 
     async fn load(&self, id: &str, epoch: u64) -> Result<Known, StoreError> {
@@ -302,7 +304,12 @@ impl Keys {
             // Full means that many uses are being written: this one is not worth waiting for.
             let _ = self.0.uses.try_send(id.to_owned());
         }
-        Ok(Known { epoch, record: record.map(Arc::new) })
+        let found = record.map(|record| {
+            let Key { id, tenant, scopes, .. } = &record.key;
+            let caller = Caller::with_key(id.clone(), tenant.clone(), scopes.clone());
+            Arc::new(Found { record, caller })
+        });
+        Ok(Known { epoch, found })
     }
 }
 

@@ -94,6 +94,16 @@ impl Loader {
         self
     }
 
+    /// As [`Loader::with_env`], with the environment of this process.
+    #[must_use]
+    pub fn with_process_env(self) -> Self {
+        // Variables that are not text cannot be meant for us, and must not end the program.
+        self.with_env(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
+    }
+
     /// Adds what `--set` was given: texts `section.key=value`, later ones over earlier ones.
     #[must_use]
     pub fn with_set(mut self, assignments: impl IntoIterator<Item = String>) -> Self {

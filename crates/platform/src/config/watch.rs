@@ -136,8 +136,10 @@ where
         }
     }
 
-    fn read(&self) -> (FileContent, Result<Option<String>, ConfigError>) {
-        let read = self.loader.read_file();
+    async fn read(&self) -> (FileContent, Result<Option<String>, ConfigError>) {
+        let loader = self.loader.clone();
+        // A network file system that hangs must not hang the runtime, too.
+        let read = tokio::task::spawn_blocking(move || loader.read_file()).await.unwrap_or(Ok(None));
         let content = match &read {
             Ok(Some(text)) => FileContent::Hash(blake3::hash(text.as_bytes())),
             Ok(None) => FileContent::Absent,
@@ -147,14 +149,14 @@ where
     }
 
     async fn compare(&mut self) {
-        let (mut content, mut read) = self.read();
+        let (mut content, mut read) = self.read().await;
         if content == self.seen {
             return;
         }
         let detected = Instant::now();
         for _ in 0..SETTLE_READINGS_MAX {
             tokio::time::sleep(SETTLE_INTERVAL).await;
-            let (again, read_again) = self.read();
+            let (again, read_again) = self.read().await;
             let settled = again == content;
             (content, read) = (again, read_again);
             if settled {

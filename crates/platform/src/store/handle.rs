@@ -39,6 +39,17 @@ pub(super) struct Load {
     pub(super) waiting: usize,
 }
 
+impl Load {
+    const fn free(self) -> usize {
+        self.max.saturating_sub(self.used)
+    }
+
+    /// A store with few connections is short of them only when all are used.
+    fn is_short(self) -> bool {
+        self.free() < FREE_CONNECTIONS_LOW.min((self.max / 4).max(1))
+    }
+}
+
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Store({})", self.engine())
@@ -174,18 +185,30 @@ impl Store {
 
 fn report(load: Load) {
     let Load { used, idle, max, waiting } = load;
-    let free = max.saturating_sub(used);
+    let free = load.free();
     for (state, count) in [("used", used), ("idle", idle), ("free", free), ("max", max)] {
         gauge!(STORE_CONNECTIONS, "state" => state).set(count as f64);
     }
     gauge!(STORE_WAITING).set(waiting as f64);
-    // A store with hardly any connections at all is not short of them.
-    if free < FREE_CONNECTIONS_LOW && max > FREE_CONNECTIONS_LOW {
+    if load.is_short() {
         tracing::warn!(
             free,
             max,
             waiting,
             "few free store connections; raise `store.pool_size` or `store.readers`"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Load;
+
+    #[test]
+    fn few_free_connections_are_few_for_the_size_of_the_store() {
+        let is_short = |max, used| Load { used, idle: 0, max, waiting: 0 }.is_short();
+        assert!(!is_short(25, 22) && is_short(25, 23));
+        assert!(!is_short(4, 3) && is_short(4, 4));
+        assert!(!is_short(1, 0) && is_short(1, 1));
     }
 }

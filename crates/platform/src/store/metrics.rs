@@ -8,7 +8,7 @@ use super::Statement;
 
 /// How long statements took, by area and statement.
 pub const STORE_QUERY_DURATION_SECONDS: &str = "store_query_duration_seconds";
-/// How long calls waited for a connection or for their turn, by `kind` (`read`, `write`).
+/// How long calls waited for a connection or for their turn, by `kind`: `read`, `write` (SQLite), `connection` (PostgreSQL).
 pub const STORE_WAIT_DURATION_SECONDS: &str = "store_wait_duration_seconds";
 /// How long commits took.
 pub const STORE_COMMIT_DURATION_SECONDS: &str = "store_commit_duration_seconds";

@@ -176,7 +176,11 @@ fn connection_config(options: &StoreOptions, url: &str) -> Result<tokio_postgres
     }
     let timeout = options.statement_timeout.get();
     let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
-    config.options(format!("{own}-c statement_timeout={}", timeout.as_millis()));
+    // The second ends transactions whose body waits for something else.
+    let millis = timeout.as_millis();
+    config.options(format!(
+        "{own}-c statement_timeout={millis} -c idle_in_transaction_session_timeout={millis}"
+    ));
     config.connect_timeout(options.connect_timeout.get());
     config.keepalives_idle(Duration::from_secs(30));
     config.tcp_user_timeout(timeout + NETWORK_GRACE);

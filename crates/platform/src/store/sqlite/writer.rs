@@ -66,6 +66,9 @@ impl ExecuteJob {
 impl Job for ExecuteJob {
     fn run(&mut self, connection: SqliteConnection) -> (SqliteConnection, Result<(), StoreError>) {
         record_wait(self.queued);
+        if self.answer.is_closed() {
+            return (connection, Err(abandoned()));
+        }
         let result = connection.execute(self.statement, &self.params).map(|changed| self.changed = changed);
         (connection, result)
     }
@@ -96,6 +99,9 @@ where
 {
     fn run(&mut self, connection: SqliteConnection) -> (SqliteConnection, Result<(), StoreError>) {
         record_wait(self.queued);
+        if self.answer.is_closed() {
+            return (connection, Err(abandoned()));
+        }
         if let Err(error) = connection.control(SAVEPOINT) {
             return (connection, Err(error));
         }
@@ -144,6 +150,11 @@ fn end_savepoint(connection: &SqliteConnection, keep: bool) -> Result<(), StoreE
         connection.control(ROLLBACK_TO)?;
     }
     connection.control(RELEASE)
+}
+
+/// Its caller went away while it waited: under load that is work to save.
+fn abandoned() -> StoreError {
+    StoreError::Conflict("the caller went away".to_owned())
 }
 
 fn record_wait(queued: Instant) {
@@ -221,8 +232,10 @@ fn commit(connection: &SqliteConnection, kept: Vec<Box<dyn Job>>) {
     let started = Instant::now();
     match connection.control(COMMIT) {
         Ok(()) => {
-            histogram!(STORE_COMMIT_DURATION_SECONDS).record(started.elapsed());
-            histogram!(STORE_COMMIT_TRANSACTIONS).record(kept.len() as f64);
+            if !kept.is_empty() {
+                histogram!(STORE_COMMIT_DURATION_SECONDS).record(started.elapsed());
+                histogram!(STORE_COMMIT_TRANSACTIONS).record(kept.len() as f64);
+            }
             for job in kept {
                 job.finish(Ok(()));
             }

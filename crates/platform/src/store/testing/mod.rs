@@ -77,6 +77,22 @@ impl Fixture {
         Some(Self { options, tasks: Tasks::default(), directory, _server: Some(server) })
     }
 
+    /// As [`Fixture::postgres`], on a server that speaks TLS and that `options.tls_ca` trusts.
+    pub async fn postgres_with_tls() -> Option<Self> {
+        let Some(server) = postgres::tls_server() else {
+            println!("skipped: PostgreSQL or OpenSSL is not installed");
+            return None;
+        };
+        let url = format!("{}&sslmode=require", server.create_database().await);
+        let options = StoreOptions {
+            url: StoreUrl::Postgres(url),
+            tls_ca: Some(server.certificate()),
+            ..StoreOptions::default()
+        };
+        let directory = Directory::create("paddock-store");
+        Some(Self { options, tasks: Tasks::default(), directory, _server: Some(Arc::new(server)) })
+    }
+
     /// Whether it is PostgreSQL's.
     pub fn is_postgres(&self) -> bool {
         matches!(self.options.url, StoreUrl::Postgres(_))

@@ -45,9 +45,20 @@ pub(super) fn server() -> Option<Arc<Server>> {
     if let Some(running) = server.upgrade() {
         return Some(running);
     }
-    let started = Arc::new(Server::start(&find_binaries()?));
+    let started = Arc::new(Server::start(&find_binaries()?, None));
     *server = Arc::downgrade(&started);
     Some(started)
+}
+
+/// A server of its own that speaks TLS on a free port, with a certificate that only its own file vouches for; `None`
+/// if PostgreSQL or OpenSSL is not installed.
+pub(super) fn tls_server() -> Option<Server> {
+    let binaries = find_binaries()?;
+    Command::new("openssl").arg("version").stdout(Stdio::null()).status().ok()?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    drop(listener);
+    Some(Server::start(&binaries, Some(port)))
 }
 
 /// The newest installation, or the one that `PADDOCK_POSTGRES_BIN` names.
@@ -70,14 +81,16 @@ fn find_binaries() -> Option<PathBuf> {
 pub(super) struct Server {
     guard: Child,
     directory: PathBuf,
+    /// Set where it speaks TLS, and then on this port.
+    tls_port: Option<u16>,
 }
 
 impl Server {
-    fn start(binaries: &Path) -> Self {
+    fn start(binaries: &Path, tls_port: Option<u16>) -> Self {
         let template = template(binaries);
         // Short: the path of a socket has 107 bytes at most.
         let name = uuid::Uuid::now_v7().simple().to_string();
-        let directory = std::env::temp_dir().join(format!("paddock-pg-{}", &name[12..]));
+        let directory = temp_dir().join(format!("paddock-pg-{}", &name[12..]));
         let data = directory.join("data");
         run(unprivileged("mkdir").args(["-m", "700"]).arg(&directory));
         run(unprivileged("cp").args(["-R", "--reflink=auto"]).arg(&template).arg(&data));
@@ -88,9 +101,15 @@ impl Server {
         for setting in SETTINGS {
             guard.args(["-c", setting]);
         }
+        if let Some(port) = tls_port {
+            make_certificate(&data);
+            guard
+                .args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-c"])
+                .arg(format!("port={port}"));
+        }
         guard.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let guard = guard.spawn().expect("`setsid` runs");
-        let server = Self { guard, directory };
+        let server = Self { guard, directory, tls_port };
         server.wait_until_ready(binaries);
         server
     }
@@ -100,6 +119,7 @@ impl Server {
         loop {
             let mut ready = Command::new(binaries.join("pg_isready"));
             ready.arg("-q").arg("-h").arg(&self.directory).stdin(Stdio::null());
+            self.tls_port.map(|port| ready.arg("-p").arg(port.to_string()));
             if ready.status().is_ok_and(|status| status.success()) {
                 return;
             }
@@ -112,7 +132,8 @@ impl Server {
     /// The URL of a new, empty database.
     pub(super) async fn create_database(&self) -> String {
         let name = format!("t{}", uuid::Uuid::now_v7().simple());
-        let (client, connection) = tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls)
+        let url = format!("{}&sslmode=disable", self.url("postgres"));
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
             .await
             .expect("the private PostgreSQL answers");
         let create = format!("CREATE DATABASE {name}");
@@ -124,7 +145,15 @@ impl Server {
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres:///{database}?host={}&user=paddock", self.directory.display())
+        match self.tls_port {
+            Some(port) => format!("postgres://127.0.0.1:{port}/{database}?user=paddock"),
+            None => format!("postgres:///{database}?host={}&user=paddock", self.directory.display()),
+        }
+    }
+
+    /// Who vouches for the server: its own certificate.
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.directory.join("data/server.crt")
     }
 }
 
@@ -142,11 +171,11 @@ fn template(binaries: &Path) -> PathBuf {
     // `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
     let version = version.split_whitespace().nth(2).unwrap_or("unknown");
     let user = if is_root() { "nobody".to_owned() } else { rustix::process::getuid().as_raw().to_string() };
-    let cache = std::env::temp_dir().join(format!("paddock-postgres-{version}-{user}"));
+    let cache = temp_dir().join(format!("paddock-postgres-{version}-{user}"));
     let template = cache.join("template");
     run(unprivileged("mkdir").arg("-p").arg(&cache));
     // Tests start side by side, in processes of their own: one makes it, the others wait.
-    let lock = fs::File::create(std::env::temp_dir().join(format!("paddock-postgres-{version}-{user}.lock")))
+    let lock = fs::File::create(temp_dir().join(format!("paddock-postgres-{version}-{user}.lock")))
         .expect("a lock file can be created");
     lock.lock().expect("a file can be locked");
     if !template.exists() {
@@ -161,6 +190,20 @@ fn template(binaries: &Path) -> PathBuf {
     template
 }
 
+/// One that an unprivileged user may write to.
+fn temp_dir() -> PathBuf {
+    if is_root() { PathBuf::from("/tmp") } else { std::env::temp_dir() }
+}
+
+fn make_certificate(data: &Path) {
+    let mut openssl = unprivileged("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    openssl.args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    run(openssl.arg("-keyout").arg(data.join("server.key")).arg("-out").arg(data.join("server.crt")));
+    run(unprivileged("chmod").arg("600").arg(data.join("server.key")));
+}
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -171,7 +214,7 @@ fn unprivileged(program: &str) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", program]);
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
     command
 }
 

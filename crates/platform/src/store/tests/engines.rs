@@ -155,3 +155,20 @@ async fn a_store_that_must_be_encrypted_refuses_a_server_that_cannot() {
     let error = Store::open(&options, fixture.data_dir(), &fixture.tasks).await.unwrap_err().to_string();
     assert!(error.contains("TLS") || error.contains("tls"), "{error}");
 }
+
+#[tokio::test]
+async fn a_connection_is_encrypted_and_the_server_must_be_trusted() {
+    static IS_ENCRYPTED: Statement = Statement::new("lab", "is_encrypted", "SELECT 1")
+        .with_postgres("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+    let Some(fixture) = testing::Fixture::postgres_with_tls().await else { return };
+    let store = fixture.open().await;
+    let row = store.query_first(&IS_ENCRYPTED, params![]).await.unwrap().unwrap();
+    assert!(row.get::<bool>(0).unwrap());
+    let options = StoreOptions { tls_ca: None, ..fixture.options.clone() };
+    let error = Store::open(&options, fixture.data_dir(), &fixture.tasks).await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    let options =
+        StoreOptions { tls_ca: Some(fixture.data_dir().join("none.pem")), ..fixture.options.clone() };
+    let error = Store::open(&options, fixture.data_dir(), &fixture.tasks).await.unwrap_err().to_string();
+    assert!(error.contains("none.pem"), "{error}");
+}
