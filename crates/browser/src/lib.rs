@@ -16,6 +16,7 @@
 //! Everything that involves Chrome has a deadline. A page that misses one is stopped or closed; a browser process that
 //! misses one is killed with its process group. Pages reach the network through the [`egress`] alone.
 
+pub mod api;
 pub mod egress;
 pub mod metrics;
 pub mod snapshot;
@@ -30,12 +31,16 @@ mod gate;
 mod ids;
 mod instance;
 mod navigate;
+mod observe;
 mod page;
 mod pool;
 mod process;
 mod profile;
+mod routes;
 mod screenshot;
+mod service;
 mod tab;
+mod tools;
 
 pub use config::{BrowserOptions, EngineChoice};
 pub use emulation::Emulation;
@@ -49,9 +54,13 @@ pub use navigate::{
     ADDRESS_REFUSED, BAD_ANSWER, DIALOG_LOOP, HOST_NOT_FOUND, HOST_UNREACHABLE, NOT_A_PAGE, NavigateError,
     NavigateOptions, Navigation, PAGE_TOO_LARGE, REDIRECT_LOOP, TLS_FAILED, Wait,
 };
+pub use observe::{ObserveError, SNAPSHOT_FAILED};
 pub use paddock_cdp as cdp;
 pub use page::Stage;
 pub use pool::Isolation;
 pub use process::LaunchError;
+pub use routes::router;
 pub use screenshot::{Area, Format, Rect, Screenshot};
+pub use service::BrowserService;
 pub use tab::{Tab, TabSpec};
+pub use tools::tools;

@@ -7,11 +7,7 @@ use bytes::Bytes;
 use paddock_cdp::protocol::page::{CaptureScreenshot, Clip, GetLayoutMetrics};
 use serde::Deserialize;
 
-use crate::{
-    error::BrowserError,
-    evaluate::{EvaluateError, World},
-    tab::Tab,
-};
+use crate::{error::BrowserError, evaluate::EvaluateError, tab::Tab};
 
 /// How long finding an element may take.
 const FIND_DEADLINE: Duration = Duration::from_secs(5);
@@ -42,9 +38,9 @@ pub enum Area {
         /// Cut off below this many CSS pixels.
         height_max: u32,
     },
-    /// The first element that a CSS selector matches.
+    /// One element.
     Element {
-        /// The selector.
+        /// A reference of a snapshot (`e5`) or a CSS selector, of which the first match counts.
         selector: String,
     },
     /// A part of the document.
@@ -125,9 +121,10 @@ impl Tab {
     async fn element_rect(&self, selector: &str) -> Result<Rect, BrowserError> {
         let selector_json = serde_json::Value::from(selector).to_string();
         let expression = format!("({ELEMENT_RECT})({selector_json})");
-        let found: Result<Option<Rect>, _> =
-            self.evaluate_as(&expression, World::Isolated, FIND_DEADLINE).await;
-        match found {
+        let found = self.evaluate_accessibility(&expression, FIND_DEADLINE).await;
+        match found
+            .and_then(|value| serde_json::from_str::<Option<Rect>>(value.get()).map_err(EvaluateError::Type))
+        {
             Ok(Some(rect)) if rect.width >= 1.0 && rect.height >= 1.0 => Ok(rect),
             Ok(_) => Err(BrowserError::NoElement(selector.to_owned())),
             Err(EvaluateError::Exception { .. }) => Err(BrowserError::InvalidSelector(selector.to_owned())),
@@ -139,10 +136,10 @@ impl Tab {
 
 /// The element's box in coordinates of the document.
 const ELEMENT_RECT: &str = "selector => {
-    const element = document.querySelector(selector);
+    const element = paddockAccessibility.find(selector);
     if (!element) return null;
-    const { x, y, width, height } = element.getBoundingClientRect();
-    return { x: x + scrollX, y: y + scrollY, width, height };
+    const { pageX, pageY, width, height } = paddockAccessibility.rect(element);
+    return { x: pageX, y: pageY, width, height };
 }";
 
 fn to_clip(rect: Rect) -> Clip {

@@ -33,6 +33,7 @@ use crate::{
     page::{EVENTS, Page, SharedPage},
     pool::{ContextLease, hung},
     process::Process,
+    snapshot::Snapshot,
 };
 
 /// The isolated world that Paddock's scripts share in every page: they see the DOM, the page does not see them.
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) navigating: tokio::sync::Mutex<()>,
     /// The isolated world of a document: its loader and context.
     pub(crate) world: Mutex<Option<(String, i64)>>,
+    /// The last snapshot: references continue from it, and the next may be shown as its difference.
+    pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
     used: AtomicU64,
 }
 
@@ -156,6 +159,7 @@ impl Attached {
             shared,
             navigating: tokio::sync::Mutex::default(),
             world: Mutex::default(),
+            snapshot: Mutex::default(),
             used: AtomicU64::new(0),
         }));
         tab.touch();
@@ -212,6 +216,11 @@ impl Tab {
     pub(crate) fn touch(&self) {
         static TICKS: AtomicU64 = AtomicU64::new(0);
         self.0.used.store(TICKS.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Orders tabs by their last use.
+    pub(crate) fn used(&self) -> u64 {
+        self.0.used.load(Ordering::Relaxed)
     }
 
     /// Forgets the isolated world, for example after a crash.
