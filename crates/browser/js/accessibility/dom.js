@@ -194,9 +194,14 @@ const cached = (work) => {
   } finally {
     moment = 0;
     trees.clear();
-    forgetDetached();
+    if (knowledge.size > knowledgeMax) forgetDetached();
   }
 };
+
+// How many nodes are known before those that left the page are looked for: often enough that a page which keeps
+// replacing its content does not grow, seldom enough that it costs nothing.
+const KNOWLEDGE_MAX = 20000;
+let knowledgeMax = KNOWLEDGE_MAX;
 
 /** Lets go of nodes that left the page, so that they can be freed; their numbers are not given again. */
 const forgetDetached = () => {
@@ -205,6 +210,7 @@ const forgetDetached = () => {
     if (facts.number >= 0) numbered[facts.number] = undefined;
     knowledge.delete(node);
   }
+  knowledgeMax = Math.max(KNOWLEDGE_MAX, 2 * knowledge.size);
 };
 
 // Which attributes of interest an element has: one question instead of a dozen, most of which would be answered "no".

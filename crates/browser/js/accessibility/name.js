@@ -60,7 +60,7 @@ const name = (element) => {
 const description = (element) => {
   const targets = referenced(element, 'aria-describedby');
   if (targets.length > 0) {
-    const text = collapse(targets.map((target) => referencedText(target, element)).join(' '));
+    const text = collapse(targets.map((target) => referencedText(target, element, 0)).join(' '));
     if (text) return clip(text, NAME_LENGTH_MAX);
   }
   const written = attribute(element, 'aria-description') || attribute(element, 'title');
@@ -68,10 +68,9 @@ const description = (element) => {
 };
 
 /** The text that a reference to `target` stands for; hidden targets count (2A). */
-const referencedText = (target, origin) => {
+const referencedText = (target, origin, depth) => {
   const hidden = !isRendered(target) || isAriaHidden(target);
-  const run = { ...traversal(origin, hidden), referenced: true };
-  return textOf(target, run, true);
+  return textOf(target, { ...traversal(origin, hidden), referenced: true, depth: depth + 1 }, true);
 };
 
 /**
@@ -89,7 +88,7 @@ const textOf = (element, run, direct) => {
   if (!run.referenced && has(element, HAS_ARIA)) {
     const targets = referenced(element, 'aria-labelledby');
     if (targets.length > 0) {
-      const text = targets.map((target) => referencedText(target, run.origin)).join(' ');
+      const text = targets.map((target) => referencedText(target, run.origin, run.depth)).join(' ');
       if (collapse(text)) return text;
     }
   }
@@ -145,7 +144,8 @@ const labelsText = (element, run) => {
   for (const label of labels) {
     // A label that nobody sees is no label: here browsers depart from the letter of 2A.
     if (run.visited.has(label) || !isRendered(label)) continue;
-    texts.push(textOf(label, { ...traversal(run.origin, false), visited: new Set([element]) }, false));
+    const visited = new Set(run.visited).add(element);
+    texts.push(textOf(label, { ...run, includeHidden: false, visited, depth: run.depth + 1 }, false));
   }
   return texts.join(' ');
 };

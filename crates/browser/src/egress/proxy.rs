@@ -59,7 +59,7 @@ impl Proxy {
         address: SocketAddr,
     ) -> Self {
         let failures = Cache::builder().max_capacity(FAILURES_MAX).time_to_live(FAILURE_TTL).build();
-        let slots = Arc::new(Semaphore::new(options.current().connections_max));
+        let slots = Arc::new(Semaphore::new(options.current().connections_max.min(Semaphore::MAX_PERMITS)));
         let traffic = Traffic {
             sent: counter!(EGRESS_BYTES_TOTAL, "direction" => "sent"),
             received: counter!(EGRESS_BYTES_TOTAL, "direction" => "received"),

@@ -1,0 +1,135 @@
+//! Pages that work against the script.
+
+use paddock_browser::snapshot::SnapshotOptions;
+use serde_json::json;
+
+use crate::page::{Page, lines};
+
+#[tokio::test]
+async fn named_elements_do_not_shadow_the_platform() {
+    let members = [
+        "attributes",
+        "children",
+        "childNodes",
+        "firstChild",
+        "nextSibling",
+        "parentNode",
+        "nodeType",
+        "localName",
+        "getAttribute",
+        "hasAttribute",
+        "getRootNode",
+        "shadowRoot",
+        "checkVisibility",
+        "ownerDocument",
+        "isConnected",
+        "namespaceURI",
+        "matches",
+        "closest",
+        "querySelector",
+        "title",
+        "id",
+        "tagName",
+        "assignedSlot",
+    ];
+    let inputs: String = members.map(|member| format!("<input name={member} aria-label={member}>")).concat();
+    let globals: String = [
+        "title",
+        "body",
+        "querySelector",
+        "querySelectorAll",
+        "documentElement",
+        "activeElement",
+        "getElementById",
+        "styleSheets",
+    ]
+    .map(|name| format!("<img name={name} alt='{name}' src=x>"))
+    .concat();
+    let html = format!(
+        "<!doctype html><title>Shop</title><form aria-label=Trap>{inputs}</form>{globals}
+         <a id=paddockAccessibility href=x>trap</a><a id=innerWidth href=x>trap</a>"
+    );
+    let Some(page) = Page::open(&html).await else { return };
+    let snapshot = page.snapshot(&SnapshotOptions { boxes: true, ..SnapshotOptions::default() }).await;
+    let lines = lines(&snapshot);
+    assert_eq!(snapshot.title, "Shop");
+    assert_eq!(lines[1], "  form \"Trap\"");
+    for (index, member) in members.iter().enumerate() {
+        assert_eq!(lines[index + 2], format!("    textbox \"{member}\""));
+    }
+    assert_eq!(lines.len(), 2 + members.len() + 8 + 2);
+}
+
+#[tokio::test]
+async fn what_a_page_redefines_is_not_used_and_nothing_is_left_in_it() {
+    let Some(page) = Page::open("<!doctype html><button id=b>x</button>").await else { return };
+    page.main(
+        "(() => { window.calls = 0;
+          for (const [object, name] of [[Element.prototype, 'getAttribute'], [Node.prototype, 'firstChild'],
+            [window, 'getComputedStyle'], [Array.prototype, 'push'], [Map.prototype, 'get'], [JSON, 'stringify']])
+            Object.defineProperty(object, name, { get() { window.calls += 1; return () => 'stolen'; } });
+          new MutationObserver(() => { window.calls += 1; }).observe(document, { attributes: true, childList: true,
+            characterData: true, subtree: true });
+          document.addEventListener('focus', () => { window.calls += 1; }, true); })()",
+    )
+    .await;
+    let before = page.main("document.documentElement.outerHTML").await;
+    let snapshot = page.snapshot(&SnapshotOptions::default()).await;
+    assert_eq!(lines(&snapshot)[1..], ["  button \"x\""]);
+    assert_eq!(page.main("document.documentElement.outerHTML").await, before);
+    assert_eq!(page.main("[window.calls, typeof paddockAccessibility]").await, json!([0, "undefined"]));
+}
+
+#[tokio::test]
+async fn the_script_may_be_evaluated_again() {
+    let Some(page) = Page::open("<!doctype html><a href=x>x</a><a href=y>y</a>").await else { return };
+    let before = page.snapshot(&SnapshotOptions::default()).await;
+    page.isolated(paddock_browser::snapshot::SCRIPT).await;
+    assert_eq!(page.snapshot(&SnapshotOptions::default()).await, before);
+}
+
+#[tokio::test]
+async fn endless_and_circular_pages_end() {
+    let html = "<!doctype html><title>t</title><div id=a aria-owns=b>a</div><div id=b aria-owns=a>b</div>
+        <div id=o role=group aria-owns=o>own</div><button id=l1 aria-labelledby=l2>1</button>
+        <button id=l2 aria-labelledby=l1>2</button><label for=l1 id=lab aria-labelledby=l1>lab</label>";
+    let Some(page) = Page::open(html).await else { return };
+    page.main(
+        "(() => { let deep = document.body; for (let i = 0; i < 3000; i += 1) deep = deep.appendChild(document.createElement('b'));
+          deep.textContent = 'bottom'; let host = document.createElement('div'); document.body.append(host);
+          for (let i = 0; i < 200; i += 1) { const inner = document.createElement('div');
+            host.attachShadow({ mode: 'open' }).append(inner, 'x'); host = inner; }
+          const link = document.createElement('a'); link.href = 'x'; link.textContent = 'long '.repeat(100000);
+          document.body.append(link);
+          const list = document.createElement('ul'); for (let i = 0; i < 30000; i += 1) list.append(document.createElement('li'));
+          for (const item of list.children) item.textContent = 'item'; document.body.append(list); })()",
+    )
+    .await;
+    let snapshot = page.snapshot(&SnapshotOptions::default()).await;
+    assert!(snapshot.truncated);
+    assert!(snapshot.nodes.len() <= 20_000);
+    assert!(snapshot.nodes.iter().all(|node| node.name.chars().count() <= 1000));
+    assert!(snapshot.nodes.iter().any(|node| node.name.ends_with('…')));
+}
+
+#[tokio::test]
+async fn a_page_that_keeps_replacing_its_content_does_not_grow_the_memory_of_references() {
+    let Some(page) = Page::open("<!doctype html><main></main>").await else { return };
+    let options = SnapshotOptions::default();
+    let replace = "document.querySelector('main').innerHTML = '<a href=x>x</a>'.repeat(6000)";
+    page.main("window.gone = null").await;
+    let first = {
+        page.main(replace).await;
+        page.snapshot(&options).await.nodes[2].r#ref.clone()
+    };
+    for _ in 0..6 {
+        page.main(replace).await;
+        page.snapshot(&options).await;
+    }
+    let resolved = page.isolated(&format!("paddockAccessibility.element('{first}')")).await;
+    assert_eq!(resolved, json!(null));
+    let last = page.snapshot(&options).await;
+    assert!(last.ref_next > 30_000, "numbers are not given again");
+    let found = format!("paddockAccessibility.element('{}').localName", last.nodes[2].r#ref);
+    assert_eq!(page.isolated(&found).await, "a");
+}
