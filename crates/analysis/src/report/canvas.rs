@@ -3,7 +3,8 @@
 //! Shapes are drawn from their signed distance, so that edges are smooth at any scale. All coordinates are clamped
 //! to the canvas: nothing here can write outside of it, whatever the numbers.
 
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageReader, codecs::jpeg::JpegEncoder};
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 
 use super::digits;
 
@@ -57,15 +58,13 @@ impl Canvas {
         self.height
     }
 
-    /// Encodes as JPEG.
-    pub(super) fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>, image::ImageError> {
+    /// Encodes as JPEG; fails if a side is longer than 65,535 pixels.
+    pub(super) fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>, EncodingError> {
         let mut bytes = Vec::with_capacity(self.pixels.len() / 16);
-        JpegEncoder::new_with_quality(&mut bytes, quality).encode(
-            &self.pixels,
-            self.width as u32,
-            self.height as u32,
-            ExtendedColorType::Rgb8,
-        )?;
+        let side = |length: usize| u16::try_from(length).unwrap_or(0);
+        let mut encoder = Encoder::new(&mut bytes, quality);
+        encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+        encoder.encode(&self.pixels, side(self.width), side(self.height), ColorType::Rgb)?;
         Ok(bytes)
     }
 

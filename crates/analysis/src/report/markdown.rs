@@ -41,7 +41,12 @@ fn write_report(out: &mut String, report: &Report) -> Written {
     if !report.not_checked.is_empty() {
         writeln!(out, "## Not checked\n")?;
         for gap in &report.not_checked {
-            writeln!(out, "- **{}**: {}", escaped(&gap.what), escaped(&gap.why))?;
+            writeln!(
+                out,
+                "- **{}**: {}",
+                escaped(&wording::capitalised(&gap.what)),
+                escaped(&wording::sentence(&gap.why))
+            )?;
         }
         writeln!(out)?;
     }
@@ -61,7 +66,7 @@ fn write_quick_wins(out: &mut String, report: &Report) -> Written {
             win.number,
             win.impact,
             win.effort,
-            escaped(&win.recommendation)
+            escaped(&wording::sentence(&win.recommendation))
         )?;
     }
     writeln!(out)
@@ -117,7 +122,12 @@ fn write_flaw(out: &mut String, flaw: Flaw<'_>) -> Written {
     )?;
     for ReportedFinding { finding, .. } in flaw.findings {
         let evidence = &finding.evidence;
-        write!(out, "- {}: {}", wording::screen(finding.viewport), escaped(&evidence.statement))?;
+        write!(
+            out,
+            "- {}: {}",
+            wording::screen(finding.viewport),
+            escaped(&wording::sentence(&evidence.statement))
+        )?;
         if let Some(measured) = &evidence.measured {
             let value = wording::quantity(measured.value, &measured.unit);
             let demand = wording::demand(measured);
@@ -141,8 +151,8 @@ fn write_flaw(out: &mut String, flaw: Flaw<'_>) -> Written {
             writeln!(out, "![{screen}: {}]({})\n", escaped(&finding.title), crop.file)?;
         }
     }
-    writeln!(out, "**Why it costs customers.** {}\n", escaped(&lead.why))?;
-    writeln!(out, "**What to do.** {}\n", escaped(&lead.recommendation))?;
+    writeln!(out, "**Why it costs customers.** {}\n", escaped(&wording::sentence(&lead.why)))?;
+    writeln!(out, "**What to do.** {}\n", escaped(&wording::sentence(&lead.recommendation)))?;
     let sources: Vec<String> = lead.sources.iter().map(|it| linked(&it.title, &it.url)).collect();
     if !sources.is_empty() {
         writeln!(out, "Sources: {}\n", sources.join("; "))?;

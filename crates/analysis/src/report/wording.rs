@@ -142,6 +142,21 @@ pub(super) fn number(value: f64) -> String {
     format!("{sign}{grouped}{point}{fraction}")
 }
 
+/// The text with its first letter in upper case.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A fragment as a sentence: with a capital letter and a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let mut sentence = capitalised(text.trim());
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?', '…', ':']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 /// `1 flaw`, `2 flaws`.
 pub(super) fn count(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
@@ -182,6 +197,13 @@ mod tests {
         for (value, unit, expected) in cases {
             assert_eq!(quantity(value, unit), expected);
         }
+    }
+
+    #[test]
+    fn fragments_become_sentences() {
+        assert_eq!(sentence("the label reads \"Submit\""), "The label reads \"Submit\".");
+        assert_eq!(sentence("Is it there?"), "Is it there?");
+        assert_eq!(sentence(" "), "");
     }
 
     #[test]

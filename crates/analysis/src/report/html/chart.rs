@@ -63,7 +63,7 @@ impl Bar {
         };
         let percent = |share: f64| format!("{share:.1}%");
         Self {
-            name: capitalised(&measured.name),
+            name: wording::capitalised(&measured.name),
             value: wording::quantity(measured.value, &measured.unit),
             demand: wording::demand(measured),
             at: percent(share(value).clamp(1.0, 99.0)),
@@ -72,10 +72,4 @@ impl Bar {
             threshold_at: percent(limit),
         }
     }
-}
-
-/// The text with its first letter in upper case.
-pub(super) fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -13,7 +13,7 @@ use super::{
         score::CATEGORIES, wording,
     },
     EMBEDDED_BYTES_MAX,
-    chart::{self, Bar, Gauge, capitalised},
+    chart::{Bar, Gauge},
     vitals::VitalRow,
 };
 
@@ -456,7 +456,7 @@ fn overview(report: &Report, shot: &Shot, album: &mut Album<'_>) -> Option<Overv
                 title: report
                     .flaws()
                     .find(|flaw| flaw.number == marker.number)
-                    .map(|flaw| capitalised(&flaw.lead().title))
+                    .map(|flaw| wording::capitalised(&flaw.lead().title))
                     .unwrap_or_default(),
             })
             .collect(),
