@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use http::StatusCode;
 use paddock_browser::{BrowserError, EvaluateError, NavigateError};
-use paddock_platform::problem::{DEADLINE_EXCEEDED, OVERLOADED, Problem, ProblemKind};
+use paddock_platform::problem::{DEADLINE_EXCEEDED, OVERLOADED, Problem, ProblemKind, error_chain};
 use url::Url;
 
 use crate::{Screen, store::ArchiveError};
@@ -87,7 +87,7 @@ impl From<AnalysisError> for Problem {
             }
             AnalysisError::File { .. } => Self::new(FILE_UNREADABLE, error.to_string()),
             AnalysisError::Browser(error) => error.into(),
-            AnalysisError::Unreadable { .. } => Self::new(PAGE_UNREADABLE, error.to_string()),
+            AnalysisError::Unreadable { .. } => Self::new(PAGE_UNREADABLE, error_chain(&error)),
             AnalysisError::NotKept(error) => error.into(),
             AnalysisError::Judging(_) => Self::internal("judging a page", &error),
         }

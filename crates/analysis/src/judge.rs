@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
+use url::Url;
 use uuid::Uuid;
 
 use crate::{
@@ -31,7 +32,9 @@ impl Subject {
     pub(crate) fn new(request: &AnalysisRequest, engine: String, started: Instant) -> Self {
         let target = match &request.target {
             Target::Url(url) => url.to_string(),
-            Target::File(path) => path.display().to_string(),
+            Target::File(path) => {
+                Url::from_file_path(path).map_or_else(|()| path.display().to_string(), Url::into)
+            }
         };
         Self { target, engine, started }
     }

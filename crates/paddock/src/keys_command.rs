@@ -1,12 +1,13 @@
 //! `paddock keys`: the API keys of the server on a data directory, running or not.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use paddock_platform::{
+    http::{KeyLimits, RateLimit},
     identity::{Scope, Tenant},
-    keys::{Key, KeyLimits, KeyState, Keys, KeysError, NewKey},
+    keys::{Key, KeyState, Keys, KeysError, NewKey},
     store::Store,
     task::Tasks,
     units::HumanDuration,
@@ -54,15 +55,12 @@ pub(crate) struct CreateArgs {
     /// How long it holds, such as 90d [default: until it is revoked]
     #[arg(long, value_name = "DURATION")]
     expires: Option<HumanDuration>,
-    /// Requests per second that it may make
-    #[arg(long, value_name = "N")]
-    rate: Option<NonZeroU32>,
-    /// Requests that it may make at once before its rate holds
-    #[arg(long, value_name = "N", requires = "rate")]
-    burst: Option<NonZeroU32>,
+    /// How often it may be used, such as 100/s or `600/min burst 50` [default: the server's limit]
+    #[arg(long)]
+    rate: Option<RateLimit>,
     /// Requests of it that may run at a time
     #[arg(long, value_name = "N")]
-    concurrency: Option<NonZeroU32>,
+    concurrency_max: Option<u32>,
     #[command(flatten)]
     store: StoreArgs,
 }

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use axum::Router;
 use clap::Args;
 use paddock_analysis::{Analyses, Analyzer, Archive};
-use paddock_browser::Fleet;
+use paddock_browser::{BrowserService, Fleet};
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
@@ -72,7 +72,7 @@ struct Parts {
     reloads: ReloadStatus,
     store: Store,
     keys: Keys,
-    fleet: Fleet,
+    browser: BrowserService,
     analyses: Analyses,
     data: PathBuf,
     tasks: Tasks,
@@ -173,7 +173,8 @@ impl Parts {
         let options = live.section(|config| &config.analysis);
         let analyzer = Analyzer::new(fleet.clone(), options.clone(), tasks.clone());
         let analyses = Analyses::start(analyzer, archive, options, &tasks);
-        Ok(Self { live, reloads, store, keys, fleet, analyses, data, tasks, telemetry })
+        let browser = BrowserService::new(fleet);
+        Ok(Self { live, reloads, store, keys, browser, analyses, data, tasks, telemetry })
     }
 
     /// All routes behind the edge.
@@ -192,16 +193,16 @@ impl Parts {
             )
             .merge(tools::router(toolbox))
             .split_for_parts();
-        let page = StatusPage::new(health.clone(), self.fleet.clone(), self.analyses.clone(), base);
+        let page = StatusPage::new(health.clone(), self.browser.fleet().clone(), self.analyses.clone(), base);
         let mut app = areas
             .merge(openapi::router(&api)?)
             .merge(health.router())
             .merge(self.telemetry.metrics().router())
             .merge(status_page::router(page));
         let section = self.live.section(|config| &config.server);
-        let mut edge = Edge::builder(section).bound(bound).keys(Arc::new(self.keys.clone()));
+        let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
         // These have deadlines of their own, which may be longer.
-        for pattern in ["/analysis", "/browser/navigate", "/browser/tabs/{id}/navigate", "/tools/{name}"] {
+        for pattern in ["/analysis", "/browser/navigate", "/browser/tabs/{id}/navigate", tools::CALL_ROUTE] {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
         if config.server.debug {
@@ -216,7 +217,8 @@ impl Parts {
     /// The tools of all areas. A clash of names is a defect that every start would show.
     #[expect(clippy::expect_used, reason = "the set is fixed at compile time and checked by a test")]
     fn toolbox(&self) -> Toolbox {
-        let tools = paddock_analysis::tools(&self.analyses);
+        let tools =
+            paddock_browser::tools(&self.browser).into_iter().chain(paddock_analysis::tools(&self.analyses));
         Toolbox::new(tools).expect("the areas' tools have different names and valid schemas")
     }
 
@@ -234,7 +236,7 @@ impl Parts {
                 }
             }
         });
-        let fleet = self.fleet.clone();
+        let fleet = self.browser.fleet().clone();
         health.register("browser", true, move || std::future::ready(browser_health(&fleet)));
         let data = self.data.clone();
         health.register("disk", true, move || health::disk_free(data.clone(), DISK_FLOOR));
@@ -248,7 +250,7 @@ impl Parts {
 
     /// Takes the server apart: the browsers first, then whatever still runs, and at last the store.
     async fn stop(self) -> CommandResult {
-        self.fleet.shutdown().await;
+        self.browser.fleet().shutdown().await;
         let stopped = self.tasks.stop(TASKS_DEADLINE).await;
         self.store.close().await;
         if let Err(error) = &stopped {

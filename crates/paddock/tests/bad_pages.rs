@@ -1,5 +1,7 @@
 //! Pages that cannot be analysed: each ends in a problem that says why, and leaves the server serving.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
+
 mod support;
 
 use std::{convert::Infallible, time::Duration};
@@ -14,7 +16,7 @@ use axum::{
 use futures_util::stream;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use support::{PATIENCE, TestServer, TestSite};
+use support::{PATIENCE, TestServer, TestSite, closed_port};
 
 async fn analyze(server: &TestServer, url: &str) -> (StatusCode, Value) {
     let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
@@ -44,7 +46,7 @@ fn bad_pages() -> Router {
             "/alerts",
             get(|| async { Html("<!DOCTYPE html><title>Alert after alert</title><h1>Hello</h1><script>for (;;) alert('again')</script>") }),
         )
-        .route("/huge", get(|| async { ([(header::CONTENT_TYPE, "text/html")], endless(60)).into_response() }))
+        .route("/huge", get(|| async { ([(header::CONTENT_TYPE, "text/html")], endless(40)).into_response() }))
         .route("/spin", get(|| async { Html("<!DOCTYPE html><title>Busy</title><h1>Hello</h1><script>for (;;) {}</script>") }))
         .route("/never", get(|| async { Html("<!DOCTYPE html><title>A page that never finishes</title><h1>Hello there</h1><p>Text.<img src=/silent>") }))
         .route("/good", get(|| async { Html("<!DOCTYPE html><title>A good page that loads</title><h1>Hello there</h1><p>Text.") }))
@@ -80,8 +82,9 @@ async fn each_ends_in_a_clear_problem_and_leaves_the_server_serving() {
 #[tokio::test]
 async fn a_host_that_refuses_or_does_not_exist_is_unreachable() {
     let server = TestServer::start(&[]);
+    let closed = closed_port();
     for (url, slug) in [
-        ("http://127.0.0.1:9/", "host-unreachable"),
+        (closed.as_str(), "host-unreachable"),
         ("http://no-such-host.invalid/", "host-not-found"),
         ("http://10.1.2.3/", "address-refused"),
         ("http://[::ffff:10.1.2.3]/", "address-refused"),

@@ -1,10 +1,12 @@
 //! Commands that end: what they print, what they refuse, and how they exit.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
+
 mod support;
 
 use std::fs;
 
-use support::{complaint, paddock, page, run, text};
+use support::{closed_port, complaint, paddock, page, run, text};
 
 #[test]
 fn an_html_file_is_analysed_into_a_directory() {
@@ -94,7 +96,7 @@ fn a_page_on_this_machine_is_refused_unless_its_network_is_allowed() {
         assert_eq!(output.status.code(), Some(12), "{url}: {}", text(&output));
         assert!(complaint(&output).contains("allow"), "{}", text(&output));
     }
-    let output = run(&["analyze", "http://127.0.0.1:9/", "--viewport", "desktop", "--allow", "127.0.0.0/8"]);
+    let output = run(&["analyze", &closed, "--viewport", "desktop", "--allow", "127.0.0.0/8"]);
     assert_eq!(output.status.code(), Some(11), "{}", text(&output));
 }
 

@@ -1,5 +1,7 @@
 //! The server as its clients meet it: from the first line it prints to its last.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
+
 mod support;
 
 use std::{fs, time::Duration};

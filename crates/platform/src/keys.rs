@@ -26,15 +26,16 @@ use metrics::{Unit, counter, describe_counter};
 use moka::future::Cache;
 use tokio::sync::mpsc;
 
-pub use model::{Authenticated, Key, KeyLimits, KeyState, NewKey};
+pub use model::{Key, KeyState, NewKey};
 pub use sql::MIGRATIONS;
 pub use token::TOKEN_PREFIX;
 
 use crate::{
     config::Secret,
+    http::{AuthenticateError, Authenticated},
     identity::Caller,
     params,
-    problem::{CONFLICT, Problem, UNAUTHENTICATED},
+    problem::{CONFLICT, Problem},
     store::{Store, StoreError},
     task::Tasks,
 };
@@ -62,26 +63,6 @@ const USES_QUEUED_MAX: usize = 256;
 /// Registers unit and help of this module's metrics.
 pub fn describe() {
     describe_counter!(KEY_AUTHENTICATIONS_TOTAL, Unit::Count, "Presented API keys, by outcome");
-}
-
-/// A token was not accepted. It does not say why, and neither may whoever answers.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// Unknown, malformed, expired or revoked.
-    #[error("the API key is not valid")]
-    Refused,
-    /// The store could not be asked.
-    #[error("the API key cannot be checked now")]
-    Unavailable(#[source] StoreError),
-}
-
-impl From<AuthError> for Problem {
-    fn from(error: AuthError) -> Self {
-        match error {
-            AuthError::Refused => Self::new(UNAUTHENTICATED, error.to_string()),
-            AuthError::Unavailable(source) => source.into(),
-        }
-    }
 }
 
 /// A key could not be created or revoked.
@@ -258,28 +239,29 @@ impl Keys {
     }
 
     /// Who presents this token.
-    pub async fn authenticate(&self, token: &str) -> Result<Authenticated, AuthError> {
+    pub async fn authenticate(&self, token: &str) -> Result<Authenticated, AuthenticateError> {
         let result = self.check(token).await;
         let outcome = match &result {
             Ok(_) => "ok",
-            Err(AuthError::Refused) => "refused",
-            Err(AuthError::Unavailable(_)) => "unavailable",
+            Err(AuthenticateError::Refused) => "refused",
+            Err(AuthenticateError::Unavailable(_)) => "unavailable",
         };
         counter!(KEY_AUTHENTICATIONS_TOTAL, "outcome" => outcome).increment(1);
         result
     }
 
-    async fn check(&self, token: &str) -> Result<Authenticated, AuthError> {
-        let token = Token::parse(token).ok_or(AuthError::Refused)?;
-        let found = self.find(&token.id).await.map_err(AuthError::Unavailable)?;
+    async fn check(&self, token: &str) -> Result<Authenticated, AuthenticateError> {
+        let token = Token::parse(token).ok_or(AuthenticateError::Refused)?;
+        let found =
+            self.find(&token.id).await.map_err(|error| AuthenticateError::Unavailable(Box::new(error)))?;
         let Some(found) = found else {
             // Takes as long as a wrong secret does.
             Hasher::nobody().matches(&token.secret, &[0; blake3::OUT_LEN]);
-            return Err(AuthError::Refused);
+            return Err(AuthenticateError::Refused);
         };
         let Record { key, hash, salt } = &found.record;
         if !salt.matches(&token.secret, hash) || key.state(Timestamp::now()) != KeyState::Active {
-            return Err(AuthError::Refused);
+            return Err(AuthenticateError::Refused);
         }
         Ok(Authenticated { caller: found.caller.clone(), limits: key.limits })
     }

@@ -15,10 +15,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything takes that works; reached only by what does not.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The binary, with an environment of its own.
-pub fn paddock() -> Command {
+pub(crate) fn paddock() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paddock"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PADDOCK_")) {
         command.env_remove(name);
@@ -28,12 +28,12 @@ pub fn paddock() -> Command {
 }
 
 /// Runs a command to its end.
-pub fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     paddock().args(args).output().expect("the binary runs")
 }
 
 /// What a command printed, for messages.
-pub fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!(
         "exit {:?}\n--- stdout\n{}\n--- stderr\n{}",
         output.status.code(),
@@ -43,36 +43,36 @@ pub fn text(output: &Output) -> String {
 }
 
 /// The last line on standard error: what went wrong.
-pub fn complaint(output: &Output) -> String {
+pub(crate) fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
 }
 
 /// A running server on a free port and a data directory of its own. Dropping it kills it.
-pub struct TestServer {
+pub(crate) struct TestServer {
     child: Child,
-    pub base: String,
-    pub data: PathBuf,
+    pub(crate) base: String,
+    pub(crate) data: PathBuf,
     lines: Receiver<String>,
     _dir: tempfile::TempDir,
 }
 
 impl TestServer {
     /// Starts one that lets pages reach loopback.
-    pub fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         let mut all = vec!["--set", "browser.allow=[\"127.0.0.0/8\"]"];
         all.extend(flags);
         Self::start_plain(&all)
     }
 
     /// Starts one with these flags and nothing else.
-    pub fn start_plain(flags: &[&str]) -> Self {
+    pub(crate) fn start_plain(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         Self::launch(dir, data, flags)
     }
 
     /// Starts one on the data directory of another that has ended.
-    pub fn start_on(data: &Path) -> Self {
+    pub(crate) fn start_on(data: &Path) -> Self {
         Self::launch(tempfile::tempdir().unwrap(), data.to_owned(), &[])
     }
 
@@ -89,18 +89,21 @@ impl TestServer {
         let lines = follow(&mut child);
         let mut server = Self { child, base: String::new(), data, lines, _dir: dir };
         let line = server.line_with("listens on");
-        server.base = line.split("listens on ").nth(1).unwrap().trim().to_owned();
+        line.split("listens on ").nth(1).unwrap().trim().clone_into(&mut server.base);
         server
     }
 
     /// Waits for a line on either output that contains a text.
-    pub fn line_with(&self, text: &str) -> String {
+    pub(crate) fn line_with(&self, text: &str) -> String {
         let started = Instant::now();
         let mut seen = String::new();
         while started.elapsed() < PATIENCE {
             match self.lines.recv_timeout(Duration::from_millis(200)) {
                 Ok(line) if line.contains(text) => return line,
-                Ok(line) => seen.push_str(&format!("{line}\n")),
+                Ok(line) => {
+                    seen.push_str(&line);
+                    seen.push('\n');
+                }
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
             }
@@ -109,22 +112,22 @@ impl TestServer {
     }
 
     /// The server's process id.
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for the end and gives the exit code, none if a signal ended it.
-    pub fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         eventually("the server has ended", || self.child.try_wait().unwrap()).code()
     }
 
     /// Process ids of the server's Chromes: their profiles lie in its data directory.
-    pub fn chromes(&self) -> Vec<i32> {
+    pub(crate) fn chromes(&self) -> Vec<i32> {
         let marker = self.data.display().to_string();
         let is_chrome = |pid: &i32| {
             fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|cmdline| {
@@ -165,7 +168,7 @@ fn follow(child: &mut Child) -> Receiver<String> {
 }
 
 /// Asks often and gives up late.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask() {
@@ -177,14 +180,14 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A directory of pages, served on loopback for as long as it lives.
-pub struct TestSite {
-    pub base: String,
+pub(crate) struct TestSite {
+    pub(crate) base: String,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
 impl TestSite {
     /// Serves a router.
-    pub async fn start(app: axum::Router) -> Self {
+    pub(crate) async fn start(app: axum::Router) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -198,6 +201,12 @@ impl TestSite {
 }
 
 /// A page of the repository.
-pub fn page(path: &str) -> PathBuf {
+pub(crate) fn page(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// The address of a port on loopback that nobody listens on.
+pub(crate) fn closed_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}/", listener.local_addr().unwrap())
 }

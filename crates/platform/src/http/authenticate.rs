@@ -5,6 +5,7 @@ use std::future::ready;
 use axum::extract::FromRequestParts;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use serde::{Deserialize, Serialize};
 
 use super::rate::RateLimit;
 use crate::{
@@ -37,7 +38,8 @@ pub struct Authenticated {
 }
 
 /// Limits of one key; `None` leaves the server's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct KeyLimits {
     /// How often it may be used.
     pub rate: Option<RateLimit>,

@@ -1,24 +1,12 @@
 //! What a key is.
 
-use std::num::NonZeroU32;
-
 use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-use crate::identity::{Caller, Scope, Tenant};
-
-/// What a key's bearer may use at most; the server's own limits hold beside it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct KeyLimits {
-    /// Requests per second in the long run.
-    pub requests_per_second: Option<NonZeroU32>,
-    /// Requests at once before the rate holds.
-    pub burst: Option<NonZeroU32>,
-    /// Requests that run at a time.
-    pub concurrency: Option<NonZeroU32>,
-}
+use crate::{
+    http::KeyLimits,
+    identity::{Scope, Tenant},
+};
 
 /// What a key is created from.
 #[derive(Clone, Debug)]
@@ -85,13 +73,4 @@ impl Key {
             KeyState::Active
         }
     }
-}
-
-/// Whom a token belongs to, and what its bearer may use.
-#[derive(Clone, Debug)]
-pub struct Authenticated {
-    /// The identity behind the request.
-    pub caller: Caller,
-    /// The key's own limits.
-    pub limits: KeyLimits,
 }

@@ -3,11 +3,9 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{
-    model::{Key, KeyLimits},
-    token::Hasher,
-};
+use super::{model::Key, token::Hasher};
 use crate::{
+    http::KeyLimits,
     identity::{Scope, Tenant},
     params,
     store::{Migration, Migrations, Params, Row, Statement, StoreError},

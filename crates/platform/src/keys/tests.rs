@@ -1,8 +1,8 @@
-use std::num::NonZeroU32;
-
 use super::*;
 use crate::{
+    http::{KeyLimits, RateLimit},
     identity::{Scope, Tenant},
+    problem::UNAUTHENTICATED,
     store::testing::{Fixture, on_each_engine},
 };
 
@@ -15,13 +15,13 @@ fn new_key() -> NewKey {
         name: "ci".to_owned(),
         tenant: "shop".parse().unwrap(),
         scopes: vec![Scope::write("analysis"), Scope::read("browser")],
-        limits: KeyLimits { requests_per_second: NonZeroU32::new(10), ..KeyLimits::default() },
+        limits: KeyLimits { rate: Some(RateLimit::per_second(10)), ..KeyLimits::default() },
         expires_at: None,
     }
 }
 
-fn is_refused(result: &Result<Authenticated, AuthError>) -> bool {
-    matches!(result, Err(AuthError::Refused))
+fn is_refused(result: &Result<Authenticated, AuthenticateError>) -> bool {
+    matches!(result, Err(AuthenticateError::Refused))
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_known_key_is_accepted_without_the_store() {
         store.close().await;
         keys.authenticate(created.token.expose()).await.unwrap();
         let unknown = keys.authenticate(&Token::random().unwrap().to_string()).await;
-        assert!(matches!(unknown, Err(AuthError::Unavailable(_))), "{unknown:?}");
+        assert!(matches!(unknown, Err(AuthenticateError::Unavailable(_))), "{unknown:?}");
     })
     .await;
 }

@@ -133,6 +133,11 @@ fn process() -> &'static metrics_process::Collector {
 /// Gives the metrics of this crate their units and help.
 pub fn describe() {
     process().describe();
+    crate::blobs::describe();
+    crate::cache::describe();
+    crate::config::metrics::describe();
+    crate::keys::describe();
+    crate::store::metrics::describe();
     describe_gauge!(
         GO_GOROUTINES,
         Unit::Count,
