@@ -347,6 +347,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
         fn drawing_never_panics(
             left in prop::num::f32::ANY, top in prop::num::f32::ANY,

@@ -245,7 +245,8 @@ fn linked(text: &str, url: &str) -> String {
                     c => c.to_string(),
                 })
                 .collect();
-            format!("[{}]({url})", escaped(text))
+            // Within a link no other link begins.
+            format!("[{}]({url})", escaped(text).replace("&#58;", ":"))
         }
         None => escaped(text),
     }
