@@ -165,16 +165,13 @@ class Walk {
     if (ownName === '' && details === undefined && HOLLOW_ROLES.has(ownRole)) this.nodes.pop();
   }
 
+  /** Children where they stand: what `aria-owns` lists elsewhere is told there, once. */
   children(node, within) {
     eachFlatChild(node, (child) => {
       const type = nodeType(child);
       if (type === ELEMENT) this.element(child, within);
       else if (type === TEXT && !this.interactiveOnly) this.appendText(child, node, within);
     });
-    if (!has(node, HAS_ARIA)) return;
-    for (const owned of referenced(node, 'aria-owns')) {
-      if (!flatContains(owned, node)) this.element(owned, within);
-    }
   }
 
   wants(ownRole, ownName) {

@@ -133,3 +133,71 @@ async fn a_page_that_keeps_replacing_its_content_does_not_grow_the_memory_of_ref
     let found = format!("paddockAccessibility.element('{}').localName", last.nodes[2].r#ref);
     assert_eq!(page.isolated(&found).await, "a");
 }
+
+/// Builds small random pages that refer to themselves in every way there is, and walks each.
+const RANDOM_PAGES: &str = r"(() => {
+  let state = SEED;
+  const random = (max) => { state = (Math.imul(state, 1103515245) + 12345) >>> 0; return (state >>> 8) % max; };
+  const pick = (list) => list[random(list.length)];
+  const tags = ['div', 'span', 'a', 'button', 'input', 'select', 'option', 'optgroup', 'label', 'table', 'tr', 'td',
+    'th', 'ul', 'li', 'details', 'summary', 'fieldset', 'legend', 'figure', 'figcaption', 'img', 'slot', 'dialog',
+    'form', 'section', 'textarea', 'svg', 'iframe', 'p', 'h2', 'output', 'map', 'area', 'q'];
+  const roles = ['button', 'none', 'presentation', 'img', 'textbox', 'combobox', 'listbox', 'option', 'row', 'grid',
+    'tab', 'heading', 'nonsense', 'region', 'checkbox', 'slider', 'treeitem'];
+  const id = () => 'i' + random(8);
+  const attributes = [['id', id], ['for', id], ['aria-labelledby', () => id() + ' ' + id()], ['aria-owns', id],
+    ['aria-describedby', id], ['aria-label', () => pick(['', ' ', 'label'])], ['role', () => pick(roles)],
+    ['hidden', () => ''], ['inert', () => ''], ['aria-hidden', () => 'true'], ['tabindex', () => pick(['0', '-1', 'x'])],
+    ['style', () => pick(['display:contents', 'visibility:hidden', 'opacity:0', 'content-visibility:hidden', 'display:block'])],
+    ['contenteditable', () => ''], ['open', () => ''], ['href', () => '#'], ['type', () => pick(['password', 'image', 'submit',
+    'checkbox', 'range', 'hidden'])], ['value', () => 'v'], ['title', () => 't'], ['alt', () => pick(['', 'alt'])],
+    ['name', () => pick(['children', 'parentNode', 'id', 'getAttribute'])], ['aria-valuenow', () => '1'],
+    ['aria-checked', () => pick(['true', 'mixed', ''])], ['multiple', () => ''], ['disabled', () => '']];
+  const failures = [];
+  let walked = 0;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    document.body.textContent = '';
+    const nodes = [document.body.appendChild(document.createElement('main'))];
+    for (let count = 0; count < 40; count += 1) {
+      const node = document.createElement(pick(tags));
+      for (let number = random(4); number > 0; number -= 1) {
+        const [name, value] = pick(attributes);
+        node.setAttribute(name, value());
+      }
+      if (random(2)) Node.prototype.appendChild.call(node, document.createTextNode(pick(['text', ' ', '  two words '])));
+      let parent = pick(nodes);
+      if (random(8) === 0) { try { parent = parent.attachShadow({ mode: 'open' }); } catch { /* not one that may */ } }
+      Node.prototype.appendChild.call(parent, node);
+      nodes.push(node);
+    }
+    const html = document.body.innerHTML;
+    try {
+      const all = paddockAccessibility.walk({ boxes: true });
+      const some = paddockAccessibility.walk({ filter: 'interactive' });
+      if (all.truncated || some.nodes.length > all.nodes.length) throw new Error('implausible');
+      walked += all.nodes.length;
+      const refs = all.nodes.map((row) => row[0]);
+      if (new Set(refs).size !== refs.length) throw new Error('a node twice');
+      for (const node of nodes) {
+        const alone = [paddockAccessibility.role(node), paddockAccessibility.name(node)];
+        const cached = paddockAccessibility.cached(() => [paddockAccessibility.role(node), paddockAccessibility.name(node)]);
+        if (alone.join() !== cached.join()) throw new Error('cached differs: ' + alone + ' / ' + cached);
+        paddockAccessibility.description(node);
+        paddockAccessibility.rect(node);
+      }
+    } catch (error) {
+      failures.push(error.stack.slice(0, 300) + ' in ' + html);
+    }
+  }
+  if (walked < ROUNDS * 5) failures.push('the pages say next to nothing');
+  return failures.slice(0, 3);
+})()";
+
+#[tokio::test]
+async fn no_tangle_of_elements_breaks_the_walk() {
+    let Some(page) = Page::open("<!doctype html><title>t</title><body></body>").await else { return };
+    for seed in [1, 7, 23, 99] {
+        let script = RANDOM_PAGES.replace("SEED", &seed.to_string()).replace("ROUNDS", "60");
+        assert_eq!(page.isolated(&script).await, json!([]), "seed {seed}");
+    }
+}
