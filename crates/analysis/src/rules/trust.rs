@@ -168,8 +168,10 @@ fn no_reviews(view: &View<'_>) -> Vec<Hit> {
 fn no_guarantee(view: &View<'_>) -> Vec<Hit> {
     let severity = match view.page_type {
         PageType::Pricing => Severity::Medium,
-        PageType::Saas | PageType::Service | PageType::EcommerceProduct | PageType::LeadGen => Severity::Low,
-        PageType::EcommerceHome | PageType::Content | PageType::Landing => return Vec::new(),
+        PageType::Saas | PageType::Service | PageType::EcommerceProduct => Severity::Low,
+        PageType::EcommerceHome | PageType::LeadGen | PageType::Content | PageType::Landing => {
+            return Vec::new();
+        }
     };
     if view.says("guarantee")
         || list("returns").is_affirmed_in(&view.everything)
