@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    facts::Facts,
+    facts::{Facts, Group},
     rules::{
         plans::PlanTable,
         words::{Text, list},
@@ -73,6 +73,7 @@ pub fn classify(facts: &Facts) -> PageType {
         || schema("FAQPage")
         || open_graph == "article"
         || evidence.reads_like_text
+        || is_about_content(facts)
     {
         return PageType::Content;
     }
@@ -137,13 +138,7 @@ impl Evidence {
                 .any(|t| ["pricing", "plans", "prices"].iter().any(|w| t.to_lowercase().contains(w)));
             evidence.plans_lead = near || named;
         }
-        let cards: Vec<_> = facts
-            .groups
-            .iter()
-            .filter(|g| {
-                g.members.iter().filter(|m| m.images > 0 && has_price(&m.text)).count() * 2 > g.members.len()
-            })
-            .collect();
+        let cards: Vec<_> = facts.groups.iter().filter(|g| is_card_list(g, facts.viewport.fold)).collect();
         evidence.product_cards = cards.iter().map(|g| g.count as usize).max().unwrap_or(0);
         let in_card =
             |rect: &crate::Rect| cards.iter().flat_map(|g| &g.members).any(|m| encloses(&m.rect, rect));
@@ -221,8 +216,24 @@ impl Evidence {
     }
 }
 
+/// Headings of pages that answer and inform.
+fn is_about_content(facts: &Facts) -> bool {
+    facts
+        .headings
+        .iter()
+        .find(|h| h.level == 1 && h.shown)
+        .is_some_and(|h| list("page_content").is_all_of(&Text::new(&h.text)))
+}
+
 fn has_price(text: &str) -> bool {
     crate::rules::price::amounts(&Text::new(text)) > 0
+}
+
+/// Three or more boxes, each with a picture and a price, none as tall as the screen.
+fn is_card_list(group: &Group, fold: f64) -> bool {
+    let cards =
+        group.members.iter().filter(|m| m.images > 0 && m.rect.height < fold && has_price(&m.text)).count();
+    cards >= 3 && cards * 2 > group.members.len()
 }
 
 fn encloses(outer: &crate::Rect, inner: &crate::Rect) -> bool {

@@ -165,7 +165,7 @@ function describeGroup(parent, members) {
       return {
         element: refer(el), text: shorten(innerTextOf(el) ?? "", 1200), heading: shorten(query(el, "h1,h2,h3,h4,h5,h6,th,caption,legend,strong,b")?.textContent ?? "", 80),
         images: queryAll(el, "img").length, items: queryAll(el, "li").length, action: action ? shorten(nameOf(action), 80) : "",
-        rect: pageRect(rect), style: `${drawn.backgroundColor}|${drawn.borderTopColor}|${drawn.borderTopWidth}|${drawn.boxShadow}|${drawn.transform}|${style.transform}|${style.zIndex}`,
+        rect: pageRect(rect), style: `${drawn.backgroundColor}|${drawn.borderTopColor}|${drawn.borderTopWidth}|${drawn.boxShadow}|${drawn.transform}|${style.transform}|${style.zIndex}|${action ? styleOf(action).backgroundColor : ""}`,
       };
     }),
   };
