@@ -8,6 +8,10 @@ const a11y = typeof paddockAccessibility === "undefined" ? null : paddockAccessi
  *   it grows with the content when there is no viewport meta.
  */
 function collect(options) {
+  return a11y ? a11y.cached(() => collectAll(options)) : collectAll(options);
+}
+
+function collectAll(options) {
   const started = performance.now();
   const spans = {};
   const span = (name, read) => {
@@ -45,7 +49,7 @@ function readLabels(found) {
   const labels = [];
   for (const el of found.labelled) {
     if (labels.length >= 200) break;
-    const text = squeeze(el.getAttribute("aria-label") || el.getAttribute("title") || "");
+    const text = squeeze(attributeOf(el, "aria-label") || attributeOf(el, "title") || "");
     if (text && isShown(el)) labels.push(text.slice(0, 160));
   }
   for (const el of found.tags.img) {

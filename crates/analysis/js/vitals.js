@@ -60,8 +60,28 @@
 
   // Scripts that can change the page later. A page without any is done when it has loaded; one with timers is
   // looked at until the longest literal delay has passed, so that what comes late is seen on every run.
-  const DELAY = /\bset(?:Timeout|Interval)\s*\([\s\S]{0,4000}?,\s*(\d+(?:\.\d+)?(?:e\d)?)\s*\)/g;
+  const TIMER = /\bset(?:Timeout|Interval)\s*\(/g;
   const LATER = /\b(?:setTimeout|setInterval|requestIdleCallback|fetch|XMLHttpRequest|import)\b/;
+  /** Delays of the timers in a script: the last argument of each call; null for one that is not a number. */
+  const delaysIn = (text) => {
+    const delays = [];
+    for (const match of text.matchAll(TIMER)) {
+      let depth = 1, comma = -1, at = match.index + match[0].length, quote = "";
+      const end = Math.min(text.length, at + 20000);
+      for (; at < end && depth > 0; at += 1) {
+        const c = text[at];
+        if (quote) { if (c === "\\") at += 1; else if (c === quote) quote = ""; continue; }
+        if (c === '"' || c === "'" || c === "`") quote = c;
+        else if ("([{".includes(c)) depth += 1;
+        else if (")]}".includes(c)) depth -= 1;
+        else if (c === "," && depth === 1) comma = at;
+      }
+      const last = comma < 0 ? "0" : text.slice(comma + 1, at - 1).trim();
+      delays.push(/^[\d.]+(?:e\d)?$/.test(last) ? Number(last) : null);
+    }
+    return delays;
+  };
+  const AFTER_TIMER_MS = 700;
   /**
    * Until when the page should be observed before its facts are taken.
    * @param {number} unknown what to assume of scripts whose timers cannot be read
@@ -69,15 +89,17 @@
    */
   const observeUntil = (unknown, most) => {
     let until = 0;
+    // Timers count from when their script ran, which a long task may have put off.
+    const ran = performance.getEntriesByType("navigation")[0]?.loadEventEnd || performance.now();
     for (const script of document.scripts) {
       const type = (script.type || "").toLowerCase();
       if (type && type !== "module" && !/(java|ecma)script$/.test(type)) continue;
       if (script.src) { until = Math.max(until, unknown); continue; }
       const text = script.text.slice(0, 200000);
       if (!LATER.test(text)) continue;
-      let literal = 0;
-      for (const match of text.matchAll(DELAY)) literal = Math.max(literal, Number(match[1]));
-      until = Math.max(until, literal > 0 ? literal + 700 : unknown);
+      const delays = delaysIn(text);
+      if (delays.length === 0 || delays.includes(null)) until = Math.max(until, unknown);
+      for (const delay of delays) if (delay) until = Math.max(until, ran + delay + AFTER_TIMER_MS);
     }
     const inline = document.querySelector("body[onload],img[onload]");
     if (inline && LATER.test(inline.getAttribute("onload"))) until = Math.max(until, unknown);

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    facts::Facts,
+    facts::{Facts, Group},
     rules::{
         plans::PlanTable,
         words::{Text, list},
@@ -66,20 +66,16 @@ pub fn classify(facts: &Facts) -> PageType {
     let schema = |name: &str| facts.page.schema.types.iter().any(|t| t == name);
     let open_graph = facts.page.open_graph.kind.as_deref().unwrap_or_default();
     let product_markup = schema("Product") || schema("ProductGroup") || open_graph.starts_with("product");
-    if evidence.plans >= 2 {
+    if evidence.plans >= 2 && evidence.plans_lead {
         return PageType::Pricing;
     }
-    if evidence.product_cards >= 3 {
-        return if evidence.buy_actions >= 1
-            && (product_markup || evidence.buys_in_first_screen)
-            && evidence.product_cards < 9
-        {
-            PageType::EcommerceProduct
-        } else {
-            PageType::EcommerceHome
-        };
+    if evidence.product_cards >= 3 && !product_markup && !evidence.lone_buy {
+        return PageType::EcommerceHome;
     }
-    if evidence.buy_actions >= 1 || evidence.cart_form || (product_markup && evidence.prices > 0) {
+    if evidence.cart_actions >= 1
+        || evidence.cart_form
+        || (product_markup && (evidence.prices > 0 || evidence.buy_actions > 0))
+    {
         return PageType::EcommerceProduct;
     }
     if evidence.personal_fields >= 3 && !evidence.form_is_an_afterthought {
@@ -91,27 +87,29 @@ pub fn classify(facts: &Facts) -> PageType {
         || schema("FAQPage")
         || open_graph == "article"
         || evidence.reads_like_text
+        || is_about_content(facts)
     {
         return PageType::Content;
     }
     if evidence.shop_words {
         return PageType::EcommerceHome;
     }
-    if evidence.signup_words {
-        return PageType::Saas;
+    match (evidence.signup_words, evidence.booking_words) {
+        (true, _) => PageType::Saas,
+        (false, true) => PageType::Service,
+        (false, false) => PageType::Landing,
     }
-    if evidence.booking_words {
-        return PageType::Service;
-    }
-    PageType::Landing
 }
 
 #[derive(Debug, Default)]
 struct Evidence {
     plans: usize,
+    plans_lead: bool,
     product_cards: usize,
     buy_actions: usize,
-    buys_in_first_screen: bool,
+    cart_actions: usize,
+    /// A button that buys outside of any card.
+    lone_buy: bool,
     cart_form: bool,
     prices: usize,
     personal_fields: usize,
@@ -129,9 +127,10 @@ impl Evidence {
         for action in
             facts.actions.iter().filter(|a| a.region != "nav" && a.region != "header" && a.region != "footer")
         {
-            if buy.begins(&Text::new(&action.label)) {
+            let label = Text::new(&action.label);
+            evidence.cart_actions += usize::from(list("cta_cart").begins(&label));
+            if buy.begins(&label) {
                 evidence.buy_actions += 1;
-                evidence.buys_in_first_screen |= action.above_fold;
             }
         }
         evidence.cart_form = facts.forms.iter().any(|f| {
@@ -141,16 +140,29 @@ impl Evidence {
                     .iter()
                     .any(|word| f.action.to_lowercase().contains(word))
         });
-        evidence.plans = PlanTable::find(facts).map_or(0, |table| table.plans.len());
-        evidence.product_cards = facts
-            .groups
-            .iter()
-            .filter(|g| {
-                g.members.iter().filter(|m| m.images > 0 && has_price(&m.text)).count() * 2 > g.members.len()
-            })
-            .map(|g| g.count as usize)
-            .max()
-            .unwrap_or(0);
+        if let Some(table) = PlanTable::find(facts) {
+            evidence.plans = table.plans.len();
+            // Plans further down are a part of a landing page.
+            let near = facts
+                .element(table.group.element)
+                .and_then(|e| e.rect)
+                .is_some_and(|r| r.y < facts.viewport.fold * 1.2);
+            let named = [facts.page.title.as_str(), facts.url.as_str()]
+                .iter()
+                .any(|t| ["pricing", "plans", "prices"].iter().any(|w| t.to_lowercase().contains(w)));
+            evidence.plans_lead = near || named;
+        }
+        let cards: Vec<_> = facts.groups.iter().filter(|g| is_card_list(g, facts.viewport.fold)).collect();
+        evidence.product_cards = cards.iter().map(|g| g.count as usize).max().unwrap_or(0);
+        let in_card =
+            |rect: &crate::Rect| cards.iter().flat_map(|g| &g.members).any(|m| encloses(&m.rect, rect));
+        evidence.lone_buy = facts.actions.iter().any(|a| {
+            a.repeats < 4
+                && a.region != "nav"
+                && a.region != "header"
+                && buy.begins(&Text::new(&a.label))
+                && !in_card(&a.rect)
+        });
         evidence.prices = facts.blocks.iter().filter(|b| has_price(&b.text)).count();
         evidence.gather_forms(facts);
         evidence.gather_words(facts);
@@ -207,25 +219,40 @@ impl Evidence {
             .collect::<Vec<_>>()
             .join(". ");
         let actions: String = facts.actions.iter().map(|a| a.label.as_str()).collect::<Vec<_>>().join(". ");
-        let says = |text: &str, words: &[&str]| {
-            let lower = text.to_lowercase();
-            words.iter().any(|w| lower.contains(w))
-        };
-        self.shop_words = says(&actions, &["shop ", "shop the", "browse", "view options", "add to cart"])
-            || facts.links.iter().any(|l| says(&l.href, &["/cart", "/basket", "/shop"]));
-        self.signup_words = says(
-            &actions,
-            &["trial", "sign up", "get started", "demo", "create account", "start free", "download"],
-        ) || says(
-            &first,
-            &["software", "platform", "app ", "enterprise", "solution", "saas", "workflow", "teams"],
-        );
-        self.booking_words =
-            says(&actions, &["book", "reserve", "appointment", "quote", "consultation", "call"])
-                || says(&first, &["lesson", "appointment", "service"]);
+        let (first, actions) = (Text::new(&first), Text::new(&actions));
+        self.shop_words = list("page_shop").is_in(&actions)
+            || facts
+                .links
+                .iter()
+                .any(|l| ["/cart", "/basket", "/shop"].iter().any(|way| l.href.to_lowercase().contains(way)));
+        self.signup_words = list("page_saas").is_in(&actions) || list("page_saas").is_in(&first);
+        self.booking_words = list("page_service").is_in(&actions) || list("page_service").is_in(&first);
     }
+}
+
+/// Headings of pages that answer and inform.
+fn is_about_content(facts: &Facts) -> bool {
+    facts
+        .headings
+        .iter()
+        .find(|h| h.level == 1 && h.shown)
+        .is_some_and(|h| list("page_content").is_all_of(&Text::new(&h.text)))
 }
 
 fn has_price(text: &str) -> bool {
     crate::rules::price::amounts(&Text::new(text)) > 0
+}
+
+/// Three or more boxes, each with a picture and a price, none as tall as the screen.
+fn is_card_list(group: &Group, fold: f64) -> bool {
+    let cards =
+        group.members.iter().filter(|m| m.images > 0 && m.rect.height < fold && has_price(&m.text)).count();
+    cards >= 3 && cards * 2 > group.members.len()
+}
+
+fn encloses(outer: &crate::Rect, inner: &crate::Rect) -> bool {
+    inner.x >= outer.x - 1.0
+        && inner.y >= outer.y - 1.0
+        && inner.x + inner.width <= outer.x + outer.width + 1.0
+        && inner.y + inner.height <= outer.y + outer.height + 1.0
 }

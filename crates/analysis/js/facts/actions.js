@@ -9,14 +9,17 @@ const TARGET_SIZE_MIN = 24;
 /** Accessible name, falling back to what can be read. */
 function nameOf(el) {
   const name = a11y ? a11y.name(el) : "";
-  return squeeze(name || el.getAttribute("aria-label") || el.innerText || el.value || el.getAttribute("title") || "");
+  return squeeze(name || attributeOf(el, "aria-label") || innerTextOf(el) || el.value || attributeOf(el, "title") || "");
 }
 
 const isButton = (el) => {
-  const role = el.getAttribute("role");
-  if (role) return role === "button" || (role !== "presentation" && el.localName === "button");
-  return el.localName === "button" || (el.localName === "input" && /^(?:submit|button|image|reset)$/.test(el.type));
+  const role = attributeOf(el, "role");
+  if (role) return role === "button" || (role !== "presentation" && tagOf(el) === "button");
+  return tagOf(el) === "button" || (tagOf(el) === "input" && /^(?:submit|button|image|reset)$/.test(el.type));
 };
+
+/** Disabled by attribute, or by style as some frameworks do. */
+const isDisabled = (el) => matches(el, ":disabled") || attributeOf(el, "aria-disabled") === "true" || styleOf(el).pointerEvents === "none";
 
 /** How an element sets itself off from what is around it. */
 function lookOf(el) {
@@ -45,7 +48,19 @@ const padded = (style) => parseFloat(style.paddingTop) + parseFloat(style.paddin
 /** Whether a link, or an element of unknown tag, is made to look like a button. */
 function looksLikeButton(el, look, rect, label) {
   if (label.length === 0 || label.length > 60 || rect.height > 140) return false;
-  return look.kind !== "text" && padded(styleOf(el)) && !el.querySelector("h1,h2,h3,h4,h5,h6,p,img:only-child");
+  return look.kind !== "text" && padded(styleOf(el)) && !query(el, "h1,h2,h3,h4,h5,h6,p,img:only-child");
+}
+
+/** A link that is nothing but a picture of a button's size, such as the badge of an app store. */
+function isBadge(el, rect) {
+  if (tagOf(el) !== "a" || rect.height < 28 || rect.height > 110 || rect.width < 80 || rect.width > 400) return false;
+  return /^(?:main|body)$/.test(regionOf(el)) && !/\S/.test(textContentOf(el)) && Boolean(query(el, "img,svg"));
+}
+
+function badgeName(el) {
+  const name = nameOf(el);
+  if (/[a-z]{2}/i.test(name)) return name;
+  return fileOf(query(el, "img")?.currentSrc ?? "").replace(/\.\w+$/, "").replace(/[-_]+/g, " ") || "picture";
 }
 
 /** Five points of an element in the first screen; which of them something else covers. */
@@ -58,12 +73,12 @@ function coverOf(el, rect) {
     if (x < 0 || y < 0 || x >= innerWidth || y >= innerHeight) continue;
     asked += 1;
     let hit = document.elementFromPoint(x, y);
-    while (hit?.shadowRoot) {
-      const inner = hit.shadowRoot.elementFromPoint(x, y);
+    while (hit && shadowOf(hit)) {
+      const inner = shadowOf(hit).elementFromPoint(x, y);
       if (!inner || inner === hit) break;
       hit = inner;
     }
-    if (!hit || isWithin(hit, el) || isWithin(el, hit) || hit.closest("label")?.control === el) {
+    if (!hit || isWithin(hit, el) || isWithin(el, hit) || closestOf(hit, "label")?.control === el) {
       if (fx === 0.5) break; // A free centre can be pressed: hit tests are dear on large pages.
       continue;
     }
@@ -81,44 +96,49 @@ function isWithin(inner, outer) {
 /** Buttons and links that look like buttons. */
 function readActions(found, forms) {
   const candidates = new Set([...found.tags.button, ...found.tags.input.filter(isButton), ...found.roles.filter(isButton), ...found.tags.a,
-    ...found.custom.filter((el) => el.hasAttribute("onclick") || el.hasAttribute("tabindex") || (isShown(el) && styleOf(el).cursor === "pointer")),
-    ...found.clickable.filter((el) => el.hasAttribute("onclick"))]);
+    ...found.custom.filter((el) => hasAttribute(el, "onclick") || hasAttribute(el, "tabindex") || (isShown(el) && styleOf(el).cursor === "pointer")),
+    ...found.clickable.filter((el) => hasAttribute(el, "onclick"))]);
   const actions = [];
+  const badges = new Set();
   const counts = new Map();
   for (const el of candidates) {
     if (!isShown(el)) continue;
     const seen = (counts.get(shapeOf(el)) ?? 0) + 1;
     counts.set(shapeOf(el), seen);
     if (seen > ACTIONS_PER_SHAPE_MAX || actions.length >= ACTIONS_MAX) continue;
-    const rect = el.getBoundingClientRect();
+    const rect = rectOf(el);
     if (rect.width < 2 || rect.height < 2) continue;
     const style = styleOf(el);
-    const link = el.localName === "a" || !isButton(el);
+    const link = tagOf(el) === "a" || !isButton(el);
     // Cheap no for the many plain links: no padding, or nothing that sets them off.
-    if (link && !isButton(el) && !padded(style)) continue;
-    const look = lookOf(el);
-    const label = nameOf(el);
-    if (link && !isButton(el) && !looksLikeButton(el, look, rect, label)) continue;
-    actions.push(describeAction(el, rect, style, look, label, forms));
+    const badge = link && isBadge(el, rect);
+    if (link && !isButton(el) && !padded(style) && !badge) continue;
+    const look = badge ? { kind: "filled", fill: 1, edge: 1, unsure: true } : lookOf(el);
+    const label = badge ? badgeName(el) : nameOf(el);
+    if (link && !isButton(el) && !badge && !looksLikeButton(el, look, rect, label)) continue;
+    const action = describeAction(el, rect, style, look, label, forms);
+    if (badge) badges.add(action.element);
+    actions.push(action);
   }
   for (const action of actions) action.repeats = counts.get(action.shape);
-  return actions;
+  // Pictures in a row are logos or a gallery, not buttons.
+  return actions.filter((action) => !badges.has(action.element) || (action.repeats <= 2 && !/logo/i.test(action.label)));
 }
 
 function describeAction(el, rect, style, look, label, forms) {
   const paint = paintOf(el);
-  const cover = coverOf(el, el.getClientRects()[0] ?? rect);
+  const cover = coverOf(el, rectsOf(el)[0] ?? rect);
   const fore = colourOf(style.color);
-  const href = el.localName === "a" ? el.getAttribute("href") ?? "" : "";
+  const href = tagOf(el) === "a" ? attributeOf(el, "href") ?? "" : "";
   return {
-    element: refer(el, label), tag: el.localName, type: isButton(el) && "type" in el ? el.type : "", label: shorten(label, 120),
-    visible_text: shorten(el.localName === "input" ? el.value : el.innerText ?? el.textContent ?? "", 120),
+    element: refer(el, label), tag: tagOf(el), type: isButton(el) && "type" in el ? el.type : "", label: shorten(label, 120),
+    visible_text: shorten(tagOf(el) === "input" ? el.value : innerTextOf(el) || (look.unsure ? label : ""), 120),
     href: href.startsWith("javascript:") ? "javascript:" : href.slice(0, 200), rect: pageRect(rect), above_fold: isAboveFold(rect), region: regionOf(el), shape: shapeOf(el),
-    form: el.form ? forms.indexOf(el.form) : forms.indexOf(el.closest("form")), group: refer(groupOf(el)),
-    disabled: el.matches(":disabled") || el.getAttribute("aria-disabled") === "true",
-    toggles: el.hasAttribute("aria-expanded") || el.hasAttribute("aria-haspopup") || el.hasAttribute("aria-controls") || /^(?:tab|switch|menuitem)$/.test(el.getAttribute("role") ?? ""),
+    form: el.form ? forms.indexOf(el.form) : forms.indexOf(closestOf(el, "form")), group: refer(groupOf(el)),
+    disabled: isDisabled(el),
+    toggles: hasAttribute(el, "aria-expanded") || hasAttribute(el, "aria-haspopup") || hasAttribute(el, "aria-controls") || /^(?:tab|switch|menuitem)$/.test(attributeOf(el, "role") ?? ""),
     size: round(parseFloat(style.fontSize), 1), weight: Number(style.fontWeight) || 400, look: look.kind, look_unsure: look.unsure,
-    colour: hex(blend([...fore.slice(0, 3), fore[3] * paint.opacity], paint.colour)), background: hex(paint.colour), contrast: round(contrast(blend(fore, paint.colour), paint.colour)),
+    colour: hex(inkOf(fore, paint)), background: hex(paint.colour), contrast: round(contrast(inkOf(fore, paint), paint.colour)),
     fill_contrast: look.fill, edge_contrast: look.edge, style: `${hex(paint.colour)}/${hex(fore)}/${look.kind}`,
     layer: layerIndex(el), covered: round(cover.share), covered_by: cover.by ? refer(layerOf(cover.by)) : null, repeats: 1,
   };
@@ -128,7 +148,7 @@ function describeAction(el, rect, style, look, label, forms) {
 function groupOf(el) {
   let at = parentOf(el);
   for (let hops = 0; at && at !== document.body && hops < 3; at = parentOf(at), hops += 1) {
-    if (at.childElementCount > 1) return at;
+    if (childCountOf(at) > 1) return at;
   }
   return at ?? document.body;
 }
@@ -141,13 +161,13 @@ function readLinks(found) {
   const links = [];
   const counts = new Map();
   for (const el of found.tags.a) {
-    const href = el.getAttribute("href");
+    const href = attributeOf(el, "href");
     if (href === null) continue;
     const shape = shapeOf(el);
     const seen = (counts.get(shape) ?? 0) + 1;
     counts.set(shape, seen);
     if (seen > LINKS_PER_SHAPE_MAX || links.length >= LINKS_MAX) continue;
-    const text = squeeze(el.getAttribute("aria-label") || el.textContent || el.querySelector("img")?.alt || el.title || "");
+    const text = squeeze(attributeOf(el, "aria-label") || textContentOf(el) || query(el, "img")?.alt || el.title || "");
     links.push({ text: text.slice(0, 100), href: href.slice(0, 200), region: regionOf(el), shown: isShown(el) });
   }
   return links;
@@ -155,13 +175,13 @@ function readLinks(found) {
 
 /** Bars of links: each navigation, or a header without one, with how many links it shows at once. */
 function readNavs(found) {
-  const bars = [...new Set([...found.tags.nav, ...found.roles.filter((el) => /^(?:navigation|banner)$/.test(el.getAttribute("role"))), ...document.querySelectorAll("header")])];
+  const bars = [...new Set([...found.tags.nav, ...found.roles.filter((el) => /^(?:navigation|banner)$/.test(attributeOf(el, "role"))), ...document.querySelectorAll("header")])];
   const navs = [];
   for (const el of bars.slice(0, 40)) {
-    if (!isShown(el) || bars.some((other) => other !== el && el.contains(other))) continue;
-    const shown = [...el.querySelectorAll("a[href]")].filter((a) => isShown(a) && a.getBoundingClientRect().width > 0 && squeeze(a.textContent).length > 0);
+    if (!isShown(el) || bars.some((other) => other !== el && contains(el, other))) continue;
+    const shown = [...queryAll(el, "a[href]")].filter((a) => isShown(a) && rectOf(a).width > 0 && squeeze(textContentOf(a)).length > 0);
     if (shown.length === 0) continue;
-    const rect = el.getBoundingClientRect();
+    const rect = rectOf(el);
     const buttons = shown.filter((a) => padded(styleOf(a)) && lookOf(a).kind === "filled").length;
     navs.push({ element: refer(el), region: regionOf(el), shown: shown.length, buttons, top: round(rect.top + scrollY, 1), column: rect.height > rect.width });
   }
@@ -175,7 +195,7 @@ function readTargets() {
   const targets = [];
   for (const el of document.querySelectorAll(TARGETS)) {
     if (!isShown(el)) continue;
-    const rect = el.getBoundingClientRect();
+    const rect = rectOf(el);
     if (rect.width <= 1 || rect.height <= 1 || rect.right + scrollX <= 0 || rect.bottom + scrollY <= 0) continue;
     targets.push({ el, rect, layer: paintOf(el).layer, small: rect.width < TARGET_SIZE_MIN || rect.height < TARGET_SIZE_MIN, x: rect.left + rect.width / 2, y: rect.top + rect.height / 2 });
   }
@@ -217,8 +237,8 @@ function isCrowded(target, cells) {
       if (other === target || other.layer !== target.layer) continue;
       const dx = Math.max(other.rect.left - target.x, 0, target.x - other.rect.right);
       const dy = Math.max(other.rect.top - target.y, 0, target.y - other.rect.bottom);
-      const touches = Math.hypot(dx, dy) < radius - 0.5 || (other.small && Math.hypot(other.x - target.x, other.y - target.y) < TARGET_SIZE_MIN - 0.5);
-      if (touches && !other.el.contains(target.el) && !target.el.contains(other.el)) { crowded = true; return; }
+      const touches = Math.hypot(dx, dy) < radius - 0.05 || (other.small && Math.hypot(other.x - target.x, other.y - target.y) < TARGET_SIZE_MIN - 0.05);
+      if (touches && !contains(other.el, target.el) && !contains(target.el, other.el)) { crowded = true; return; }
     }
   });
   return crowded;
@@ -226,10 +246,10 @@ function isCrowded(target, cells) {
 
 /** Links inside a sentence, and native boxes with a label that can be pressed instead. */
 function isExempt({ el }) {
-  if (el.localName === "input" && /^(?:checkbox|radio)$/.test(el.type)) return (el.labels?.length ?? 0) > 0;
-  if (el.localName !== "a" || styleOf(el).display !== "inline") return false;
+  if (tagOf(el) === "input" && /^(?:checkbox|radio)$/.test(el.type)) return (el.labels?.length ?? 0) > 0;
+  if (tagOf(el) !== "a" || styleOf(el).display !== "inline") return false;
   const block = blockOf(parentOf(el));
-  let around = squeeze(block.textContent ?? "").length;
-  for (const link of block.querySelectorAll("a[href],button")) around -= squeeze(link.textContent ?? "").length;
+  let around = squeeze(textContentOf(block) ?? "").length;
+  for (const link of queryAll(block, "a[href],button")) around -= squeeze(textContentOf(link)).length;
   return around >= 20;
 }

@@ -10,10 +10,10 @@ function readForms(found) {
   const groups = new Map(forms.map((form) => [form, []]));
   const loose = new Map();
   for (const el of [...found.tags.input, ...found.tags.select, ...found.tags.textarea]) {
-    if (el.localName === "input" && SKIPPED.has(el.type)) continue;
+    if (tagOf(el) === "input" && SKIPPED.has(el.type)) continue;
     if (el.form && groups.has(el.form)) groups.get(el.form).push(el);
     else {
-      const holder = el.closest("dialog,[role=dialog],[role=form],fieldset,section,article,aside,header,footer,main") ?? document.body;
+      const holder = closestOf(el, "dialog,[role=dialog],[role=form],fieldset,section,article,aside,header,footer,main") ?? document.body;
       loose.has(holder) ? loose.get(holder).push(el) : loose.set(holder, [el]);
     }
   }
@@ -36,32 +36,32 @@ function isReachable(el) {
 }
 
 function describeForm(form, fields, real, repeats) {
-  const rect = form.getBoundingClientRect();
+  const rect = rectOf(form);
   return {
     element: refer(form), real, region: regionOf(form), repeats,
     index: real ? [...document.forms].indexOf(form) : -1,
-    action: real ? (form.getAttribute("action") ?? "").slice(0, 200) : "", method: real ? form.method : "",
-    role: form.getAttribute("role") ?? "", rect: pageRect(rect), layer: layerIndex(form),
-    text: shorten(isShown(form) && form !== document.body ? form.innerText ?? "" : "", 800),
+    action: real ? (attributeOf(form, "action") ?? "").slice(0, 200) : "", method: real ? (attributeOf(form, "method") || "get").toLowerCase() : "",
+    role: attributeOf(form, "role") ?? "", rect: pageRect(rect), layer: layerIndex(form),
+    text: shorten(isShown(form) && form !== document.body ? innerTextOf(form) ?? "" : "", 800),
     fields: fields.filter(isReachable).slice(0, FIELDS_MAX).map(describeField),
-    resets: real ? [...form.elements].filter((el) => el.type === "reset" && isShown(el)).map((el) => ({ element: refer(el, nameOf(el)), label: nameOf(el) })) : [],
+    resets: [...queryAll(form, "button[type=reset],input[type=reset]")].filter(isShown).map((el) => ({ element: refer(el, nameOf(el)), label: nameOf(el) })),
   };
 }
 
 function describeField(el) {
   const labels = [...(el.labels ?? [])];
-  const label = squeeze(labels.map((l) => l.textContent ?? "").join(" "));
-  const by = (el.getAttribute("aria-labelledby") ?? "").split(/\s+/).map((id) => id && el.getRootNode().getElementById?.(id)?.textContent).filter(Boolean).join(" ");
-  const aria = el.getAttribute("aria-label") ?? "";
-  const title = el.getAttribute("title") ?? "";
-  const placeholder = el.getAttribute("placeholder") ?? "";
+  const label = squeeze(labels.map(textContentOf).join(" "));
+  const by = (attributeOf(el, "aria-labelledby") ?? "").split(/\s+/).map((id) => id && rootOf(el).getElementById?.(id)?.textContent).filter(Boolean).join(" ");
+  const aria = attributeOf(el, "aria-label") ?? "";
+  const title = attributeOf(el, "title") ?? "";
+  const placeholder = attributeOf(el, "placeholder") ?? "";
   const source = label ? "label" : squeeze(by) || squeeze(aria) ? "aria" : squeeze(title) ? "title" : squeeze(placeholder) ? "placeholder" : "none";
   return {
-    element: refer(el, label || by || aria || title || placeholder || el.name), tag: el.localName, type: el.getAttribute("type")?.toLowerCase() || (el.localName === "input" ? "text" : el.localName),
-    name: (el.getAttribute("name") || el.id || "").slice(0, 80), label: shorten(label || by || aria || title, 200), label_source: source, placeholder: shorten(placeholder, 120),
+    element: refer(el, label || by || aria || title || placeholder || el.name), tag: tagOf(el), type: attributeOf(el, "type")?.toLowerCase() || (tagOf(el) === "input" ? "text" : tagOf(el)),
+    name: (attributeOf(el, "name") || el.id || "").slice(0, 80), label: shorten(label || by || aria || title, 200), label_source: source, placeholder: shorten(placeholder, 120),
     nearby: source === "none" || source === "placeholder" || /^(?:checkbox|radio)$/.test(el.type) ? nearbyText(el) : "",
-    autocomplete: (el.getAttribute("autocomplete") ?? "").toLowerCase(), inputmode: (el.getAttribute("inputmode") ?? "").toLowerCase(), pattern: el.hasAttribute("pattern"),
-    required: el.required === true || el.getAttribute("aria-required") === "true", checked: el.defaultChecked === true, disabled: el.disabled === true, read_only: el.readOnly === true,
+    autocomplete: (attributeOf(el, "autocomplete") ?? "").toLowerCase(), inputmode: (attributeOf(el, "inputmode") ?? "").toLowerCase(), pattern: hasAttribute(el, "pattern"),
+    required: el.required === true || attributeOf(el, "aria-required") === "true", checked: el.defaultChecked === true, disabled: el.disabled === true, read_only: el.readOnly === true,
     group: el.type === "radio" ? el.name : "",
   };
 }
@@ -70,11 +70,11 @@ function describeField(el) {
 function nearbyText(el) {
   for (let at = el, hops = 0; at && hops < 3; at = parentOf(at), hops += 1) {
     const parent = parentOf(at);
-    if (!parent || parent.localName === "form" || parent === document.body) {
-      const text = squeeze(at.nextSibling?.textContent || at.previousSibling?.textContent || "");
+    if (!parent || tagOf(parent) === "form" || parent === document.body) {
+      const text = squeeze([nextSiblingOf(at), at.previousSibling].map((node) => (node ? textContentOf(node) ?? "" : "")).find((t) => /\S/.test(t)) ?? "");
       return shorten(text, 200);
     }
-    const text = squeeze(parent.textContent ?? "");
+    const text = squeeze(textContentOf(parent) ?? "");
     if (text) return shorten(text, 200);
   }
   return "";

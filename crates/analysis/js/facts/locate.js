@@ -11,16 +11,17 @@ const isStable = (name) => name.length > 0 && name.length <= 40 && !VOLATILE.tes
 const isHuman = (name) => /^[a-z][a-z_-]{1,29}$/i.test(name) && isStable(name);
 
 const stableId = (el) => {
-  const id = el.getAttribute("id");
-  return id && isStable(id) && el.getRootNode().getElementById?.(id) === el ? id : null;
+  const id = attributeOf(el, "id");
+  return id && isStable(id) && rootOf(el).getElementById?.(id) === el ? id : null;
 };
 const position = (el) => {
   let n = 1;
-  for (let s = el.previousElementSibling; s; s = s.previousElementSibling) if (s.localName === el.localName) n += 1;
+  for (let s = previousElementOf(el); s; s = previousElementOf(s)) if (tagOf(s) === tagOf(el)) n += 1;
   return n;
 };
 const isOnlyOfType = (el) => {
-  for (let s = el.parentNode?.firstElementChild; s; s = s.nextElementSibling) if (s !== el && s.localName === el.localName) return false;
+  for (let s = previousElementOf(el); s; s = previousElementOf(s)) if (tagOf(s) === tagOf(el)) return false;
+  for (let s = nextElementOf(el); s; s = nextElementOf(s)) if (tagOf(s) === tagOf(el)) return false;
   return true;
 };
 
@@ -34,21 +35,21 @@ function selectorOf(el) {
 }
 
 function makeSelector(el) {
-  const root = el.getRootNode();
+  const root = rootOf(el);
   if (root instanceof ShadowRoot) return selectorOf(root.host);
-  const tag = CSS.escape(el.localName);
+  const tag = CSS.escape(tagOf(el));
   if (el === document.body || el === document.documentElement || el === document.head) return tag;
   const id = stableId(el);
   if (id) return "#" + CSS.escape(id);
-  const name = el.getAttribute("name");
+  const name = attributeOf(el, "name");
   if (name && el.form !== undefined && document.getElementsByName(name).length === 1) return `${tag}[name="${CSS.escape(name)}"]`;
   if (LANDMARK.has(tag) && document.getElementsByTagName(tag).length === 1) {
-    const outer = tag === "nav" ? el.closest("header,footer") : null;
-    return outer && outer === document.querySelector(outer.localName) ? `${outer.localName} ${tag}` : tag;
+    const outer = tag === "nav" ? closestOf(el, "header,footer") : null;
+    return outer && outer === document.querySelector(tagOf(outer)) ? `${tagOf(outer)} ${tag}` : tag;
   }
   const anchored = makeAnchored(el, tag, name);
   if (anchored) return anchored;
-  const parent = el.parentElement;
+  const parent = parentElementOf(el);
   if (!parent) return tag;
   return `${selectorOf(parent)} > ${tag}${isOnlyOfType(el) ? "" : `:nth-of-type(${position(el)})`}`;
 }
@@ -60,13 +61,13 @@ function makeAnchored(el, tag, name) {
     if (same.length === 1) return "." + CSS.escape(c);
   }
   let hops = 0;
-  for (let at = el.parentElement; at && at !== document.body && hops < 6; at = at.parentElement, hops += 1) {
-    const landmark = LANDMARK.has(at.localName) && document.getElementsByTagName(at.localName).length === 1;
+  for (let at = parentElementOf(el); at && at !== document.body && hops < 6; at = parentElementOf(at), hops += 1) {
+    const landmark = LANDMARK.has(tagOf(at)) && document.getElementsByTagName(tagOf(at)).length === 1;
     if (!landmark && !stableId(at)) continue;
     const prefix = selectorOf(at);
-    if (at.getElementsByTagName(el.localName).length === 1) return `${prefix} ${tag}`;
-    for (const c of classes) if (at.getElementsByClassName(c).length === 1) return `${prefix} .${CSS.escape(c)}`;
-    if (name && at.querySelectorAll(`[name="${CSS.escape(name)}"]`).length === 1) return `${prefix} ${tag}[name="${CSS.escape(name)}"]`;
+    if (byTag(at, tagOf(el)).length === 1) return `${prefix} ${tag}`;
+    for (const c of classes) if (byClass(at, c).length === 1) return `${prefix} .${CSS.escape(c)}`;
+    if (name && queryAll(at, `[name="${CSS.escape(name)}"]`).length === 1) return `${prefix} ${tag}[name="${CSS.escape(name)}"]`;
     return null;
   }
   return null;
@@ -80,8 +81,8 @@ function pathOf(el) {
   const id = stableId(el);
   const parent = parentOf(el);
   if (id) path = "#" + id;
-  else if (!parent) path = el.localName;
-  else path = `${pathOf(parent)}>${el.localName}${isOnlyOfType(el) ? "" : position(el)}`;
+  else if (!parent) path = tagOf(el);
+  else path = `${pathOf(parent)}>${tagOf(el)}${isOnlyOfType(el) ? "" : position(el)}`;
   paths.set(el, path);
   return path;
 }
@@ -93,8 +94,8 @@ function shapeOf(el) {
   if (!el) return 0;
   let shape = shapes.get(el);
   if (shape !== undefined) return shape;
-  const id = el.id;
-  const key = `${shapeOf(parentOf(el))}>${el.localName}.${el.getAttribute("class") ?? ""}#${typeof id === "string" ? id.replace(/\d+/g, "") : ""}`;
+  const id = attributeOf(el, "id") ?? "";
+  const key = `${shapeOf(parentOf(el))}>${tagOf(el)}.${attributeOf(el, "class") ?? ""}#${id.replace(/\d+/g, "")}`;
   shape = shapeIds.get(key);
   if (shape === undefined) shapeIds.set(key, (shape = shapeIds.size + 1));
   shapes.set(el, shape);
@@ -104,19 +105,23 @@ function shapeOf(el) {
 /** Rectangle in CSS pixels from the top left corner of the page. */
 const pageRect = (r) => ({ x: round(r.left + scrollX, 1), y: round(r.top + scrollY, 1), width: round(r.width, 1), height: round(r.height, 1) });
 
+const HEADER_HEIGHT_MAX = 240;
+/** A <header> as tall as a screen is the hero; the bar at the top is lower, or navigates. */
+const isBar = (el) => rectOf(el).height <= HEADER_HEIGHT_MAX || Boolean(query(el, "nav,[role=navigation]"));
+
 const regions = new Map();
 /** Which part of the page an element belongs to: header, nav, footer, aside, main or body. */
 function regionOf(el) {
   if (!el) return "body";
   let region = regions.get(el);
   if (region) return region;
-  const role = el.getAttribute("role");
-  const tag = el.localName;
+  const role = attributeOf(el, "role");
+  const tag = tagOf(el);
   const above = regionOf(parentOf(el));
   const top = above === "body" || above === "main";
   if (tag === "nav" || role === "navigation") region = above === "footer" ? "footer" : "nav";
-  else if (role === "banner" || (tag === "header" && above === "body")) region = "header";
-  else if (role === "contentinfo" || (tag === "footer" && top && !el.closest("article,section,blockquote,figure,li,aside"))) region = "footer";
+  else if (role === "banner" || (tag === "header" && above === "body" && isBar(el))) region = "header";
+  else if (role === "contentinfo" || (tag === "footer" && top && !closestOf(el, "article,section,blockquote,figure,li,aside"))) region = "footer";
   else if (tag === "aside" || role === "complementary") region = "aside";
   else if ((tag === "main" || role === "main") && above === "body") region = "main";
   else region = above;
@@ -132,13 +137,13 @@ function refer(el, text = "") {
   if (elements.length >= ELEMENTS_MAX) return null;
   index = elements.length;
   references.set(el, index);
-  const rect = el.getBoundingClientRect();
+  const rect = rectOf(el);
   const box = rect.width > 0 || rect.height > 0;
   elements.push({
-    tag: el.localName, selector: selectorOf(el), path: pathOf(el), shape: shapeOf(el), region: regionOf(el),
+    tag: tagOf(el), selector: selectorOf(el), path: pathOf(el), shape: shapeOf(el), region: regionOf(el),
     rect: box ? pageRect(rect) : null,
     above_fold: box ? isAboveFold(rect) : null,
-    text: shorten(text || el.textContent || "", 120),
+    text: shorten(text || textContentOf(el) || "", 120),
   });
   return index;
 }

@@ -19,14 +19,14 @@ function readImages(found) {
 }
 
 function describeImage(el) {
-  const rect = el.getBoundingClientRect();
+  const rect = rectOf(el);
   const source = el.currentSrc || el.src || "";
   return {
     element: refer(el, el.alt || fileOf(source)), file: fileOf(source), rect: pageRect(rect), above_fold: isAboveFold(rect), region: regionOf(el), shape: shapeOf(el),
-    has_alt: el.hasAttribute("alt"), alt: shorten(el.alt ?? "", 120),
-    decorative: /^(?:presentation|none)$/.test(el.getAttribute("role") ?? "") || Boolean(el.closest("[aria-hidden=true]")),
-    named_otherwise: Boolean(el.getAttribute("aria-label") || el.getAttribute("aria-labelledby") || el.getAttribute("title")),
-    natural_width: el.naturalWidth, natural_height: el.naturalHeight, sized: isSized(el), in_link: Boolean(el.closest("a[href]")), lazy: el.loading === "lazy", repeats: 1,
+    has_alt: hasAttribute(el, "alt"), alt: shorten(el.alt ?? "", 120),
+    decorative: /^(?:presentation|none)$/.test(attributeOf(el, "role") ?? "") || Boolean(closestOf(el, "[aria-hidden=true]")),
+    named_otherwise: Boolean(attributeOf(el, "aria-label") || attributeOf(el, "aria-labelledby") || attributeOf(el, "title")),
+    natural_width: el.naturalWidth, natural_height: el.naturalHeight, sized: isSized(el), in_link: Boolean(closestOf(el, "a[href]")), lazy: el.loading === "lazy", repeats: 1,
   };
 }
 
@@ -36,27 +36,28 @@ const fileOf = (url) => (url.startsWith("data:") ? "data:" : url.split(/[?#]/)[0
 function isSized(el) {
   const style = styleOf(el);
   if (style.position === "absolute" || style.position === "fixed") return true;
-  const specified = el.computedStyleMap?.();
-  if (!specified) return el.hasAttribute("width") && el.hasAttribute("height");
+  const specified = specifiedOf(el);
   const isAuto = (name) => (specified.get(name)?.toString() ?? "auto").startsWith("auto");
   const ratio = specified.get("aspect-ratio")?.toString() ?? "auto";
   const hasRatio = ratio !== "auto";
   if (!isAuto("height")) {
     const height = specified.get("height")?.toString() ?? "";
-    return !height.endsWith("%") || hasRatio || parentOf(el)?.computedStyleMap?.().get("height")?.toString() !== "auto";
+    return !height.endsWith("%") || hasRatio || parentStyle(el, "height") !== "auto";
   }
   return hasRatio;
 }
 
+const parentStyle = (el, name) => { const parent = parentOf(el); return parent ? specifiedOf(parent).get(name)?.toString() : undefined; };
+
 function readMedia(found) {
   const media = [];
   for (const el of [...found.tags.video, ...found.tags.audio]) {
-    if (!el.autoplay || (el.localName === "video" && !isShown(el))) continue;
-    media.push({ element: refer(el), tag: el.localName, muted: el.muted || el.defaultMuted, controls: el.controls, loop: el.loop, rect: pageRect(el.getBoundingClientRect()) });
+    if (!el.autoplay || (tagOf(el) === "video" && !isShown(el))) continue;
+    media.push({ element: refer(el), tag: tagOf(el), muted: el.muted || el.defaultMuted, controls: el.controls, loop: el.loop, rect: pageRect(rectOf(el)) });
   }
   for (const el of found.tags.iframe) {
     if (isShown(el) && /[?&]autoplay=(?:1|true)\b/.test(el.src)) {
-      media.push({ element: refer(el), tag: "iframe", muted: /[?&]mute[d]?=1/.test(el.src), controls: !/[?&]controls=0/.test(el.src), loop: false, rect: pageRect(el.getBoundingClientRect()) });
+      media.push({ element: refer(el), tag: "iframe", muted: /[?&]mute[d]?=1/.test(el.src), controls: !/[?&]controls=0/.test(el.src), loop: false, rect: pageRect(rectOf(el)) });
     }
   }
   return media.slice(0, 20);

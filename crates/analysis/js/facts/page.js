@@ -10,7 +10,7 @@ function readPage() {
     canonical: document.querySelector("link[rel=canonical]")?.getAttribute("href") ?? null, robots: meta("robots"), lang: document.documentElement.getAttribute("lang") ?? "",
     open_graph: { type: meta("og:type"), title: meta("og:title"), description: meta("og:description"), image: meta("og:image") },
     schema: readSchema(), year: new Date().getFullYear(), scripts: scripts.length, external_scripts: scripts.filter((s) => s.src).length,
-    text_length: 0, footer: refer([...document.querySelectorAll("footer,[role=contentinfo]")].filter((el) => !el.closest("article,section,blockquote,figure,li,aside")).at(-1)),
+    text_length: 0, footer: refer([...document.querySelectorAll("footer,[role=contentinfo]")].filter((el) => !closestOf(el, "article,section,blockquote,figure,li,aside")).at(-1)),
   };
 }
 
@@ -36,18 +36,18 @@ function readSchema() {
     try { take(JSON.parse(script.textContent), 0); } catch { schema.broken += 1; }
   }
   for (const el of [...document.querySelectorAll("[itemtype]")].slice(0, 40)) {
-    const type = /schema\.org\/(\w+)/.exec(el.getAttribute("itemtype") ?? "");
+    const type = /schema\.org\/(\w+)/.exec(attributeOf(el, "itemtype") ?? "");
     if (type && schema.types.length < 40) schema.types.push(type[1]);
   }
   return schema;
 }
 
 function readHeadings(found) {
-  const all = ["h1", "h2", "h3", "h4", "h5", "h6"].flatMap((tag) => found.tags[tag]).concat(found.roles.filter((el) => el.getAttribute("role") === "heading"));
+  const all = ["h1", "h2", "h3", "h4", "h5", "h6"].flatMap((tag) => found.tags[tag]).concat(found.roles.filter((el) => attributeOf(el, "role") === "heading"));
   return all.sort((a, b) => (a.compareDocumentPosition(b) & 4 ? -1 : 1)).slice(0, 120).map((el) => {
-    const rect = el.getBoundingClientRect();
-    const image = el.querySelector("img[alt],svg[aria-label],[role=img][aria-label]");
-    const text = squeeze(el.textContent || image?.getAttribute("alt") || image?.getAttribute("aria-label") || "");
+    const rect = rectOf(el);
+    const image = query(el, "img[alt],svg[aria-label],[role=img][aria-label]");
+    const text = squeeze(textContentOf(el) || image?.getAttribute("alt") || image?.getAttribute("aria-label") || "");
     return { element: refer(el, text), level: headingLevel(el), text: shorten(text, 200), shown: isShown(el) && rect.height > 1, above_fold: isAboveFold(rect), size: round(parseFloat(styleOf(el).fontSize), 1) };
   });
 }
@@ -62,9 +62,9 @@ function readOverflow(width, hasViewportMeta) {
   if ((sticksOut && !clipped) || !hasViewportMeta) {
     const visit = (parent, depth) => {
       const before = wide.length;
-      for (const el of parent.children) {
+      for (const el of childrenOf(parent)) {
         if (wide.length >= 8 || depth > 60) return;
-        const rect = el.getBoundingClientRect();
+        const rect = rectOf(el);
         const out = sticksOut && rect.right + scrollX > limit + 1;
         if (!out && (hasViewportMeta || rect.width <= width)) {
           // Narrow boxes hold wide ones only when those stick out.
@@ -88,11 +88,10 @@ function readOverflow(width, hasViewportMeta) {
 }
 
 /** Whether a child sticks out too: then the child is the one to name. */
-const holdsWider = (el, limit) => [...el.children].some((child) => child.getBoundingClientRect().right + scrollX > limit + 1);
+const holdsWider = (el, limit) => [...childrenOf(el)].some((child) => rectOf(child).right + scrollX > limit + 1);
 /** The width in pixels that a box insists on, whatever the screen; 0 when it would give way. */
 function fixedWidth(el) {
-  const specified = el.computedStyleMap?.();
-  if (!specified) return 0;
+  const specified = specifiedOf(el);
   const pixels = (name) => { const v = specified.get(name); return v && v.unit === "px" ? v.value : null; };
   const most = specified.get("max-width");
   if (most && (most.unit === "percent" || (most.unit === "px" && most.value <= 390))) return 0;
@@ -101,6 +100,16 @@ function fixedWidth(el) {
 
 const PRICE = /(?:[$€£¥₹₽₩]|\b(?:USD|EUR|GBP|CHF|CAD|AUD|SEK|NOK|DKK|PLN|JPY|INR)\b)\s?\d|\d\s?(?:[€£₽]|(?:USD|EUR|GBP|CHF|kr|zł)\b)/;
 
+/** Whether a sibling is one of a kind with another: drawn by the same classes, or an offer by itself. */
+function carries(el, other) {
+  const priced = PRICE.test((textContentOf(el) ?? "").slice(0, 3000));
+  const acts = Boolean(query(el, "a,button,[role=button]"));
+  const own = classesOf(el), theirs = classesOf(other);
+  const shared = [...own].filter((c) => theirs.contains(c)).length;
+  const alike = own.length + theirs.length === 0 || shared / (own.length + theirs.length - shared) >= 0.3;
+  return alike ? priced || acts : priced && acts;
+}
+
 /** Groups of equal siblings that carry prices or actions: plans, product cards, rows. */
 function readGroups(found, actions) {
   const parents = new Map();
@@ -108,10 +117,10 @@ function readGroups(found, actions) {
   const equalSiblings = (parent, tag) => {
     const known = judged.get(parent);
     if (known && known.tag === tag) return known.same;
-    let same = [...parent.children].filter((c) => c.localName === tag);
-    if (same.length >= 2) same = same.filter((c) => isShown(c) && c.getBoundingClientRect().height > 20);
+    let same = [...childrenOf(parent)].filter((c) => tagOf(c) === tag);
+    if (same.length >= 2) same = same.filter((c) => isShown(c) && rectOf(c).height > 20);
     if (same.length >= 2) {
-      const carrying = same.slice(0, 40).filter((c) => PRICE.test((c.textContent ?? "").slice(0, 3000)) || c.querySelector("a,button,[role=button]")).length;
+      const carrying = same.slice(0, 40).filter((c) => carries(c, same[0] === c ? same[1] : same[0])).length;
       if (carrying < 2 || Math.min(same.length, 40) > carrying + 2) same = [];
     } else same = [];
     judged.set(parent, { tag, same });
@@ -121,7 +130,7 @@ function readGroups(found, actions) {
     for (let at = el, hops = 0; at && at !== document.body && hops < 8; at = parentOf(at), hops += 1) {
       const parent = parentOf(at);
       if (!parent) return;
-      const same = equalSiblings(parent, at.localName);
+      const same = equalSiblings(parent, tagOf(at));
       if (same.length === 0) continue;
       if (!parents.has(parent)) parents.set(parent, same);
       return;
@@ -136,8 +145,8 @@ function readGroups(found, actions) {
     if (seen <= 12) starts.add(el);
   };
   for (const node of found.texts) {
-    const el = node.parentElement;
-    if (el && starts.size < 200 && PRICE.test(el.textContent.length < 60 ? el.textContent : node.data) && isShown(el)) start(el);
+    const el = parentElementOf(node);
+    if (el && starts.size < 200 && PRICE.test(textContentOf(el).length < 60 ? textContentOf(el) : node.data) && isShown(el)) start(el);
   }
   for (const tag of ["h2", "h3", "h4", "h5"]) for (const el of found.tags[tag]) if (starts.size < 300 && isShown(el)) start(el);
   starts.forEach(climb);
@@ -149,14 +158,14 @@ function describeGroup(parent, members) {
     element: refer(parent), count: members.length, region: regionOf(parent),
     members: members.slice(0, 12).map((el) => {
       const style = styleOf(el);
-      const inner = el.children.length === 1 ? el.firstElementChild : el;
+      const inner = childrenOf(el).length === 1 ? firstElementOf(el) : el;
       const drawn = styleOf(inner);
-      const rect = inner.getBoundingClientRect();
-      const action = el.querySelector("button,[role=button],input[type=submit],a[href]");
+      const rect = rectOf(inner);
+      const action = query(el, "button,[role=button],input[type=submit],a[href]");
       return {
-        element: refer(el), text: shorten(el.innerText ?? "", 1200), heading: shorten(el.querySelector("h1,h2,h3,h4,h5,h6,th,caption,legend,strong,b")?.textContent ?? "", 80),
-        images: el.querySelectorAll("img").length, items: el.querySelectorAll("li").length, action: action ? shorten(nameOf(action), 80) : "",
-        rect: pageRect(rect), style: `${drawn.backgroundColor}|${drawn.borderTopColor}|${drawn.borderTopWidth}|${drawn.boxShadow}|${drawn.transform}|${style.transform}|${style.zIndex}`,
+        element: refer(el), text: shorten(innerTextOf(el) ?? "", 1200), heading: shorten(query(el, "h1,h2,h3,h4,h5,h6,th,caption,legend,strong,b")?.textContent ?? "", 80),
+        images: queryAll(el, "img").length, items: queryAll(el, "li").length, action: action ? shorten(nameOf(action), 80) : "",
+        rect: pageRect(rect), style: `${drawn.backgroundColor}|${drawn.borderTopColor}|${drawn.borderTopWidth}|${drawn.boxShadow}|${drawn.transform}|${style.transform}|${style.zIndex}|${action ? styleOf(action).backgroundColor : ""}`,
       };
     }),
   };

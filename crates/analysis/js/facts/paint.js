@@ -1,6 +1,7 @@
 // Colours, effective backgrounds and contrast. Everything is cached per element: one style read each.
 
 const CLEAR = [0, 0, 0, 0];
+const WHITE = [255, 255, 255, 1];
 const colours = new Map();
 let pixel = null;
 
@@ -44,7 +45,7 @@ const hex = (c) => "#" + c.slice(0, 3).map((v) => Math.round(v).toString(16).pad
 const round = (value, digits = 2) => (Number.isFinite(value) ? Number(value.toFixed(digits)) : 0);
 
 /** The parent as it is drawn: through slots and out of shadow roots. */
-const parentOf = (el) => el.assignedSlot || el.parentElement || (el.getRootNode() instanceof ShadowRoot ? el.getRootNode().host : null);
+const parentOf = (el) => slotOf(el) || parentElementOf(el) || (rootOf(el) instanceof ShadowRoot ? rootOf(el).host : null);
 
 const styles = new Map();
 /** Computed style, one object per element. */
@@ -56,21 +57,26 @@ function styleOf(el) {
 
 const paints = new Map();
 /**
- * What lies behind an element's content: `colour` (opaque), `image` when a picture or gradient is in between,
- * `opacity` of the chain, `at` the element that paints the colour, `layer` the nearest ancestor that floats over the page.
+ * What lies behind an element's content: `colour` as seen, `image` when a picture or gradient is in between, `at` the
+ * element that paints the colour, `layer` the nearest ancestor that floats over the page. Where a chain of opacities
+ * fades the element, `solid` is the colour before that, over `under`, by `opacity`.
  */
 function paintOf(el) {
-  if (!el) return { colour: [255, 255, 255, 1], image: false, opacity: 1, at: null, layer: null };
+  if (!el) return { colour: WHITE, solid: WHITE, under: WHITE, opacity: 1, image: false, at: null, layer: null };
   let paint = paints.get(el);
   if (paint) return paint;
   const below = paintOf(parentOf(el));
   const style = styleOf(el);
   const own = colourOf(style.backgroundColor);
-  const picture = style.backgroundImage !== "none";
+  const opacity = Number(style.opacity);
+  const fades = opacity < 1;
+  const base = fades ? below.colour : below.solid;
+  const solid = own[3] > 0 ? blend(own, base) : base;
+  const under = fades ? below.colour : below.under;
+  const whole = fades ? opacity : below.opacity;
   paint = {
-    colour: own[3] > 0 ? blend(own, below.colour) : below.colour,
-    image: picture || (below.image && own[3] < 0.95),
-    opacity: below.opacity * Number(style.opacity),
+    solid, under, opacity: whole, colour: fade(solid, under, whole),
+    image: style.backgroundImage !== "none" || (below.image && own[3] < 0.95),
     at: own[3] > 0 ? el : below.at,
     layer: floats(el, style) ? el : below.layer,
   };
@@ -78,12 +84,17 @@ function paintOf(el) {
   return paint;
 }
 
+const fade = (colour, under, opacity) => (opacity >= 1 ? colour : blend([...colour.slice(0, 3), opacity], under));
+
+/** A text's colour as it is seen over what it is painted on. */
+const inkOf = (colour, paint) => fade(blend(colour, paint.solid), paint.under, paint.opacity);
+
 /** Whether a box stays on the screen or is stacked far above the rest. */
 function floats(el, style) {
   const position = style.position;
   if (position === "fixed" || position === "sticky") return true;
-  if (position === "absolute") return Number(style.zIndex) >= 100 || el.getAttribute("aria-modal") === "true";
-  return el.localName === "dialog" && el.open;
+  if (position === "absolute") return Number(style.zIndex) >= 100 || attributeOf(el, "aria-modal") === "true";
+  return tagOf(el) === "dialog" && el.open;
 }
 
 const PAINTED = "img,video,canvas,svg,picture,iframe,object";
@@ -105,14 +116,14 @@ function mayHaveOtherBackground(el, rect) {
       if (style.backgroundImage !== "none" || colourOf(style.backgroundColor)[3] > 0) return true;
     }
     if (at === stop) return false;
-    const siblings = parentOf(at)?.children ?? [];
+    const siblings = parentOf(at) ? childrenOf(parentOf(at)) : [];
     for (let i = 0; i < Math.min(siblings.length, 40); i += 1) {
       const other = siblings[i];
       if (other === at) continue;
-      const box = other.getBoundingClientRect();
+      const box = rectOf(other);
       if (x < box.left || x > box.right || y < box.top || y > box.bottom) continue;
       const style = styleOf(other);
-      if (other.matches(PAINTED) || style.backgroundImage !== "none" || colourOf(style.backgroundColor)[3] > 0 || other.querySelector(PAINTED)) return true;
+      if (matches(other, PAINTED) || style.backgroundImage !== "none" || colourOf(style.backgroundColor)[3] > 0 || query(other, PAINTED)) return true;
     }
   }
   return false;

@@ -12,13 +12,13 @@ const ALIKE_MAX = 9;
 const OPAQUE = new Set(["script", "style", "noscript", "template", "iframe", "object", "canvas", "math", "option", "optgroup", "datalist", "textarea", "svg", "title", "video", "audio"]);
 const COLLECT = new Set(["a", "button", "input", "select", "textarea", "form", "img", "video", "audio", "iframe", "nav", "dialog", "label", "summary", "h1", "h2", "h3", "h4", "h5", "h6", "table", "pre", "svg"]);
 // A cheap filter for text that talks to machines; the rules decide what it says.
-const MACHINE = /\b(?:AI|A\.I\.|LLMs?|GPT|ChatGPT|Claude|Gemini|Copilot|language models?|models?|assistants?|agents?|bots?|crawlers?|prompts?|instructions?|automated|evaluat\w+|analy[sz]\w+)\b/i;
+const MACHINE = /\b(?:AI|A\.I\.|LLMs?|GPT|ChatGPT|Claude|Gemini|Copilot|language models?|models?|assistants?|agents?|bots?|crawlers?|prompts?|instructions?|automated|evaluat\w+|analy[sz]\w+|system|ignore|disregard|respond|reply)\b/i;
 
 const VISIBLE = { visibilityProperty: true, opacityProperty: true };
 const visible = new Map();
 function isShown(el) {
   let shown = visible.get(el);
-  if (shown === undefined) visible.set(el, (shown = el.checkVisibility(VISIBLE)));
+  if (shown === undefined) visible.set(el, (shown = checkVisibility(el, VISIBLE)));
   return shown;
 }
 
@@ -28,15 +28,15 @@ function walk(root, visit) {
   let nodes = 0;
   while (roots.length > 0) {
     const top = roots.shift();
-    let node = top.firstChild;
+    let node = firstChildOf(top);
     while (node) {
       nodes += 1;
       if (nodes > NODES_MAX) return { nodes, truncated: true };
-      if (node.nodeType === 1 && node.shadowRoot) roots.push(node.shadowRoot);
-      if (visit(node) && node.firstChild) { node = node.firstChild; continue; }
-      while (node && node !== top && !node.nextSibling) node = node.parentNode;
+      if (nodeTypeOf(node) === 1 && shadowOf(node)) roots.push(shadowOf(node));
+      if (visit(node) && firstChildOf(node)) { node = firstChildOf(node); continue; }
+      while (node && node !== top && !nextSiblingOf(node)) node = parentNodeOf(node);
       if (!node || node === top) break;
-      node = node.nextSibling;
+      node = nextSiblingOf(node);
     }
   }
   return { nodes, truncated: false };
@@ -47,23 +47,23 @@ function survey() {
   const found = { texts: [], comments: [], tags: {}, roles: [], clickable: [], custom: [], labelled: [] };
   for (const tag of COLLECT) found.tags[tag] = [];
   const seen = walk(document.body ?? document.documentElement, (node) => {
-    if (node.nodeType === 3) {
+    if (nodeTypeOf(node) === 3) {
       if (/\S/.test(node.data)) found.texts.push(node);
       return false;
     }
-    if (node.nodeType === 8) {
+    if (nodeTypeOf(node) === 8) {
       if (found.comments.length < HIDDEN_MAX && node.data.length > 20 && MACHINE.test(node.data)) found.comments.push(node);
       return false;
     }
-    if (node.nodeType !== 1) return false;
-    const tag = node.localName;
+    if (nodeTypeOf(node) !== 1) return false;
+    const tag = tagOf(node);
     const list = found.tags[tag];
     if (list) list.push(node);
     else if (tag.includes("-")) found.custom.push(node);
-    if (node.hasAttributes()) {
-      if (node.hasAttribute("role")) found.roles.push(node);
-      if (node.hasAttribute("onclick") || node.hasAttribute("tabindex")) found.clickable.push(node);
-      if (node.hasAttribute("aria-label") || node.hasAttribute("title")) found.labelled.push(node);
+    if (hasAttributes(node)) {
+      if (hasAttribute(node, "role")) found.roles.push(node);
+      if (hasAttribute(node, "onclick") || hasAttribute(node, "tabindex")) found.clickable.push(node);
+      if (hasAttribute(node, "aria-label") || hasAttribute(node, "title")) found.labelled.push(node);
     }
     return !OPAQUE.has(tag);
   });
@@ -73,7 +73,7 @@ function survey() {
 const inlineShapes = new Map();
 /** Equal shapes flow equally, unless one is styled by itself. */
 function isInline(el) {
-  const shape = el.hasAttribute("style") ? -1 : shapeOf(el);
+  const shape = hasAttribute(el, "style") ? -1 : shapeOf(el);
   let inline = inlineShapes.get(shape);
   if (inline === undefined || shape === -1) {
     const display = styleOf(el).display;
@@ -101,7 +101,7 @@ function readText(found) {
   const runs = new Map();
   const unseen = new Map();
   for (const node of found.texts) {
-    const parent = node.parentElement ?? node.parentNode?.host;
+    const parent = parentElementOf(node) ?? parentNodeOf(node).host;
     if (!parent) continue;
     if (!isShown(parent)) {
       unseen.set(parent, (unseen.get(parent) ?? "") + node.data);
@@ -136,22 +136,22 @@ function readBlocks(all) {
       if (rest.length < REST_TEXT_MAX) rest += clean + "\n";
       continue;
     }
-    const rect = el.getBoundingClientRect();
+    const rect = rectOf(el);
     const style = styleOf(first);
-    const link = first.closest("a[href],button,[role=button],[role=link]");
+    const link = closestOf(first, "a[href],button,[role=button],[role=link]");
     blocks.push({
       element: refer(el, clean), text: clean.slice(0, BLOCK_TEXT_MAX), rect: pageRect(rect), above_fold: isAboveFold(rect),
       size: round(parseFloat(style.fontSize), 1), weight: Number(style.fontWeight) || 400,
-      heading: headingLevel(el), region: regionOf(el), layer: layerIndex(first), interactive: Boolean(link), quote: Boolean(el.closest("blockquote,q,[role=blockquote]")),
+      heading: headingLevel(el), region: regionOf(el), layer: layerIndex(first), interactive: Boolean(link), quote: Boolean(closestOf(el, "blockquote,q,[role=blockquote]")),
     });
   }
   return { blocks, rest };
 }
 
 const headingLevel = (el) => {
-  const heading = el.closest("h1,h2,h3,h4,h5,h6,[role=heading]");
+  const heading = closestOf(el, "h1,h2,h3,h4,h5,h6,[role=heading]");
   if (!heading) return 0;
-  return /^h[1-6]$/.test(heading.localName) ? Number(heading.localName[1]) : Number(heading.getAttribute("aria-level")) || 2;
+  return /^h[1-6]$/.test(tagOf(heading)) ? Number(tagOf(heading)[1]) : Number(attributeOf(heading, "aria-level")) || 2;
 };
 
 /** Groups runs of text that look the same; the numbers are those of the first run. */
@@ -163,7 +163,7 @@ function readStyles(runs) {
     const chars = text.length;
     // The tenth of equal shapes looks like the nine before it, unless it is styled by itself.
     const known = alike.get(shape);
-    if (known?.seen >= ALIKE_MAX && !el.hasAttribute("style")) {
+    if (known?.seen >= ALIKE_MAX && !hasAttribute(el, "style")) {
       known.group.count += 1;
       known.group.chars += chars;
       continue;
@@ -190,32 +190,32 @@ function readStyles(runs) {
 
 function describeStyle(group) {
   const { el, paint } = group;
-  const rect = el.getBoundingClientRect();
-  const seen = [...group.colour.slice(0, 3), group.colour[3] * paint.opacity];
-  const ratio = contrast(blend(seen, paint.colour), paint.colour);
+  const rect = rectOf(el);
+  const ink = inkOf(group.colour, paint);
+  const ratio = contrast(ink, paint.colour);
   // The expensive look behind is taken only where a flaw would be reported.
   const unsure = paint.image || (ratio < 4.5 && mayHaveOtherBackground(el, rect));
-  const control = el.closest("button,input,select,textarea,fieldset,[aria-disabled]");
+  const control = closestOf(el, "a,button,input,select,textarea,fieldset,[aria-disabled]");
   return {
     element: refer(el, group.text), text: shorten(group.text, 200), chars: group.chars, count: group.count,
-    colour: hex(blend(seen, paint.colour)), background: hex(paint.colour), contrast: round(ratio), background_unsure: unsure,
+    colour: hex(ink), background: hex(paint.colour), contrast: round(ratio), background_unsure: unsure,
     size: round(group.size, 1), weight: group.weight, box: pageRect(rect),
-    disabled: Boolean(control && (control.matches(":disabled") || control.getAttribute("aria-disabled") === "true")),
-    interactive: Boolean(el.closest("a[href],button,[role=button]")), region: regionOf(el),
-    hidden_from_readers: Boolean(el.closest("[aria-hidden=true]")),
+    disabled: Boolean(control && isDisabled(control)),
+    interactive: Boolean(closestOf(el, "a[href],button,[role=button]")), region: regionOf(el),
+    hidden_from_readers: Boolean(closestOf(el, "[aria-hidden=true]")),
   };
 }
 
 /** How an element that is rendered escapes the eye; null when it does not. */
 function hidingOf(el) {
   const style = styleOf(el);
-  const rect = el.getBoundingClientRect();
+  const rect = rectOf(el);
   if (parseFloat(style.fontSize) < 3) return "tiny";
   if (rect.right + scrollX <= 0 || rect.bottom + scrollY <= 0) return "off_screen";
   if (parseFloat(style.textIndent) < -500) return "off_screen";
   for (let at = el, hops = 0; at && hops < 4; at = parentOf(at), hops += 1) {
     const s = styleOf(at);
-    const box = at.getBoundingClientRect();
+    const box = rectOf(at);
     if (s.clip !== "auto" && s.position === "absolute") return "clipped";
     if (/^(?:inset\((?:50|100)%|circle\(0)/.test(s.clipPath)) return "clipped";
     if ((box.width <= 1 || box.height <= 1) && s.overflow !== "visible") return "clipped";
@@ -230,7 +230,7 @@ function readHidden(unseen, styles, found) {
     if (hidden.length < HIDDEN_MAX && text.length >= 8) {
       hidden.push({
         element: refer(el, text), how, text: text.slice(0, 400),
-        interactive: Boolean(el.closest("a[href],button,label,nav,[role=status],[role=alert],[aria-live]")),
+        interactive: Boolean(closestOf(el, "a[href],button,label,nav,[role=status],[role=alert],[aria-live]")),
       });
     }
   };
@@ -241,10 +241,10 @@ function readHidden(unseen, styles, found) {
   for (const [el, text] of unseen) {
     if (MACHINE.test(text)) add(el, "not_rendered", squeeze(text));
   }
-  for (const node of found.comments) add(node.parentElement ?? document.body, "comment", squeeze(node.data));
+  for (const node of found.comments) add(parentElementOf(node) ?? document.body, "comment", squeeze(node.data));
   for (const el of [...found.labelled, ...found.tags.img]) {
     for (const name of ["aria-label", "title", "alt"]) {
-      const value = el.getAttribute(name);
+      const value = attributeOf(el, name);
       if (value && value.length > 40 && MACHINE.test(value)) add(el, "attribute", squeeze(value));
     }
   }
@@ -256,7 +256,7 @@ function readCollapsed(unseen) {
   let text = "";
   for (const [el, part] of unseen) {
     if (text.length > 40000) break;
-    if (!el.closest("[role=dialog],dialog")) text += squeeze(part) + "\n";
+    if (!closestOf(el, "[role=dialog],dialog")) text += squeeze(part) + "\n";
   }
   return text;
 }

@@ -33,7 +33,7 @@ function shiftedElement(sources) {
   let best = null, area = 0;
   for (const source of sources) {
     const node = source.node;
-    const el = node && (node.nodeType === 1 ? node : node.parentElement);
+    const el = node && (nodeTypeOf(node) === 1 ? node : parentElementOf(node));
     const size = source.to.width * source.to.height;
     if (el && el.isConnected && size > area) { best = el; area = size; }
   }

@@ -15,6 +15,7 @@ const OBSERVE_UNKNOWN_MS: u32 = 2500;
 const OBSERVE_MAX_MS: u32 = 6000;
 
 const PARTS: &str = concat!(
+    include_str!("../../js/facts/dom.js"),
     include_str!("../../js/facts/paint.js"),
     include_str!("../../js/facts/locate.js"),
     include_str!("../../js/facts/text.js"),

@@ -51,26 +51,27 @@ fn required(style: &TextStyle) -> f64 {
 }
 
 fn low(view: &View<'_>) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    for style in &view.facts.styles {
-        let required = required(style);
-        let exempt = style.background_unsure
-            || style.disabled
-            || style.hidden.is_some()
-            || style.hidden_from_readers
-            || !is_text(&style.text);
-        // A ratio is rounded to two digits: 4.5 as it stands is enough.
-        if exempt || style.contrast >= required - 0.005 || hits.len() >= FINDINGS_MAX {
-            continue;
+    let mut flaws: Vec<(&TextStyle, u32)> = Vec::new();
+    for style in view.facts.styles.iter().filter(|s| is_faint(s)) {
+        // One pair of colours is one flaw, except on an element that has a name of its own.
+        let named = view
+            .element(style.element)
+            .is_some_and(|e| e.selector.starts_with('#') && !e.selector.contains(' '));
+        let same = flaws.iter_mut().find(|(other, _)| {
+            other.colour == style.colour
+                && other.background == style.background
+                && required(other).total_cmp(&required(style)).is_eq()
+        });
+        match same {
+            Some((_, count)) if !named => *count += style.count,
+            _ => flaws.push((style, style.count)),
         }
-        let severity = if style.contrast < required * 2.0 / 3.0 { Severity::High } else { Severity::Medium };
-        // A quiet line in the footer costs less than the offer.
-        let severity = if style.region == "footer" && severity == Severity::High && style.contrast > 2.0 {
-            Severity::Medium
-        } else {
-            severity
-        };
-        hits.push(
+    }
+    flaws.truncate(FINDINGS_MAX);
+    flaws
+        .into_iter()
+        .map(|(style, count)| {
+            let required = required(style);
             Hit::on(
                 style.element,
                 format!(
@@ -78,12 +79,31 @@ fn low(view: &View<'_>) -> Vec<Hit> {
                     style.colour, style.background, style.contrast, style.size
                 ),
             )
-            .severity(severity)
+            .severity(severity(style))
             .measured("contrast ratio", style.contrast, Bound::AtLeast, required, ":1")
-            .count(style.count),
-        );
+            .count(count)
+        })
+        .collect()
+}
+
+fn is_faint(style: &TextStyle) -> bool {
+    let exempt = style.background_unsure
+        || style.disabled
+        || style.hidden.is_some()
+        || style.hidden_from_readers
+        || !is_text(&style.text);
+    // A ratio is rounded to two digits: 4.5 as it stands is enough.
+    !exempt && style.contrast < required(style) - 0.005
+}
+
+/// Under two thirds of what is required few can read it; a quiet line in the footer costs less than the offer.
+fn severity(style: &TextStyle) -> Severity {
+    let unreadable = style.contrast < required(style) * 2.0 / 3.0;
+    if unreadable && !(style.region == "footer" && style.contrast > 2.0) {
+        Severity::High
+    } else {
+        Severity::Medium
     }
-    hits
 }
 
 /// Signs and single letters are decoration more often than text.

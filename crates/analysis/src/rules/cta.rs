@@ -123,7 +123,10 @@ fn none_above_fold(view: &View<'_>) -> Vec<Hit> {
             Hit::on(action.element, format!("the first call to action, \"{}\", begins {} px down the page; the first screen ends at {fold} px", action.label, action.rect.y))
                 .measured("distance from top", action.rect.y, Bound::AtMost, fold, "px"),
         ],
-        None => vec![Hit::absent("body", "the page has no button, or link that looks like one, that asks for anything").confidence(6)],
+        None => {
+            let severity = if view.page_type == PageType::Landing { Severity::Medium } else { Severity::High };
+            vec![Hit::absent("body", "the page has no button, or link that looks like one, that asks for anything").severity(severity).confidence(6)]
+        }
     }
 }
 
@@ -168,15 +171,22 @@ fn is_option(action: &Action) -> bool {
 
 fn disabled(view: &View<'_>) -> Vec<Hit> {
     let Some(primary) = view.primary.filter(|p| p.disabled) else { return Vec::new() };
-    // A submit that wakes up when required text is there is a habit, if not a good one.
-    let waits = view.facts.forms.iter().find(|f| f.index >= 0 && f.index == primary.form).is_some_and(|f| {
-        f.fields.iter().any(|field| field.required && !matches!(field.kind.as_str(), "select"))
-    });
+    let waits = waits_for_input(view, primary);
     let severity = if waits { Severity::Low } else { Severity::High };
     vec![
         Hit::on(primary.element, format!("\"{}\" is disabled when the page opens", primary.label))
             .severity(severity),
     ]
+}
+
+/// A submit that wakes up when text is there is a habit, if not a good one.
+fn waits_for_input(view: &View<'_>, action: &Action) -> bool {
+    let form = view.facts.forms.iter().find(|f| f.index >= 0 && f.index == action.form);
+    form.is_some_and(|f| {
+        f.fields.iter().any(|field| {
+            matches!(field.kind.as_str(), "text" | "email" | "tel" | "textarea" | "password" | "url")
+        })
+    })
 }
 
 fn obscured(view: &View<'_>) -> Vec<Hit> {
@@ -228,6 +238,9 @@ fn weak_style(view: &View<'_>) -> Vec<Hit> {
     let Some(primary) = view.primary.filter(|p| !p.look_unsure && p.look != Look::Text) else {
         return Vec::new();
     };
+    if primary.disabled && waits_for_input(view, primary) {
+        return Vec::new();
+    }
     let surface = primary.fill_contrast.max(primary.edge_contrast);
     let faint_label = primary.contrast < 4.5 || primary.size < 13.0;
     if surface >= 3.0 || !faint_label || !view.page_type.sells() {

@@ -194,7 +194,7 @@ mod tests {
                 rule.id
             );
             assert!(!rule.sources.is_empty(), "{} has no source", rule.id);
-            assert!(rule.why.len() > 40 && rule.recommendation.len() > 40, "{} is terse", rule.id);
+            assert!(rule.why.len() > 40 && rule.recommendation.len() > 20, "{} is terse", rule.id);
         }
     }
 

@@ -141,9 +141,11 @@ fn no_social_proof(view: &View<'_>) -> Vec<Hit> {
     if !expected || view.facts.truncated || has_proof(view) || view.facts.page.text_length < 80 {
         return Vec::new();
     }
-    // On a page of plans or a bare form proof helps; on a landing page it is missed.
+    // Beside plans or a short form proof helps; where the visitor is to be won, it is missed.
+    let short_form = view.facts.forms.iter().filter(|f| asks_details(f)).all(|f| f.fields.len() < 6);
     let severity = match view.page_type {
         PageType::Pricing | PageType::EcommerceHome | PageType::Landing => Severity::Medium,
+        PageType::LeadGen if short_form => Severity::Medium,
         _ => Severity::High,
     };
     vec![
@@ -168,8 +170,10 @@ fn no_reviews(view: &View<'_>) -> Vec<Hit> {
 fn no_guarantee(view: &View<'_>) -> Vec<Hit> {
     let severity = match view.page_type {
         PageType::Pricing => Severity::Medium,
-        PageType::Saas | PageType::Service | PageType::EcommerceProduct | PageType::LeadGen => Severity::Low,
-        PageType::EcommerceHome | PageType::Content | PageType::Landing => return Vec::new(),
+        PageType::Saas | PageType::Service | PageType::EcommerceProduct => Severity::Low,
+        PageType::EcommerceHome | PageType::LeadGen | PageType::Content | PageType::Landing => {
+            return Vec::new();
+        }
     };
     if view.says("guarantee")
         || list("returns").is_affirmed_in(&view.everything)

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Screen,
-    facts::{Action, Block, Element, ElementIndex, Facts, Layer, Look},
+    facts::{Action, Block, Element, ElementIndex, Facts, Hiding, Layer, Look},
     page_type::PageType,
 };
 
@@ -119,7 +119,8 @@ impl<'a> View<'a> {
             if self.page_type == PageType::EcommerceProduct
                 && (in_cart_form(a) || buy.begins(&Text::new(&a.label)))
             {
-                score += 1000.0;
+                // The buttons of related products buy something else.
+                score += if a.repeats >= 3 { 300.0 } else { 1000.0 };
             }
             if self.page_type == PageType::LeadGen && a.form >= 0 && a.kind == "submit" {
                 score += 500.0;
@@ -174,12 +175,19 @@ pub(crate) fn is_search(form: &crate::facts::Form) -> bool {
             }))
 }
 
+/// What is hidden from visitors, or speaks to machines, is no evidence of what the page tells them.
 fn everything(facts: &Facts) -> Text {
+    let hidden: Vec<_> = facts
+        .hidden
+        .iter()
+        .filter(|h| matches!(h.how, Hiding::Tiny | Hiding::OffScreen | Hiding::SameColour))
+        .filter_map(|h| h.element)
+        .collect();
     let mut text = Text::default();
-    for block in &facts.blocks {
+    for block in facts.blocks.iter().filter(|b| !b.element.is_some_and(|e| hidden.contains(&e))) {
         text.push(&block.text);
     }
-    for label in &facts.labels {
+    for label in facts.labels.iter().filter(|l| !list("machine_address").is_in(&Text::new(l))) {
         text.push(label);
     }
     text.push(&facts.rest);
