@@ -115,11 +115,7 @@ async fn create(keys: &Keys, args: CreateArgs) -> CommandResult {
         name: args.name,
         tenant: args.tenant,
         scopes: args.scopes,
-        limits: KeyLimits {
-            requests_per_second: args.rate,
-            burst: args.burst,
-            concurrency: args.concurrency,
-        },
+        limits: KeyLimits { rate: args.rate, concurrency_max: args.concurrency_max },
         expires_at: args.expires.map(|span| Timestamp::now() + span.get()),
     };
     let created = keys.create(new).await.map_err(|error| from_keys(&error))?;

@@ -187,6 +187,7 @@ impl Parts {
         let toolbox = self.toolbox();
         let health = self.health();
         let (areas, api) = OpenApiRouter::with_openapi(openapi::base(env!("CARGO_PKG_VERSION")))
+            .nest("/browser", paddock_browser::router(self.browser.clone()))
             .nest(
                 "/analysis",
                 paddock_analysis::routes(self.analyses.clone()).route_layer(require("analysis")),

@@ -77,9 +77,10 @@ struct ReportRow {
 async fn show(State(page): State<StatusPage>, caller: Caller) -> Result<Response, Problem> {
     caller.require(Scope::read("server"))?;
     let readiness = page.health.readiness().await;
-    let reports = match caller.may(Scope::read("analysis")) {
-        true => page.analyses.archive().list(caller.tenant(), None, REPORTS_SHOWN).await?,
-        false => Vec::new(),
+    let reports = if caller.may(Scope::read("analysis")) {
+        page.analyses.archive().list(caller.tenant(), None, REPORTS_SHOWN).await?
+    } else {
+        Vec::new()
     };
     let (state, state_class) = words(readiness.status);
     let template = StatusTemplate {

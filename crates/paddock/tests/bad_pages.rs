@@ -55,8 +55,14 @@ fn bad_pages() -> Router {
 #[tokio::test]
 async fn each_ends_in_a_clear_problem_and_leaves_the_server_serving() {
     let site = TestSite::start(bad_pages()).await;
-    let server =
-        TestServer::start(&["--set", "analysis.navigation_timeout=8s", "--set", "analysis.timeout=25s"]);
+    let server = TestServer::start(&[
+        "--set",
+        "browser.page_size_max=4MiB",
+        "--set",
+        "analysis.navigation_timeout=8s",
+        "--set",
+        "analysis.timeout=25s",
+    ]);
     for (path, slug) in [
         ("/500", "page-http-error"),
         ("/404", "page-http-error"),

@@ -89,9 +89,9 @@ fn a_missing_engine_is_said_with_the_command_that_installs_it() {
 
 #[test]
 fn a_page_on_this_machine_is_refused_unless_its_network_is_allowed() {
-    for url in
-        ["http://127.0.0.1:9/", "http://localhost:9/", "http://[::1]:9/", "http://169.254.169.254/latest"]
-    {
+    let closed = closed_port();
+    let by_name = closed.replace("127.0.0.1", "localhost");
+    for url in [&closed, &by_name, "http://[::1]:8080/", "http://169.254.169.254/latest"] {
         let output = run(&["analyze", url, "--viewport", "desktop"]);
         assert_eq!(output.status.code(), Some(12), "{url}: {}", text(&output));
         assert!(complaint(&output).contains("allow"), "{}", text(&output));
