@@ -42,6 +42,8 @@ pub struct BrowserOptions {
     pub page_size_max: ByteSize,
     /// How long a Chrome process without an instance is kept.
     pub idle_after: HumanDuration,
+    /// How long Chrome itself, no page involved, may take to answer before it is taken for hung and killed.
+    pub unresponsive_after: HumanDuration,
     /// Memory that must be available on the machine for another instance to be created.
     pub memory_floor: ByteSize,
 }
@@ -61,6 +63,7 @@ impl Default for BrowserOptions {
             allow: Vec::new(),
             page_size_max: ByteSize::mib(50),
             idle_after: HumanDuration::from_secs(300),
+            unresponsive_after: HumanDuration::from_secs(20),
             memory_floor: ByteSize::mib(512),
         }
     }

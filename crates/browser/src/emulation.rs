@@ -5,6 +5,8 @@ use paddock_cdp::{
     protocol::emulation::{SetDeviceMetricsOverride, SetTouchEmulationEnabled, SetUserAgentOverride},
 };
 
+/// How a headless build names itself where others say `Chrome/`.
+const HEADLESS: &str = "HeadlessChrome/";
 /// Fingers that a touch screen reports, as phones do.
 const TOUCH_POINTS: u32 = 5;
 
@@ -21,7 +23,8 @@ pub struct Emulation {
     pub mobile: bool,
     /// Touch instead of a mouse.
     pub touch: bool,
-    /// The user agent; the engine's own (without a mark of its being headless) if none.
+    /// The user agent. If none: the engine's own without the mark of its headless build, because pages are to show
+    /// what they show people; that of the same Chrome on Android if `mobile`.
     pub user_agent: Option<String>,
 }
 
@@ -33,21 +36,11 @@ impl Emulation {
 
     /// A phone of 390 x 844 at two device pixels per CSS pixel, with touch and the user agent of Chrome on Android.
     pub fn mobile() -> Self {
-        // The form that Chrome has frozen for all Android devices.
-        let user_agent = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
-                          Chrome/156.0.0.0 Mobile Safari/537.36";
-        Self {
-            width: 390,
-            height: 844,
-            scale: 2.0,
-            mobile: true,
-            touch: true,
-            user_agent: Some(user_agent.to_owned()),
-        }
+        Self { width: 390, height: 844, scale: 2.0, mobile: true, touch: true, user_agent: None }
     }
 
     /// Puts it in force for all documents of a session.
-    pub(crate) async fn apply(&self, session: &Session, user_agent_default: &str) -> Result<(), CallError> {
+    pub(crate) async fn apply(&self, session: &Session, user_agent: &str) -> Result<(), CallError> {
         let metrics = SetDeviceMetricsOverride {
             width: self.width,
             height: self.height,
@@ -58,15 +51,39 @@ impl Emulation {
             enabled: self.touch,
             max_touch_points: self.touch.then_some(TOUCH_POINTS),
         };
-        let agent =
-            SetUserAgentOverride { user_agent: self.user_agent.as_deref().unwrap_or(user_agent_default) };
+        let default =
+            if self.mobile { on_android(user_agent) } else { user_agent.replace(HEADLESS, "Chrome/") };
+        let agent = SetUserAgentOverride { user_agent: self.user_agent.as_deref().unwrap_or(&default) };
         tokio::try_join!(session.send(&metrics), session.send(&touch), session.send(&agent))?;
         Ok(())
     }
 }
 
+/// The user agent of the same version of Chrome on a phone, in the form that Chrome has frozen for all of them.
+fn on_android(user_agent: &str) -> String {
+    let version = user_agent.split_once("Chrome/").map_or("", |(_, version)| version);
+    let major = version.split(['.', ' ']).next().unwrap_or_default();
+    format!(
+        "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Mobile \
+         Safari/537.36"
+    )
+}
+
 impl Default for Emulation {
     fn default() -> Self {
         Self::desktop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_names_the_version_of_its_engine() {
+        let engine = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                      HeadlessChrome/156.0.8078.79 Safari/537.36";
+        assert!(on_android(engine).contains("Android 10; K"));
+        assert!(on_android(engine).contains(" Chrome/156.0.0.0 Mobile"));
     }
 }

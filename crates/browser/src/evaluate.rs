@@ -26,8 +26,10 @@ pub const EVALUATION_FAILED: ProblemKind =
 pub const EVALUATION_TIMEOUT: ProblemKind =
     ProblemKind::new("evaluation-timeout", StatusCode::GATEWAY_TIMEOUT, "Evaluation timed out");
 
-/// How long ending an endless script may take.
-const TERMINATE_DEADLINE: Duration = Duration::from_secs(2);
+/// Attempts to end an endless script.
+const TERMINATE_ATTEMPTS: u32 = 10;
+/// How long a page may take to answer that its script was ended.
+const PROBE_DEADLINE: Duration = Duration::from_millis(500);
 /// How much of a thrown value is passed on.
 const EXCEPTION_SIZE_MAX: usize = 2000;
 
@@ -93,13 +95,32 @@ impl Tab {
         self.touch();
         let result = self.evaluate_in_place(expression, world, timeout).await;
         if matches!(result, Err(EvaluateError::Timeout(_))) {
-            // A promise that never resolves is merely forgotten; a loop must be broken.
-            let ended = self.session().send_within(&TerminateExecution {}, TERMINATE_DEADLINE).await;
-            if let Err(error) = ended {
-                tracing::debug!(browser.tab = %self.id(), error = %error, "a script was not ended");
-            }
+            self.end_script().await;
         }
         result
+    }
+
+    /// Breaks a loop. A promise that never resolves is merely forgotten.
+    async fn end_script(&self) {
+        let probe = Evaluate {
+            expression: "0",
+            context_id: None,
+            await_promise: false,
+            return_by_value: true,
+            user_gesture: false,
+        };
+        for _ in 0..TERMINATE_ATTEMPTS {
+            let ended = async {
+                self.session().send_within(&TerminateExecution {}, PROBE_DEADLINE).await?;
+                self.session().send_within(&probe, PROBE_DEADLINE).await
+            };
+            // On a busy machine the script may not have begun when the first command to end it arrives.
+            match ended.await {
+                Err(CallError::Deadline { .. }) => {}
+                _ => return,
+            }
+        }
+        tracing::debug!(browser.tab = %self.id(), "a script could not be ended");
     }
 
     /// As [`Tab::evaluate`], with the value as a type.

@@ -195,7 +195,7 @@ impl Fleet {
             drop(instance.end());
         }
         self.0.ready_list().clear();
-        self.0.pool.kill_all().await;
+        self.0.pool.close().await;
     }
 }
 

@@ -75,6 +75,33 @@ pub struct InstanceInfo {
     pub tabs: usize,
 }
 
+/// An instance that is stopped when this is dropped: for work that may be abandoned at any point.
+#[derive(Debug)]
+pub struct InstanceGuard(Instance);
+
+impl InstanceGuard {
+    /// Ties an instance to the guard.
+    pub fn new(instance: Instance) -> Self {
+        Self(instance)
+    }
+}
+
+impl std::ops::Deref for InstanceGuard {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.0
+    }
+}
+
+impl Drop for InstanceGuard {
+    fn drop(&mut self) {
+        let instance = self.0.clone();
+        let tasks = instance.0.shared.tasks.clone();
+        tasks.spawn("browser_stop", instance.close());
+    }
+}
+
 /// An isolated browser. Cheap to clone; it runs until it is stopped, also without handles.
 #[derive(Clone, Debug)]
 pub struct Instance(pub(crate) Arc<Inner>);

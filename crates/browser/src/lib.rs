@@ -49,7 +49,7 @@ pub use error::{BROWSER_CRASHED, BROWSER_UNAVAILABLE, BrowserError, PAGE_UNRESPO
 pub use evaluate::{EVALUATION_FAILED, EVALUATION_TIMEOUT, EvaluateError, World};
 pub use fleet::Fleet;
 pub use ids::{InstanceId, ParseIdError, TabId};
-pub use instance::{Instance, InstanceInfo, InstanceSpec, InstanceStatus};
+pub use instance::{Instance, InstanceGuard, InstanceInfo, InstanceSpec, InstanceStatus};
 pub use navigate::{
     ADDRESS_REFUSED, BAD_ANSWER, DIALOG_LOOP, HOST_NOT_FOUND, HOST_UNREACHABLE, NOT_A_PAGE, NavigateError,
     NavigateOptions, Navigation, PAGE_TOO_LARGE, REDIRECT_LOOP, TLS_FAILED, Wait,

@@ -22,7 +22,6 @@ pub(crate) const EVENTS: &[&str] = &[
     "Page.navigatedWithinDocument",
     "Page.lifecycleEvent",
     "Page.javascriptDialogOpening",
-    "Page.downloadWillBegin",
     "Network.requestWillBeSent",
     "Network.responseReceived",
     "Network.dataReceived",
@@ -108,9 +107,10 @@ pub(crate) struct Page {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
     pub(crate) dialogs: u32,
-    pub(crate) download: bool,
     pub(crate) crashed: bool,
     pub(crate) closed: bool,
+    /// Loading was stopped because of its size.
+    stopped: bool,
 }
 
 impl Page {
@@ -132,8 +132,8 @@ impl Page {
         self.requests = 0;
         self.bytes = 0;
         self.dialogs = 0;
-        self.download = false;
         self.crashed = false;
+        self.stopped = false;
         self.answers.clear();
         self.forget_requests(now);
     }
@@ -166,6 +166,13 @@ impl Page {
         }
     }
 
+    /// Whether more was loaded than may be and loading is not over; true once per document.
+    pub(crate) fn is_too_much(&mut self, bytes_max: u64) -> bool {
+        let too_much = !self.stopped && self.stage < Stage::Loaded && self.bytes > bytes_max;
+        self.stopped |= too_much;
+        too_much
+    }
+
     /// Takes an event in. Events that are not understood change nothing.
     pub(crate) fn apply(&mut self, event: &Event, now: Instant) {
         let params = &event.params;
@@ -179,10 +186,6 @@ impl Page {
             "Page.lifecycleEvent" => params.parse().map(|event| self.lifecycle(&event)),
             "Page.javascriptDialogOpening" => {
                 self.dialogs += 1;
-                Ok(())
-            }
-            "Page.downloadWillBegin" => {
-                self.download = true;
                 Ok(())
             }
             "Inspector.targetCrashed" => {
@@ -339,5 +342,117 @@ impl SharedPage {
 
     fn lock(&self) -> MutexGuard<'_, Page> {
         self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use paddock_cdp::Payload;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(method: &str, params: &Value) -> Event {
+        let method = EVENTS.iter().find(|known| **known == method).copied().unwrap_or("Unknown.event");
+        Event { method, params: Payload::from_json(params) }
+    }
+
+    fn page() -> Page {
+        let frame = json!({ "id": "F", "loaderId": "L0", "url": "about:blank" });
+        Page::new(serde_json::from_value(frame).unwrap(), Instant::now())
+    }
+
+    fn request(id: &str, loader: &str, kind: &str, url: &str) -> Event {
+        let params = json!({
+            "requestId": id, "loaderId": loader, "type": kind, "frameId": "F", "request": { "url": url },
+        });
+        event("Network.requestWillBeSent", &params)
+    }
+
+    fn committed(loader: &str, url: &str) -> Event {
+        let frame = json!({ "id": "F", "loaderId": loader, "url": url, "mimeType": "text/html" });
+        event("Page.frameNavigated", &json!({ "frame": frame }))
+    }
+
+    #[test]
+    fn a_load_is_followed_from_request_to_load_event() {
+        let (mut page, now) = (page(), Instant::now());
+        page.begin(now);
+        page.apply(&request("L1", "L1", "Document", "http://a/"), now);
+        assert_eq!(page.quiet_since, None);
+        let response = json!({ "url": "http://a/", "status": 404, "mimeType": "text/html",
+            "headers": { "content-length": "12" } });
+        page.apply(
+            &event("Network.responseReceived", &json!({ "requestId": "L1", "response": response })),
+            now,
+        );
+        page.apply(&committed("L1", "http://a/"), now);
+        let step =
+            |name| event("Page.lifecycleEvent", &json!({ "frameId": "F", "loaderId": "L1", "name": name }));
+        page.apply(&step("DOMContentLoaded"), now);
+        assert_eq!(page.stage, Stage::Parsed);
+        let later = now + Duration::from_secs(1);
+        page.apply(&event("Network.loadingFinished", &json!({ "requestId": "L1" })), later);
+        page.apply(&step("load"), later);
+        assert_eq!((page.stage, page.quiet_since), (Stage::Loaded, Some(later)));
+        let answer = page.answer("L1").unwrap();
+        assert_eq!((answer.status, answer.length, answer.finished), (Some(404), Some(12), true));
+    }
+
+    #[test]
+    fn what_an_earlier_document_had_under_way_does_not_delay_the_next() {
+        let (mut page, now) = (page(), Instant::now());
+        page.apply(&request("1", "L0", "Fetch", "http://a/slow"), now);
+        page.apply(&request("2", "L1", "Script", "http://b/s"), now);
+        page.apply(&committed("L1", "http://b/"), now);
+        assert_eq!(page.quiet_since, None);
+        page.apply(&event("Network.loadingFailed", &json!({ "requestId": "2" })), now);
+        assert!(page.quiet_since.is_some());
+    }
+
+    #[test]
+    fn requests_that_stay_open_by_design_do_not_count() {
+        let (mut page, now) = (page(), Instant::now());
+        page.apply(&request("1", "L0", "EventSource", "http://a/events"), now);
+        page.apply(&request("2", "L0", "Image", "data:image/png,x"), now);
+        assert!(page.quiet_since.is_some());
+    }
+
+    #[test]
+    fn a_promise_of_too_much_is_a_breach_before_the_bytes_come() {
+        let (mut page, now) = (page(), Instant::now());
+        page.begin(now);
+        page.apply(&request("L1", "L1", "Document", "http://a/"), now);
+        assert_eq!(page.breach(1000, 5), None);
+        let response = json!({ "url": "http://a/", "status": 200, "headers": { "Content-Length": "1001" } });
+        page.apply(
+            &event("Network.responseReceived", &json!({ "requestId": "L1", "response": response })),
+            now,
+        );
+        assert_eq!(page.breach(1000, 5), Some(Breach::TooLarge { bytes: 1001 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_of_events_breaks_the_state(
+            steps in prop::collection::vec((0..EVENTS.len(), 0_u8..4, 0_u8..3), 0..60),
+        ) {
+            let (mut page, now) = (page(), Instant::now());
+            for (method, id, loader) in steps {
+                let (id, loader) = (format!("L{id}"), format!("L{loader}"));
+                let params = json!({
+                    "requestId": id, "loaderId": loader, "frameId": "F", "name": "load", "type": "Document",
+                    "request": { "url": "http://a/" }, "dataLength": 10, "url": "http://a/",
+                    "response": { "url": "http://a/", "status": 200 },
+                    "frame": { "id": "F", "loaderId": loader, "url": "http://a/" },
+                });
+                page.apply(&event(EVENTS[method], &params), now);
+                prop_assert_eq!(page.quiet_since.is_some(), page.in_flight.is_empty());
+                prop_assert!(page.answers.len() <= ANSWERS_MAX);
+            }
+        }
     }
 }

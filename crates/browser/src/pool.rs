@@ -3,9 +3,9 @@
 //! Shared processes are filled up one after another, so that few run. A [`ContextLease`] is a context's place in one:
 //! dropping it disposes the context, whatever became of its owner.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use paddock_cdp::{
@@ -26,9 +26,6 @@ use crate::{
     process::{LaunchOptions, Process},
     profile::Profiles,
 };
-
-/// How long making or disposing a context may take before its process is taken for hung.
-pub(crate) const CONTEXT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Whether an instance shares its Chrome process.
 #[derive(
@@ -65,6 +62,7 @@ struct Inner {
     processes: Mutex<Vec<Slot>>,
     /// One launch of a shared process at a time: those who wait for it mostly share it.
     launching: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
     /// Called with each process that was started; set once by the fleet.
     watch: OnceLock<Watch>,
 }
@@ -114,6 +112,7 @@ impl Pool {
             tasks,
             processes: Mutex::default(),
             launching: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
             watch: OnceLock::new(),
         }))
     }
@@ -137,7 +136,7 @@ impl Pool {
             Isolation::Process => self.launch(false).await?,
         };
         let browser = place.process.connection().browser();
-        let created = browser.send_within(&CreateBrowserContext::default(), CONTEXT_DEADLINE).await;
+        let created = browser.send(&CreateBrowserContext::default()).await;
         let context_id = match created {
             Ok(created) => created.browser_context_id,
             Err(error) => return Err(hung(&place.process, error)),
@@ -186,13 +185,20 @@ impl Pool {
         let launch = LaunchOptions {
             engine: Engine::find(&options)?,
             profiles: self.0.profiles.clone(),
+            unresponsive_after: options.unresponsive_after.get(),
             arguments: self.0.egress.chromium_arguments().into(),
         };
-        if self.0.tasks.is_stopping() {
+        if self.is_closed() {
             return Err(BrowserError::Stopping);
         }
         let process = Process::launch(&launch, &self.0.tasks).await?;
         self.slots().push(Slot { process: process.clone(), shared, contexts: 1, idle_since: None });
+        if self.is_closed() {
+            // Closed meanwhile, perhaps before the process was in the list.
+            process.kill();
+            process.ended().await;
+            return Err(BrowserError::Stopping);
+        }
         let place = Place { pool: self.clone(), process };
         if let Some(Watch(watch)) = self.0.watch.get() {
             watch(&place.process);
@@ -228,8 +234,13 @@ impl Pool {
         }
     }
 
-    /// Kills all processes and waits until they are gone.
-    pub(crate) async fn kill_all(&self) {
+    fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst) || self.0.tasks.is_stopping()
+    }
+
+    /// Kills all processes and waits until they are gone; none is started any more.
+    pub(crate) async fn close(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
         let processes: Vec<Process> = self.slots().iter().map(|slot| slot.process.clone()).collect();
         for process in &processes {
             process.kill();
@@ -298,7 +309,7 @@ async fn dispose(place: Place, context_id: Arc<str>) {
         return;
     }
     let command = DisposeBrowserContext { browser_context_id: &context_id };
-    let disposed = place.process.connection().browser().send_within(&command, CONTEXT_DEADLINE).await;
+    let disposed = place.process.connection().browser().send(&command).await;
     if let Err(error @ CallError::Deadline { .. }) = disposed {
         hung(&place.process, error);
     }

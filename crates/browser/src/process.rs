@@ -51,6 +51,8 @@ const STDERR_LINE_SIZE_MAX: u64 = 512;
 pub(crate) struct LaunchOptions {
     pub(crate) engine: Engine,
     pub(crate) profiles: Profiles,
+    /// How long a command may take before the process is taken for hung.
+    pub(crate) unresponsive_after: Duration,
     /// Arguments of the fleet, for example those of the egress.
     pub(crate) arguments: Vec<String>,
 }
@@ -95,6 +97,7 @@ struct Inner {
     pid: Pid,
     connection: Connection,
     version: Version,
+    unresponsive_after: Duration,
     kill: CancellationToken,
     exit: watch::Receiver<Option<String>>,
     stderr: Tail,
@@ -126,7 +129,9 @@ impl Process {
         if let Some(stream) = child.stderr.take() {
             tasks.spawn("browser_process_stderr", stderr.clone().drain(stream));
         }
-        let (connection, driver) = pipe.connect(ConnectionOptions::default());
+        let unresponsive_after = options.unresponsive_after;
+        let (connection, driver) = pipe
+            .connect(ConnectionOptions { call_deadline: unresponsive_after, ..ConnectionOptions::default() });
         tasks.spawn("browser_process_connection", driver.run());
         let kill = CancellationToken::new();
         let (exit_sender, exit) = watch::channel(None);
@@ -151,7 +156,16 @@ impl Process {
         let elapsed_ms = started.elapsed().as_millis();
         tracing::info!(browser.pid = pid.as_raw_nonzero(), elapsed_ms, "started {}", version.product);
         let expected = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { pid, connection, version, kill, exit, stderr, expected })))
+        Ok(Self(Arc::new(Inner {
+            pid,
+            connection,
+            version,
+            unresponsive_after,
+            kill,
+            exit,
+            stderr,
+            expected,
+        })))
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -162,9 +176,14 @@ impl Process {
         &self.0.connection
     }
 
-    /// The user agent of this Chrome without the mark of its headless build: pages are to show what they show people.
-    pub(crate) fn user_agent(&self) -> String {
-        self.0.version.user_agent.replace("HeadlessChrome", "Chrome")
+    /// The user agent of this Chrome.
+    pub(crate) fn user_agent(&self) -> &str {
+        &self.0.version.user_agent
+    }
+
+    /// How long it may take to answer before it is taken for hung.
+    pub(crate) fn unresponsive_after(&self) -> Duration {
+        self.0.unresponsive_after
     }
 
     /// Whether it runs and answers.

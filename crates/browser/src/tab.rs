@@ -1,11 +1,8 @@
 //! Tabs: one page each, with the task that follows its events.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use metrics::{counter, gauge};
@@ -42,10 +39,6 @@ pub(crate) const WORLD: &str = "paddock";
 const EVENTS_MAX: usize = 4096;
 /// Dialogs that a page may open between two navigations; at one more, its tab is closed.
 pub(crate) const DIALOGS_MAX: u32 = 20;
-/// How long opening a page may take.
-const OPEN_DEADLINE: Duration = Duration::from_secs(20);
-/// How long closing a page may take before its process is taken for hung.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of bodies that Chrome keeps per tab for later questions. Nobody asks yet, and the default is 100 MB.
 const BODIES_SIZE_MAX: u64 = 1 << 20;
 
@@ -97,11 +90,7 @@ impl Attached {
             browser_context_id: Some(lease.context_id()),
             ..CreateTarget::default()
         };
-        let target = browser
-            .send_within(&create, OPEN_DEADLINE)
-            .await
-            .map_err(|error| hung(lease.process(), error))?
-            .target_id;
+        let target = browser.send(&create).await.map_err(|error| hung(lease.process(), error))?.target_id;
         Self::attach(lease, &target).await
     }
 
@@ -140,7 +129,7 @@ impl Attached {
         on_close: impl FnOnce(&TabId) + Send + 'static,
     ) -> Result<Tab, BrowserError> {
         let Self { session, process, events, frame } = self;
-        spec.emulation.apply(&session, &process.user_agent()).await?;
+        spec.emulation.apply(&session, process.user_agent()).await?;
         for source in &spec.scripts {
             let script = AddScriptToEvaluateOnNewDocument {
                 source,
@@ -168,6 +157,7 @@ impl Attached {
             session: tab.0.session.clone(),
             process: tab.0.process.clone(),
             page: Arc::clone(&tab.0.page),
+            shared: Arc::clone(&tab.0.shared),
             events,
         };
         tab.0.shared.tasks.spawn("browser_tab", async move {
@@ -234,13 +224,12 @@ async fn close_target(session: &Session, process: &Process) {
     if session.state().is_final() {
         return;
     }
+    let deadline = process.unresponsive_after();
     let closed = async {
-        process.connection().browser().send_within(&command, CLOSE_DEADLINE).await?;
+        process.connection().browser().send(&command).await?;
         // The reply comes when closing has begun.
-        tokio::time::timeout(CLOSE_DEADLINE, session.closed()).await.map_err(|_| CallError::Deadline {
-            method: "Target.closeTarget".to_owned(),
-            deadline: CLOSE_DEADLINE,
-        })
+        let late = |_| CallError::Deadline { method: "Target.closeTarget".to_owned(), deadline };
+        tokio::time::timeout(deadline, session.closed()).await.map_err(late)
     };
     if let Err(error @ CallError::Deadline { .. }) = closed.await {
         hung(process, error);
@@ -253,6 +242,7 @@ struct Follower {
     session: Session,
     process: Process,
     page: Arc<SharedPage>,
+    shared: Arc<Shared>,
     events: Subscription,
 }
 
@@ -279,13 +269,19 @@ impl Follower {
         while let Some(event) = self.events.next().await {
             let lost = self.events.dropped() > dropped;
             dropped = self.events.dropped();
+            let mut too_much = false;
             self.page.update(|page| {
                 let now = Instant::now();
                 page.apply(&event, now);
                 if lost {
                     page.forget_requests(now);
                 }
+                too_much = page.is_too_much(self.shared.options.current().page_size_max.get());
             });
+            if too_much {
+                // The navigation that asked for it may have given up waiting long ago.
+                self.session.send(&page::StopLoading {}).await.ok();
+            }
             match event.method {
                 "Page.javascriptDialogOpening" => {
                     self.dismiss(event.parse().map_or_else(|_| String::new(), kind_of)).await;

@@ -7,12 +7,13 @@ mod support;
 use std::{num::NonZeroUsize, time::Duration};
 
 use paddock_browser::{
-    Area, BrowserError, BrowserOptions, Emulation, EngineChoice, Fleet, Format, InstanceSpec, InstanceStatus,
-    Isolation, NavigateError, Screenshot, TabSpec, World,
+    Area, BrowserError, BrowserOptions, Emulation, EngineChoice, Format, InstanceGuard, InstanceSpec,
+    InstanceStatus, Isolation, NavigateError, Screenshot, TabSpec, World,
 };
 use paddock_cdp::protocol::page;
-use paddock_platform::{config::Section, identity::Tenant, task::Tasks, units::ByteSize};
+use paddock_platform::{identity::Tenant, units::ByteSize};
 use support::{TestFleet, eventually, group_members, options};
+use tokio::io::AsyncBufReadExt;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -206,27 +207,85 @@ async fn a_creation_that_is_abandoned_leaves_nothing() {
     fleet.finish().await;
 }
 
+/// Not a test by itself: the process that the test below kills.
 #[tokio::test]
-async fn chrome_exits_when_its_server_is_gone() {
-    let data = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let pid = std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                runtime.block_on(async {
-                    let tasks = Tasks::default();
-                    let fleet = Fleet::start(Section::fixed(options()), data.path(), &tasks).await.unwrap();
-                    fleet.create(InstanceSpec::new(Tenant::local())).await.unwrap();
-                    fleet.process_ids()[0]
-                })
-            })
-            .join()
-            .unwrap()
-    });
-    // Nothing is told to stop: the runtime goes with all its tasks and pipes, as in a crash.
-    runtime.shutdown_background();
-    // The main process is a zombie that nobody waits for any more; its children are gone.
+async fn a_server_to_be_killed() {
+    if std::env::var_os(HOLD).is_none() {
+        return;
+    }
+    let fleet = TestFleet::start().await;
+    fleet.tab().await;
+    println!("{HOLD}{}", fleet.fleet.process_ids()[0]);
+    std::future::pending::<()>().await;
+}
+
+const HOLD: &str = "PADDOCK_TEST_HOLD_CHROME=";
+
+#[tokio::test]
+async fn chrome_exits_when_its_server_is_killed() {
+    let mut server = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_server_to_be_killed", "--nocapture"])
+        .env(HOLD, "1")
+        .env_remove("RUST_TEST_THREADS")
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = tokio::io::BufReader::new(server.stdout.take().unwrap()).lines();
+    let pid: i32 = loop {
+        let line = lines.next_line().await.unwrap().expect("the server says its Chrome's process id");
+        if let Some((_, pid)) = line.split_once(HOLD) {
+            break pid.parse().unwrap();
+        }
+    };
+    assert!(!group_members(pid).is_empty());
+    server.kill().await.unwrap();
+    // What is left may wait, dead, for an init that reaps it.
     eventually("no process of it runs", || group_members(pid).iter().all(|stat| stat.contains(") Z "))).await;
+}
+
+#[tokio::test]
+async fn a_chrome_that_hangs_is_killed_and_replaced() {
+    let unresponsive_after = Duration::from_millis(500).into();
+    let fleet = TestFleet::start_with(BrowserOptions { unresponsive_after, ..options() }).await;
+    fleet.tab().await;
+    let pid = fleet.fleet.process_ids()[0];
+    let raw = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(raw, rustix::process::Signal::STOP).unwrap();
+    let error = fleet.fleet.create(InstanceSpec::new(Tenant::local())).await.unwrap_err();
+    assert!(matches!(error, BrowserError::Call(_)), "{error:?}");
+    eventually("the hung one is gone", || group_members(pid).is_empty()).await;
+    let tab = fleet.tab().await;
+    fleet.visit(&tab, "/").await.unwrap();
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn a_guarded_instance_is_stopped_when_its_work_is_abandoned() {
+    let fleet = TestFleet::start().await;
+    let guard = InstanceGuard::new(fleet.instance().await);
+    let tab = guard.open(TabSpec::default()).await.unwrap();
+    let never = fleet.url("/never-answers");
+    let work = async move {
+        let _guard = guard;
+        tab.navigate(&never, support::quick()).await
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(100), work).await.is_err());
+    eventually("it is stopped", || fleet.fleet.instances().is_empty()).await;
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn permissions_are_denied_without_a_prompt() {
+    let fleet = TestFleet::start().await;
+    let tab = fleet.tab().await;
+    fleet.visit(&tab, "/permission").await.unwrap();
+    let asked = "Notification.requestPermission()";
+    assert_eq!(tab.evaluate_as::<String>(asked, World::Main, TIMEOUT).await.unwrap(), "denied");
+    let asked =
+        "new Promise(done => navigator.geolocation.getCurrentPosition(done, error => done(error.code)))";
+    assert_eq!(tab.evaluate_as::<i32>(asked, World::Main, TIMEOUT).await.unwrap(), 1);
+    fleet.finish().await;
 }
 
 #[tokio::test]

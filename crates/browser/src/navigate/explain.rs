@@ -27,6 +27,10 @@ impl Attempt<'_> {
         let url = self.url.to_string();
         match failed {
             Failed::Chrome { error, loader_id } => self.explain_chrome(&error, &loader_id).await,
+            Failed::Download { loader_id } => {
+                let at = self.answer(&loader_id).await.url;
+                NavigateError::Download { url: if at.is_empty() { url } else { at } }
+            }
             Failed::Breach(Breach::Closed) if self.dialogs_exceeded() => {
                 NavigateError::Dialogs { url, max: DIALOGS_MAX }
             }
@@ -59,22 +63,18 @@ impl Attempt<'_> {
         self.tab.0.page.with(|page| page.dialogs) > DIALOGS_MAX
     }
 
+    /// What Chrome said about the request for a document. The reply may be ahead of the events that were sent before it.
+    async fn answer(&self, loader_id: &str) -> Answer {
+        let page = &self.tab.0.page;
+        let finished = page.until(|page| page.answer(loader_id).filter(|answer| answer.finished).cloned());
+        match timeout(EXPLANATION_WAIT, finished).await {
+            Ok(answer) => answer,
+            Err(_) => page.with(|page| page.answer(loader_id).cloned()).unwrap_or_default(),
+        }
+    }
+
     async fn explain_chrome(&self, error: &str, loader_id: &str) -> NavigateError {
-        // The reply may be ahead of the events that were sent before it.
-        let answered = self.tab.0.page.until(|page| {
-            page.answer(loader_id)
-                .filter(|answer| answer.finished)
-                .cloned()
-                .map(|answer| (page.download, answer))
-        });
-        let (download, answer) = match timeout(EXPLANATION_WAIT, answered).await {
-            Ok((download, answer)) => (download, answer),
-            Err(_) => self
-                .tab
-                .0
-                .page
-                .with(|page| (page.download, page.answer(loader_id).cloned().unwrap_or_default())),
-        };
+        let answer = self.answer(loader_id).await;
         let error = if error.is_empty() { answer.error.as_deref().unwrap_or_default() } else { error };
         let at = answer.url.parse::<Url>().unwrap_or_else(|_| self.url.clone());
         let host = at.host_str().unwrap_or_default().to_owned();
@@ -84,7 +84,7 @@ impl Attempt<'_> {
         {
             return of_egress(failure, host, port);
         }
-        of_chrome(error.trim_start_matches("net::"), &at, download, &answer)
+        of_chrome(error.trim_start_matches("net::"), &at, &answer)
     }
 
     async fn stop(&self) {
@@ -121,12 +121,9 @@ fn of_egress(failure: EgressFailure, host: String, port: u16) -> NavigateError {
 }
 
 /// Chrome's name of an error as ours. Source: `net/base/net_error_list.h` of Chromium.
-fn of_chrome(error: &str, at: &Url, download: bool, answer: &Answer) -> NavigateError {
+fn of_chrome(error: &str, at: &Url, answer: &Answer) -> NavigateError {
     let url = at.to_string();
     let host = at.host_str().unwrap_or_default().to_owned();
-    if download {
-        return NavigateError::Download { url };
-    }
     match error {
         "ERR_NAME_NOT_RESOLVED" => NavigateError::HostNotFound { host },
         "ERR_TOO_MANY_REDIRECTS" => NavigateError::RedirectLoop { url },

@@ -13,7 +13,7 @@ use std::time::Duration;
 use metrics::histogram;
 use paddock_cdp::{
     CallError, SessionState,
-    protocol::page::{Navigate, Navigated},
+    protocol::page::{Navigate, Navigated, StopLoading},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -146,7 +146,9 @@ impl Tab {
         histogram!(BROWSER_NAVIGATION_QUEUE_DURATION_SECONDS).record(queued.elapsed());
 
         let started = Instant::now();
+        let unfinished = Unfinished(Some(self));
         let result = Attempt { tab: self, url, options, started, deadline }.run(permit).await;
+        unfinished.finish();
         let outcome = result.as_ref().map_or_else(NavigateError::outcome, |_| "ok");
         histogram!(BROWSER_NAVIGATION_DURATION_SECONDS, "outcome" => outcome).record(started.elapsed());
         self.touch();
@@ -174,11 +176,35 @@ struct Attempt<'a> {
     deadline: Instant,
 }
 
+/// Stops loading when the caller goes away: nobody would notice that a page is endless.
+struct Unfinished<'a>(Option<&'a Tab>);
+
+impl Unfinished<'_> {
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(tab) = self.0 {
+            let session = tab.session().clone();
+            tab.0.shared.tasks.spawn("browser_stop_loading", async move {
+                session.send(&StopLoading {}).await.ok();
+            });
+        }
+    }
+}
+
 /// The main frame shows no page.
 enum Failed {
     /// Chrome's reason, and the document that it did not get.
     Chrome {
         error: String,
+        loader_id: String,
+    },
+    /// The answer is a file to keep.
+    Download {
         loader_id: String,
     },
     /// A bound was crossed.
@@ -233,18 +259,11 @@ impl Attempt<'_> {
         let Navigated { loader_id, error_text, is_download, .. } = navigated;
         // Without a new document, only the fragment changed.
         let Some(loader_id) = loader_id else { return Ok(true) };
-        match error_text {
-            Some(error) => {
-                if is_download {
-                    self.tab.0.page.with(|page| page.download = true);
-                }
-                return Err(Failed::Chrome { error, loader_id });
-            }
-            None if is_download => {
-                self.tab.0.page.with(|page| page.download = true);
-                return Err(Failed::Chrome { error: String::new(), loader_id });
-            }
-            None => {}
+        if is_download {
+            return Err(Failed::Download { loader_id });
+        }
+        if let Some(error) = error_text {
+            return Err(Failed::Chrome { error, loader_id });
         }
         self.committed(&loader_id).await?;
         self.come_to_rest(permit).await
