@@ -31,6 +31,8 @@ pub(crate) const EVENTS: &[&str] = &[
 ];
 /// Requests in flight that are followed; a page with more does not count as busy because of the rest.
 const REQUESTS_MAX: usize = 10_000;
+/// Documents of the main frame that are remembered.
+const HISTORY_MAX: usize = 64;
 /// Navigations of the main frame whose answers are remembered.
 const ANSWERS_MAX: usize = 8;
 /// Requests that stay open by design, or that nothing on the page waits for.
@@ -97,13 +99,13 @@ pub(crate) struct Page {
     /// The document is Chrome's own page about an error.
     pub(crate) is_error: bool,
     pub(crate) stage: Stage,
+    /// The main frame's last documents, the present one included.
+    history: VecDeque<String>,
     answers: VecDeque<Answer>,
     in_flight: HashMap<String, String>,
     /// Since when no request is in flight.
     pub(crate) quiet_since: Option<Instant>,
     // Since the navigation began:
-    /// Documents that the main frame has committed.
-    pub(crate) commits: u32,
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
     pub(crate) dialogs: u32,
@@ -128,7 +130,6 @@ impl Page {
 
     /// Forgets the counts of the navigation before.
     pub(crate) fn begin(&mut self, now: Instant) {
-        self.commits = 0;
         self.requests = 0;
         self.bytes = 0;
         self.dialogs = 0;
@@ -142,6 +143,11 @@ impl Page {
     pub(crate) fn forget_requests(&mut self, now: Instant) {
         self.in_flight.clear();
         self.quiet_since = Some(now);
+    }
+
+    /// How many documents came after this one by themselves; none if it has not been committed.
+    pub(crate) fn documents_since(&self, loader_id: &str) -> Option<usize> {
+        self.history.iter().rev().position(|known| known == loader_id)
     }
 
     /// What Chrome said about the request for a document.
@@ -218,12 +224,15 @@ impl Page {
         if frame.parent_id.is_some() {
             return;
         }
-        self.commits += 1;
         self.main_frame = frame.id;
         self.stage = Stage::Committed;
         self.is_error = frame.unreachable_url.is_some();
         self.url = frame.unreachable_url.unwrap_or(frame.url);
         self.mime = frame.mime_type;
+        if self.history.len() == HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(frame.loader_id.clone());
         self.loader_id = frame.loader_id;
         // What the document before had under way does not delay this one.
         let loader_id = &self.loader_id;

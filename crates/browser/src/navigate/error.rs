@@ -12,7 +12,6 @@ use paddock_platform::{
 use crate::{
     egress::Network,
     error::{BROWSER_CRASHED, RETRY_AFTER, call_problem},
-    page::Stage,
 };
 
 /// The page is in a network that pages may not reach.
@@ -125,8 +124,6 @@ pub enum NavigateError {
         url: String,
         /// How long it was given.
         timeout: Duration,
-        /// How far the page had come; none if nothing had arrived.
-        reached: Option<Stage>,
     },
     /// Loading was stopped at the maximum.
     #[error("{url} is larger than {max} (`[browser] page_size_max`); loading was stopped")]

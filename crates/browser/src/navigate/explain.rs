@@ -48,9 +48,8 @@ impl Attempt<'_> {
                 NavigateError::Dialogs { url, max: DIALOGS_MAX }
             }
             Failed::Late => {
-                let reached = self.tab.0.page.with(|page| (page.commits > 0).then_some(page.stage));
                 self.stop().await;
-                NavigateError::Timeout { url, timeout: self.options.timeout, reached }
+                NavigateError::Timeout { url, timeout: self.options.timeout }
             }
             Failed::Call(CallError::Protocol { message, .. }) if message.contains("invalid URL") => {
                 NavigateError::InvalidUrl { url, reason: "Chrome does not take it for an address" }
@@ -97,8 +96,14 @@ impl Attempt<'_> {
     /// Drops a page that is too much to keep.
     async fn blank(&self) {
         self.stop().await;
-        let blank = Navigate { url: "about:blank" };
-        if self.tab.session().send_within(&blank, STOP_DEADLINE).await.is_err() {
+        let blanked = async {
+            let blank = Navigate { url: "about:blank" };
+            let loader_id = self.tab.session().send(&blank).await?.loader_id.unwrap_or_default();
+            // Events of the page before must not count for the one after.
+            self.tab.0.page.until(|page| page.documents_since(&loader_id)).await;
+            Ok::<_, CallError>(())
+        };
+        if !matches!(timeout(STOP_DEADLINE, blanked).await, Ok(Ok(()))) {
             self.tab.close().await;
         }
     }

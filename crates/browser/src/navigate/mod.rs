@@ -35,7 +35,7 @@ use crate::{
 /// How long Chrome may take to say where it is.
 const ASK_DEADLINE: Duration = Duration::from_secs(5);
 /// Documents that a page may lead to by itself (script, meta refresh) before that is a loop.
-const COMMITS_MAX: u32 = 20;
+const DOCUMENTS_MAX: usize = 20;
 
 /// When a navigation is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,15 +133,14 @@ impl Tab {
         self.touch();
         let queued = Instant::now();
         let deadline = queued + options.timeout;
-        let late =
-            |reached| NavigateError::Timeout { url: url.to_string(), timeout: options.timeout, reached };
-        let _turn = timeout_at(deadline, self.0.navigating.lock()).await.map_err(|_| late(None))?;
+        let late = || NavigateError::Timeout { url: url.to_string(), timeout: options.timeout };
+        let _turn = timeout_at(deadline, self.0.navigating.lock()).await.map_err(|_| late())?;
         let limits = self.0.shared.options.current();
         let queue_max = limits.navigation_queue_max;
         let permit = self.0.shared.gate.enter(limits.navigation_concurrency(), queue_max, deadline).await;
         let permit = permit.map_err(|turned| match turned {
             Turned::Full => NavigateError::Busy { queued: queue_max },
-            Turned::Late => late(None),
+            Turned::Late => late(),
         })?;
         histogram!(BROWSER_NAVIGATION_QUEUE_DURATION_SECONDS).record(queued.elapsed());
 
@@ -196,6 +195,13 @@ impl Drop for Unfinished<'_> {
     }
 }
 
+/// The main frame shows a page.
+struct Reached {
+    /// The document that was asked for; none if only the fragment changed.
+    loader_id: Option<String>,
+    settled: bool,
+}
+
 /// The main frame shows no page.
 enum Failed {
     /// Chrome's reason, and the document that it did not get.
@@ -243,13 +249,13 @@ impl Attempt<'_> {
             result = self.reach(permit) => result,
         };
         match result {
-            Ok(settled) => self.arrived(settled).await,
+            Ok(reached) => self.arrived(reached).await,
             Err(failed) => Err(self.explain(failed).await),
         }
     }
 
-    /// Gets a document, and waits for it as far as asked. Whether it settled.
-    async fn reach(&self, permit: OwnedSemaphorePermit) -> Result<bool, Failed> {
+    /// Gets a document, and waits for it as far as asked.
+    async fn reach(&self, permit: OwnedSemaphorePermit) -> Result<Reached, Failed> {
         let command = Navigate { url: self.url.as_str() };
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         let navigated = match self.tab.session().send_within(&command, remaining).await {
@@ -258,7 +264,7 @@ impl Attempt<'_> {
         };
         let Navigated { loader_id, error_text, is_download, .. } = navigated;
         // Without a new document, only the fragment changed.
-        let Some(loader_id) = loader_id else { return Ok(true) };
+        let Some(loader_id) = loader_id else { return Ok(Reached { loader_id, settled: true }) };
         if is_download {
             return Err(Failed::Download { loader_id });
         }
@@ -266,20 +272,20 @@ impl Attempt<'_> {
             return Err(Failed::Chrome { error, loader_id });
         }
         self.committed(&loader_id).await?;
-        self.come_to_rest(permit).await
+        let settled = self.come_to_rest(&loader_id, permit).await?;
+        Ok(Reached { loader_id: Some(loader_id), settled })
     }
 
     /// Waits for the event that shows the new document.
     async fn committed(&self, loader_id: &str) -> Result<(), Failed> {
         let committed = self.tab.0.page.until(|page| {
-            // Or one after it: a script may have gone on already.
-            let there = page.loader_id == loader_id || page.commits > 1;
-            there.then_some(())
+            // Perhaps it is not the present one any more: a script may have gone on already.
+            page.documents_since(loader_id).map(drop)
         });
         timeout_at(self.deadline, committed).await.map_err(|_| Failed::Late)
     }
 
-    async fn come_to_rest(&self, permit: OwnedSemaphorePermit) -> Result<bool, Failed> {
+    async fn come_to_rest(&self, first: &str, permit: OwnedSemaphorePermit) -> Result<bool, Failed> {
         let mut permit = Some(permit);
         loop {
             let loader_id = self.tab.0.page.with(|page| page.loader_id.clone());
@@ -287,11 +293,12 @@ impl Attempt<'_> {
             // Settling is mostly waiting: somebody else's page may load meanwhile.
             drop(permit.take());
             let settled = loaded && (self.options.wait.quiet.is_zero() || self.settle(&loader_id).await);
-            let (went_on, commits) = self.tab.0.page.with(|page| (page.loader_id != loader_id, page.commits));
+            let (went_on, followed) =
+                self.tab.0.page.with(|page| (page.loader_id != loader_id, page.documents_since(first)));
             if !went_on {
                 return Ok(settled);
             }
-            if commits > COMMITS_MAX {
+            if followed.is_none_or(|followed| followed >= DOCUMENTS_MAX) {
                 let error = "net::ERR_TOO_MANY_REDIRECTS".to_owned();
                 return Err(Failed::Chrome { error, loader_id });
             }
@@ -319,7 +326,7 @@ impl Attempt<'_> {
         timeout_at(until, loaded).await.map_or(Ok(false), |result| result.map(|()| true))
     }
 
-    async fn arrived(&self, settled: bool) -> Result<Navigation, NavigateError> {
+    async fn arrived(&self, Reached { loader_id, settled }: Reached) -> Result<Navigation, NavigateError> {
         let info = match timeout(ASK_DEADLINE, self.tab.info()).await {
             Ok(Ok(info)) => info,
             _ if self.tab.0.process.connection().is_closed() => {
@@ -330,12 +337,14 @@ impl Attempt<'_> {
         let url = info.url.parse().unwrap_or_else(|_| self.url.clone());
         let navigation = self.tab.0.page.with(|page| {
             let answer = page.answer(&page.loader_id);
+            let followed = loader_id.and_then(|first| page.documents_since(&first)).unwrap_or(0);
+            let redirects = answer.map_or(0, |answer| answer.redirects);
             Navigation {
                 url,
                 title: info.title,
                 status: answer.and_then(|answer| answer.status),
                 mime: page.mime.clone(),
-                redirects: answer.map_or(0, |answer| answer.redirects) + page.commits.saturating_sub(1),
+                redirects: redirects.saturating_add(u32::try_from(followed).unwrap_or(u32::MAX)),
                 stage: page.stage,
                 settled,
                 dialogs: page.dialogs,
