@@ -118,16 +118,25 @@ fn none_above_fold(view: &View<'_>) -> Vec<Hit> {
         PageType::EcommerceProduct => view.primary,
         _ => view.ctas.iter().copied().find(|a| !matches!(a.region.as_str(), "nav" | "header")),
     };
-    match first {
-        Some(action) => vec![
-            Hit::on(action.element, format!("the first call to action, \"{}\", begins {} px down the page; the first screen ends at {fold} px", action.label, action.rect.y))
-                .measured("distance from top", action.rect.y, Bound::AtMost, fold, "px"),
-        ],
-        None => {
-            let severity = if view.page_type == PageType::Landing { Severity::Medium } else { Severity::High };
-            vec![Hit::absent("body", "the page has no button, or link that looks like one, that asks for anything").severity(severity).confidence(6)]
-        }
-    }
+    let Some(action) = first else {
+        let severity = if view.page_type == PageType::Landing { Severity::Medium } else { Severity::High };
+        return vec![
+            Hit::absent(
+                "body",
+                "the page has no button, or link that looks like one, that asks for anything",
+            )
+            .severity(severity)
+            .confidence(6),
+        ];
+    };
+    let top = action.rect.y;
+    vec![
+        Hit::on(
+            action.element,
+            format!("the first call to action, \"{}\", begins {top} px down the page; the first screen ends at {fold} px", action.label),
+        )
+        .measured("distance from top", top, Bound::AtMost, fold, "px"),
+    ]
 }
 
 fn competing(view: &View<'_>) -> Vec<Hit> {
