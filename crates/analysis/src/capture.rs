@@ -79,10 +79,12 @@ impl Camera<'_> {
         let scripts: Vec<Arc<str>> = vec![facts::vitals_script().into()];
         let tab = instance.open(TabSpec { emulation: emulation.clone(), scripts }).await?;
 
+        facts::prepare(&tab).await.map_err(BrowserError::from)?;
+
         (self.progress)(Stage::Loading(screen));
         let navigation = self.timed("load", screen, self.navigate(&tab, &request.target)).await?;
         (self.progress)(Stage::Reading(screen));
-        let facts = self
+        let mut facts = self
             .timed("facts", screen, facts::collect(&tab, screen))
             .await
             .map_err(|source| AnalysisError::Unreadable { screen, source })?;
@@ -92,6 +94,10 @@ impl Camera<'_> {
             Err(error) if is_lost(&error) => return Err(error.into()),
             shot => shot.map_err(|error| paddock_platform::problem::error_chain(&error)),
         };
+        // Last, because it presses buttons. Without it only the answer to input is unknown, and the report says so.
+        if let Err(error) = self.timed("probe", screen, facts::probe(&tab, &mut facts)).await {
+            tracing::debug!(error = paddock_platform::problem::error_chain(&error), %screen, "the probe failed");
+        }
         lent.give_back().await;
         Ok(Capture { screen, emulation, navigation, facts, shot })
     }

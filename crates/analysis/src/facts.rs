@@ -8,6 +8,7 @@
 mod collect;
 mod element;
 mod interaction;
+mod probe;
 mod script;
 mod timing;
 
@@ -15,11 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Rect, Screen};
 
-pub use collect::collect;
+pub use collect::{collect, prepare};
 pub use element::{Element, ElementIndex};
 pub use interaction::{
     Action, Control, Field, Form, LabelSource, Layer, Line, Link, Look, Nav, Reset, Target, Targets,
 };
+pub use probe::probe;
 pub use script::{VITALS, facts_script, observe_until_script, vitals_script};
 pub use timing::{Interaction, LargestPaint, LongTask, Shift, Timing};
 

@@ -131,6 +131,10 @@ fn not_checked(capture: &Capture) -> Vec<NotChecked> {
     if !facts.timing.observed {
         add(format!("the speed of the {screen} page"), "it could not be observed from the start");
     }
+    if facts.timing.interactions.is_empty() {
+        let why = "nothing on it could be pressed without leaving it or sending something";
+        add(format!("how quickly the {screen} page answers input"), why);
+    }
     if let Err(why) = shot {
         add(format!("pictures of the {screen} page"), why);
     }

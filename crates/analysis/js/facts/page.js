@@ -100,13 +100,16 @@ function fixedWidth(el) {
 
 const PRICE = /(?:[$€£¥₹₽₩]|\b(?:USD|EUR|GBP|CHF|CAD|AUD|SEK|NOK|DKK|PLN|JPY|INR)\b)\s?\d|\d\s?(?:[€£₽]|(?:USD|EUR|GBP|CHF|kr|zł)\b)/;
 
+const FREE = /^\s*(?:free|gratis|kostenlos|gratuit)\b/i;
+
 /** Whether a sibling is one of a kind with another: drawn by the same classes, or an offer by itself. */
 function carries(el, other) {
-  const priced = PRICE.test((textContentOf(el) ?? "").slice(0, 3000));
+  const text = (textContentOf(el) ?? "").slice(0, 3000);
+  const priced = PRICE.test(text) || FREE.test(text);
   const acts = Boolean(query(el, "a,button,[role=button]"));
   const own = classesOf(el), theirs = classesOf(other);
   const shared = [...own].filter((c) => theirs.contains(c)).length;
-  const alike = own.length + theirs.length === 0 || shared / (own.length + theirs.length - shared) >= 0.3;
+  const alike = own.length + theirs.length === 0 || /^t[dh]$/.test(tagOf(el)) || shared / (own.length + theirs.length - shared) >= 0.3;
   return alike ? priced || acts : priced && acts;
 }
 

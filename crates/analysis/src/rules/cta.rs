@@ -120,14 +120,23 @@ fn none_above_fold(view: &View<'_>) -> Vec<Hit> {
     };
     let Some(action) = first else {
         let severity = if view.page_type == PageType::Landing { Severity::Medium } else { Severity::High };
-        let statement = "the page has no button, or link that looks like one, that asks for anything";
-        return vec![Hit::absent("body", statement).severity(severity).confidence(6)];
+        return vec![
+            Hit::absent(
+                "body",
+                "the page has no button, or link that looks like one, that asks for anything",
+            )
+            .severity(severity)
+            .confidence(6),
+        ];
     };
-    let (label, y) = (&action.label, action.rect.y);
-    let statement = format!(
-        "the first call to action, \"{label}\", begins {y} px down the page; the first screen ends at {fold} px"
-    );
-    vec![Hit::on(action.element, statement).measured("distance from top", y, Bound::AtMost, fold, "px")]
+    let top = action.rect.y;
+    vec![
+        Hit::on(
+            action.element,
+            format!("the first call to action, \"{}\", begins {top} px down the page; the first screen ends at {fold} px", action.label),
+        )
+        .measured("distance from top", top, Bound::AtMost, fold, "px"),
+    ]
 }
 
 fn competing(view: &View<'_>) -> Vec<Hit> {

@@ -75,7 +75,9 @@ impl<'a> PlanTable<'a> {
         for plan in &self.plans {
             *styles.entry(&plan.member.style).or_default() += 1;
         }
-        usize::from(styles.len() == 2 && styles.values().any(|&n| n == 1))
+        let odd =
+            self.plans.iter().filter(|p| p.priced && styles.get(p.member.style.as_str()) == Some(&1)).count();
+        usize::from(styles.len() == 2 && odd == 1)
     }
 }
 

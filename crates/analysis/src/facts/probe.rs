@@ -1,0 +1,288 @@
+//! The probe: how long the page takes to answer a press.
+//!
+//! It runs last, after the facts and the screenshots, because a press changes the page. A few actions that promise to
+//! be harmless are clicked with real input events; a slow answer is tried twice, so that a busy machine is not taken for
+//! a slow page. Meanwhile no navigation and no request that could change anything leaves the page.
+
+use std::time::Duration;
+
+use paddock_browser::{
+    EvaluateError, Tab, World,
+    cdp::{Command, Subscription, protocol::Empty},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Action, ElementIndex, Facts, Interaction};
+use crate::rules::words::{Text, list};
+
+/// Actions that are clicked.
+const CLICKS_MAX: usize = 3;
+/// A press that is answered faster needs no second try.
+const SLOW_MS: f64 = 200.0;
+const PRESS_DEADLINE: Duration = Duration::from_secs(4);
+const REQUESTS_MAX: usize = 256;
+
+/// Keeps links and forms from their default action; the page's own handlers run.
+const GUARD: &str = "(() => { for (const type of ['click', 'auxclick', 'submit']) \
+    addEventListener(type, (event) => event.preventDefault()); scrollTo(0, 0); })()";
+/// The slowest interaction since a moment, once it has been painted.
+const ANSWER: &str = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { \
+    const events = globalThis.paddockVitals ? paddockVitals.state.events.filter((e) => e.time >= SINCE) : []; \
+    const worst = events.reduce((a, b) => (b.duration > (a?.duration ?? 0) ? b : a), null); \
+    done(worst && { duration_ms: worst.duration, processing_ms: Math.max(...events.map((e) => e.processing)) }); \
+    }, 40))))";
+
+/// Clicks and notes in the facts how long the page took to answer. A page without scripts, or with nothing safe to
+/// click, is left alone. An error leaves the facts as they were: the probe is extra.
+pub async fn probe(tab: &Tab, facts: &mut Facts) -> Result<(), EvaluateError> {
+    let targets: Vec<Candidate> = candidates(facts);
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let session = tab.session();
+    let mut requests = session.subscribe(&["Fetch.requestPaused"], REQUESTS_MAX);
+    let fence = FenceUp { patterns: [Pattern { url_pattern: "*" }] };
+    session.send(&fence).await.map_err(EvaluateError::Call)?;
+    let clicks = async {
+        tab.evaluate(GUARD, World::Isolated, PRESS_DEADLINE).await?;
+        let mut interactions = Vec::new();
+        for target in targets {
+            if let Some(interaction) = press_twice(tab, &target).await? {
+                interactions.push(interaction);
+            }
+        }
+        Ok(interactions)
+    };
+    let outcome = tokio::select! {
+        outcome = clicks => outcome,
+        () = hold(tab, &mut requests) => Ok(Vec::new()),
+    };
+    // The tab is closed next; a fence that stays up harms nobody.
+    if let Err(error) = session.send(&FenceDown {}).await {
+        tracing::debug!(error = %error, "requests stay held");
+    }
+    facts.timing.interactions = outcome?;
+    Ok(())
+}
+
+/// Lets harmless requests through and stops the rest, until the tab is gone.
+async fn hold(tab: &Tab, requests: &mut Subscription) {
+    while let Some(event) = requests.next().await {
+        let Ok(paused) = event.parse::<RequestPaused>() else { continue };
+        let harmless = paused.request.method == "GET" && paused.resource_type != "Document";
+        let id = paused.request_id;
+        let answered = if harmless {
+            tab.session().send(&LetThrough { request_id: id }).await
+        } else {
+            tab.session().send(&Stop { request_id: id, error_reason: "Aborted" }).await
+        };
+        if let Err(error) = answered {
+            tracing::debug!(error = %error, "a held request was not answered");
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Candidate {
+    element: Option<ElementIndex>,
+    x: f64,
+    y: f64,
+}
+
+/// What may be pressed: in sight, not covered, and by its words neither a purchase nor a farewell.
+fn candidates(facts: &Facts) -> Vec<Candidate> {
+    if facts.page.scripts == 0 || !facts.timing.observed {
+        return Vec::new();
+    }
+    let mut safe: Vec<&Action> = facts.actions.iter().filter(|a| is_safe(a, facts)).collect();
+    // Buttons first: what they do is a script's work.
+    safe.sort_by_key(|a| !a.href.is_empty());
+    safe.into_iter()
+        .take(CLICKS_MAX)
+        .map(|a| Candidate {
+            element: a.element,
+            x: a.rect.x + a.rect.width / 2.0,
+            y: a.rect.y + a.rect.height / 2.0,
+        })
+        .collect()
+}
+
+fn is_safe(action: &Action, facts: &Facts) -> bool {
+    let middle = action.rect.y + action.rect.height / 2.0;
+    let in_sight =
+        action.above_fold && middle < facts.viewport.height && action.rect.x >= 0.0 && action.covered < 0.2;
+    let elsewhere = ["mailto:", "tel:", "sms:", "blob:"].iter().any(|scheme| action.href.starts_with(scheme));
+    let sends = action.form >= 0 && matches!(action.kind.as_str(), "submit" | "image" | "reset");
+    in_sight
+        && !action.disabled
+        && !elsewhere
+        && !sends
+        && !list("probe_never").is_in(&Text::new(&action.label))
+}
+
+/// One press, and a second one if the first was slow; the better of both counts.
+async fn press_twice(tab: &Tab, target: &Candidate) -> Result<Option<Interaction>, EvaluateError> {
+    let Some(first) = press(tab, target).await? else { return Ok(None) };
+    let best = if first.duration_ms < SLOW_MS {
+        first
+    } else {
+        match press(tab, target).await? {
+            Some(second) => Answer {
+                duration_ms: first.duration_ms.min(second.duration_ms),
+                processing_ms: first.processing_ms.min(second.processing_ms),
+            },
+            // Nothing to press any more: one try is no proof.
+            None => return Ok(None),
+        }
+    };
+    Ok(Some(Interaction {
+        element: target.element,
+        duration_ms: best.duration_ms,
+        processing_ms: best.processing_ms,
+    }))
+}
+
+async fn press(tab: &Tab, target: &Candidate) -> Result<Option<Answer>, EvaluateError> {
+    let since: f64 = tab.evaluate_as("performance.now()", World::Isolated, PRESS_DEADLINE).await?;
+    for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+        let down = kind != "mouseMoved";
+        let event = MouseEvent {
+            kind,
+            x: target.x,
+            y: target.y,
+            button: if down { "left" } else { "none" },
+            click_count: u32::from(down),
+        };
+        tab.session().send_within(&event, PRESS_DEADLINE).await.map_err(EvaluateError::Call)?;
+    }
+    tab.evaluate_as(&ANSWER.replace("SINCE", &since.to_string()), World::Isolated, PRESS_DEADLINE).await
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Answer {
+    duration_ms: f64,
+    processing_ms: f64,
+}
+
+#[derive(Serialize)]
+struct FenceUp {
+    patterns: [Pattern; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pattern {
+    url_pattern: &'static str,
+}
+
+impl Command for FenceUp {
+    const METHOD: &'static str = "Fetch.enable";
+    type Reply = Empty;
+}
+
+#[derive(Serialize)]
+struct FenceDown {}
+
+impl Command for FenceDown {
+    const METHOD: &'static str = "Fetch.disable";
+    type Reply = Empty;
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LetThrough {
+    request_id: String,
+}
+
+impl Command for LetThrough {
+    const METHOD: &'static str = "Fetch.continueRequest";
+    type Reply = Empty;
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stop {
+    request_id: String,
+    error_reason: &'static str,
+}
+
+impl Command for Stop {
+    const METHOD: &'static str = "Fetch.failRequest";
+    type Reply = Empty;
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestPaused {
+    request_id: String,
+    resource_type: String,
+    request: Request,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    method: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MouseEvent {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    x: f64,
+    y: f64,
+    button: &'static str,
+    click_count: u32,
+}
+
+impl Command for MouseEvent {
+    const METHOD: &'static str = "Input.dispatchMouseEvent";
+    type Reply = Empty;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Rect,
+        facts::{Page, Timing, Viewport},
+    };
+
+    fn facts(actions: Vec<Action>) -> Facts {
+        Facts {
+            page: Page { scripts: 1, ..Page::default() },
+            viewport: Viewport { width: 1440.0, height: 900.0, fold: 900.0, ..Viewport::default() },
+            timing: Timing { observed: true, ..Timing::default() },
+            actions,
+            ..Facts::default()
+        }
+    }
+
+    fn action(label: &str) -> Action {
+        Action {
+            label: label.into(),
+            above_fold: true,
+            rect: Rect { x: 10.0, y: 10.0, width: 100.0, height: 40.0 },
+            form: -1,
+            ..Action::default()
+        }
+    }
+
+    #[test]
+    fn nothing_is_pressed_that_could_do_harm() {
+        assert_eq!(candidates(&facts(vec![action("Find my cabin")])).len(), 1);
+        for label in ["Log out", "Buy now", "Delete my account", "Unsubscribe", "Place order"] {
+            assert_eq!(candidates(&facts(vec![action(label)])), [], "{label}");
+        }
+        let submit = Action { form: 0, kind: "submit".into(), ..action("Continue") };
+        assert_eq!(candidates(&facts(vec![submit])), []);
+        let covered = Action { covered: 1.0, ..action("Find my cabin") };
+        assert_eq!(candidates(&facts(vec![covered])), []);
+    }
+
+    #[test]
+    fn a_page_without_scripts_is_left_alone() {
+        let still = Facts { page: Page::default(), ..facts(vec![action("Find my cabin")]) };
+        assert_eq!(candidates(&still), []);
+    }
+}
