@@ -223,9 +223,12 @@ const HOLD: &str = "PADDOCK_TEST_HOLD_CHROME=";
 
 #[tokio::test]
 async fn chrome_exits_when_its_server_is_killed() {
+    let temporary = tempfile::tempdir().unwrap();
     let mut server = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "a_server_to_be_killed", "--nocapture"])
         .env(HOLD, "1")
+        // It cannot tidy up after itself.
+        .env("TMPDIR", temporary.path())
         .env_remove("RUST_TEST_THREADS")
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
