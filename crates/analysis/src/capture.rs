@@ -8,10 +8,9 @@ use std::{
 
 use metrics::{counter, histogram};
 use paddock_browser::{
-    Area, BrowserError, Emulation, EvaluateError, Fleet, Format, Instance, InstanceSpec, NavigateError,
+    Area, BrowserError, Emulation, EvaluateError, Fleet, Format, InstanceGuard, InstanceSpec, NavigateError,
     NavigateOptions, Navigation, Screenshot, Tab, TabSpec, Wait,
 };
-use paddock_platform::task::Tasks;
 use url::Url;
 
 use crate::{
@@ -48,7 +47,6 @@ pub(crate) fn emulation(screen: Screen) -> Emulation {
 /// What captures work with.
 pub(crate) struct Camera<'a> {
     pub(crate) fleet: &'a Fleet,
-    pub(crate) tasks: &'a Tasks,
     pub(crate) options: &'a AnalysisOptions,
     pub(crate) progress: &'a Progress,
 }
@@ -73,8 +71,8 @@ impl Camera<'_> {
 
     async fn attempt(&self, request: &AnalysisRequest, screen: Screen) -> Result<Capture, AnalysisError> {
         let spec = InstanceSpec { name: "analysis".to_owned(), ..InstanceSpec::new(request.tenant.clone()) };
-        let instance = self.fleet.create(spec).await?;
-        let lent = Lent { instance: Some(instance.clone()), tasks: self.tasks };
+        // Goes back to the fleet also when the analysis is given up halfway.
+        let instance = InstanceGuard::new(self.fleet.create(spec).await?);
         let emulation = emulation(screen);
         let scripts: Vec<Arc<str>> = vec![facts::vitals_script().into()];
         let tab = instance.open(TabSpec { emulation: emulation.clone(), scripts }).await?;
@@ -98,7 +96,6 @@ impl Camera<'_> {
         if let Err(error) = self.timed("probe", screen, facts::probe(&tab, &mut facts)).await {
             tracing::debug!(error = paddock_platform::problem::error_chain(&error), %screen, "the probe failed");
         }
-        lent.give_back().await;
         Ok(Capture { screen, emulation, navigation, facts, shot })
     }
 
@@ -172,27 +169,5 @@ fn is_lost(error: &BrowserError) -> bool {
         BrowserError::InstanceLost { .. } => true,
         BrowserError::Call(error) => error.is_session_lost(),
         _ => false,
-    }
-}
-
-/// An instance that goes back to the fleet also when the analysis is given up halfway.
-struct Lent<'a> {
-    instance: Option<Instance>,
-    tasks: &'a Tasks,
-}
-
-impl Lent<'_> {
-    async fn give_back(mut self) {
-        if let Some(instance) = self.instance.take() {
-            instance.close().await;
-        }
-    }
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        if let Some(instance) = self.instance.take() {
-            self.tasks.spawn("analysis-give-back", instance.close());
-        }
     }
 }

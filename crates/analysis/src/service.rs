@@ -12,7 +12,7 @@ use std::{
 use futures_util::future::try_join_all;
 use metrics::{counter, gauge, histogram};
 use paddock_browser::Fleet;
-use paddock_platform::{config::Section, identity::Tenant, problem::Problem, task::Tasks};
+use paddock_platform::{config::Section, identity::Tenant, problem::Problem};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use url::Url;
 
@@ -84,7 +84,6 @@ pub fn no_progress() -> Progress {
 pub struct Analyzer {
     fleet: Fleet,
     options: Section<AnalysisOptions>,
-    tasks: Tasks,
     turns: Arc<Turns>,
     /// Name and version of the engine: asking for it starts a process.
     engine: Arc<OnceCell<String>>,
@@ -92,9 +91,9 @@ pub struct Analyzer {
 
 impl Analyzer {
     /// An analyzer that takes its browsers from this fleet. `concurrency_max` is read once, here.
-    pub fn new(fleet: Fleet, options: Section<AnalysisOptions>, tasks: Tasks) -> Self {
+    pub fn new(fleet: Fleet, options: Section<AnalysisOptions>) -> Self {
         let turns = Turns::new(options.current().concurrency_max);
-        Self { fleet, options, tasks, turns: Arc::new(turns), engine: Arc::default() }
+        Self { fleet, options, turns: Arc::new(turns), engine: Arc::default() }
     }
 
     /// Analyses a page on each of the asked screens, in parallel, and makes the report.
@@ -119,7 +118,7 @@ impl Analyzer {
         progress: &Progress,
         started: Instant,
     ) -> Result<Finished, AnalysisError> {
-        let camera = Camera { fleet: &self.fleet, tasks: &self.tasks, options, progress };
+        let camera = Camera { fleet: &self.fleet, options, progress };
         let captures = request.screens.iter().map(|screen| camera.capture(request, *screen));
         let timeout = options.timeout.get();
         let captures: Vec<Capture> = tokio::time::timeout(timeout, try_join_all(captures))

@@ -1,12 +1,15 @@
 //! The routes under `/browser`: Pinchtab's paths and shapes.
 
 use axum::{
-    Extension, Json,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use paddock_platform::{identity::Caller, problem::Problem};
+use paddock_platform::{
+    http::{Json, Path, Query},
+    identity::Caller,
+    problem::Problem,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -47,15 +50,11 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
 }
 
 type Service = State<BrowserService>;
-type As = Extension<Caller>;
 
 /// Lists the instances of the caller's tenant, oldest first.
 #[utoipa::path(get, path = "/instances", tag = "browser",
     responses((status = OK, body = Vec<InstanceView>)))]
-async fn list_instances(
-    State(service): Service,
-    Extension(caller): As,
-) -> Result<Json<Vec<InstanceView>>, Problem> {
+async fn list_instances(State(service): Service, caller: Caller) -> Result<Json<Vec<InstanceView>>, Problem> {
     Ok(Json(service.instances(&caller)?))
 }
 
@@ -64,7 +63,7 @@ async fn list_instances(
     responses((status = CREATED, body = InstanceView)))]
 async fn start_instance(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     request: Option<Json<StartRequest>>,
 ) -> Result<(StatusCode, Json<InstanceView>), Problem> {
     let request = request.map(|Json(request)| request).unwrap_or_default();
@@ -76,7 +75,7 @@ async fn start_instance(
     responses((status = CREATED, body = InstanceView)))]
 async fn launch_instance(
     service: Service,
-    caller: As,
+    caller: Caller,
     request: Option<Json<StartRequest>>,
 ) -> Result<(StatusCode, Json<InstanceView>), Problem> {
     start_instance(service, caller, request).await
@@ -87,7 +86,7 @@ async fn launch_instance(
     responses((status = OK, body = InstanceView)))]
 async fn get_instance(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Path(id): Path<InstanceId>,
 ) -> Result<Json<InstanceView>, Problem> {
     Ok(Json(service.instance(&caller, &id)?))
@@ -98,7 +97,7 @@ async fn get_instance(
     responses((status = OK, body = Stopped)))]
 async fn stop_instance(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Path(id): Path<InstanceId>,
 ) -> Result<Json<Stopped>, Problem> {
     Ok(Json(service.stop(&caller, &id).await?))
@@ -109,7 +108,7 @@ async fn stop_instance(
     request_body = Option<OpenRequest>, responses((status = CREATED, body = Navigated)))]
 async fn open_tab(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Path(id): Path<InstanceId>,
     request: Option<Json<OpenRequest>>,
 ) -> Result<(StatusCode, Json<Navigated>), Problem> {
@@ -122,7 +121,7 @@ async fn open_tab(
     responses((status = OK, body = Vec<TabView>)))]
 async fn list_instance_tabs(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Path(id): Path<InstanceId>,
 ) -> Result<Json<Vec<TabView>>, Problem> {
     Ok(Json(service.tabs(&caller, Some(&id)).await?))
@@ -131,16 +130,13 @@ async fn list_instance_tabs(
 /// Lists the tabs of all instances of the caller's tenant.
 #[utoipa::path(get, path = "/instances/tabs", tag = "browser",
     responses((status = OK, body = Vec<TabView>)))]
-async fn list_all_tabs(
-    State(service): Service,
-    Extension(caller): As,
-) -> Result<Json<Vec<TabView>>, Problem> {
+async fn list_all_tabs(State(service): Service, caller: Caller) -> Result<Json<Vec<TabView>>, Problem> {
     Ok(Json(service.tabs(&caller, None).await?))
 }
 
 /// Lists the tabs of all instances of the caller's tenant, the last used first.
 #[utoipa::path(get, path = "/tabs", tag = "browser", responses((status = OK, body = TabList)))]
-async fn list_tabs(State(service): Service, Extension(caller): As) -> Result<Json<TabList>, Problem> {
+async fn list_tabs(State(service): Service, caller: Caller) -> Result<Json<TabList>, Problem> {
     Ok(Json(TabList { tabs: service.tabs(&caller, None).await? }))
 }
 
@@ -149,7 +145,7 @@ async fn list_tabs(State(service): Service, Extension(caller): As) -> Result<Jso
     responses((status = OK, body = Navigated)))]
 async fn navigate(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Json(request): Json<NavigateRequest>,
 ) -> Result<Json<Navigated>, Problem> {
     Ok(Json(service.navigate(&caller, request, WaitFor::Load).await?))
@@ -160,7 +156,7 @@ async fn navigate(
     request_body = NavigateRequest, responses((status = OK, body = Navigated)))]
 async fn navigate_tab(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Path(id): Path<TabId>,
     Json(request): Json<NavigateRequest>,
 ) -> Result<Json<Navigated>, Problem> {
@@ -173,7 +169,7 @@ async fn navigate_tab(
     responses((status = OK, description = "The snapshot in the format that was asked for", body = String)))]
 async fn snapshot(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Query(query): Query<SnapshotQuery>,
 ) -> Result<Response, Problem> {
     let (rendered, _) = service.snapshot(&caller, query, Format::Json).await?;
@@ -185,7 +181,7 @@ async fn snapshot(
     responses((status = OK, description = "The snapshot in the format that was asked for", body = String)))]
 async fn snapshot_tab(
     service: Service,
-    caller: As,
+    caller: Caller,
     Path(id): Path<TabId>,
     Query(query): Query<SnapshotQuery>,
 ) -> Result<Response, Problem> {
@@ -197,7 +193,7 @@ async fn snapshot_tab(
     responses((status = OK, description = "The picture; with `raw=true` the image itself", body = Picture)))]
 async fn screenshot(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Query(query): Query<ScreenshotQuery>,
 ) -> Result<Response, Problem> {
     let raw = query.raw;
@@ -215,7 +211,7 @@ async fn screenshot(
     responses((status = OK, description = "The picture; with `raw=true` the image itself", body = Picture)))]
 async fn screenshot_tab(
     service: Service,
-    caller: As,
+    caller: Caller,
     Path(id): Path<TabId>,
     Query(query): Query<ScreenshotQuery>,
 ) -> Result<Response, Problem> {
@@ -227,7 +223,7 @@ async fn screenshot_tab(
     responses((status = OK, body = Evaluated)))]
 async fn evaluate(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     Json(request): Json<EvaluateRequest>,
 ) -> Result<Json<Evaluated>, Problem> {
     Ok(Json(service.evaluate(&caller, request).await?))
@@ -238,7 +234,7 @@ async fn evaluate(
     request_body = EvaluateRequest, responses((status = OK, body = Evaluated)))]
 async fn evaluate_tab(
     service: Service,
-    caller: As,
+    caller: Caller,
     Path(id): Path<TabId>,
     Json(request): Json<EvaluateRequest>,
 ) -> Result<Json<Evaluated>, Problem> {
@@ -250,7 +246,7 @@ async fn evaluate_tab(
     responses((status = OK, body = Closed)))]
 async fn close(
     State(service): Service,
-    Extension(caller): As,
+    caller: Caller,
     request: Option<Json<CloseRequest>>,
 ) -> Result<Json<Closed>, Problem> {
     let request = request.map(|Json(request)| request).unwrap_or_default();
@@ -260,17 +256,14 @@ async fn close(
 /// Closes this tab.
 #[utoipa::path(post, path = "/tabs/{id}/close", tag = "browser", params(("id" = String, Path)),
     responses((status = OK, body = Closed)))]
-async fn close_tab(service: Service, caller: As, Path(id): Path<TabId>) -> Result<Json<Closed>, Problem> {
+async fn close_tab(service: Service, caller: Caller, Path(id): Path<TabId>) -> Result<Json<Closed>, Problem> {
     close(service, caller, Some(Json(CloseRequest { tab_id: Some(id) }))).await
 }
 
 /// Tells whether browsers can be used, and how many the caller's tenant has.
 #[utoipa::path(get, path = "/health", tag = "browser",
     responses((status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = Health)))]
-async fn health(
-    State(service): Service,
-    Extension(caller): As,
-) -> Result<(StatusCode, Json<Health>), Problem> {
+async fn health(State(service): Service, caller: Caller) -> Result<(StatusCode, Json<Health>), Problem> {
     let health = service.health(&caller)?;
     let status = if health.reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(health)))

@@ -98,7 +98,7 @@ async fn analyze(
     let fleet = Fleet::start(live.section(|config| &config.browser), scratch, tasks)
         .await
         .map_err(|error| from_analysis(&error.into()))?;
-    let analyzer = Analyzer::new(fleet.clone(), live.section(|config| &config.analysis), tasks.clone());
+    let analyzer = Analyzer::new(fleet.clone(), live.section(|config| &config.analysis));
     let (progress, finish) = progress();
     let outcome = tokio::select! {
         outcome = analyzer.analyze(request, &progress) => outcome.map_err(|error| from_analysis(&error)),

@@ -171,7 +171,7 @@ impl Parts {
             .await
             .map_err(|error| failure(&error))?;
         let options = live.section(|config| &config.analysis);
-        let analyzer = Analyzer::new(fleet.clone(), options.clone(), tasks.clone());
+        let analyzer = Analyzer::new(fleet.clone(), options.clone());
         let analyses = Analyses::start(analyzer, archive, options, &tasks);
         let browser = BrowserService::new(fleet);
         Ok(Self { live, reloads, store, keys, browser, analyses, data, tasks, telemetry })

@@ -80,9 +80,15 @@ async fn each_ends_in_a_clear_problem_and_leaves_the_server_serving() {
         let (status, report) = analyze(&server, &format!("{}/good", site.base)).await;
         assert_eq!(status, StatusCode::CREATED, "after {path}: {report}");
     }
-    let instances: Value =
-        reqwest::get(format!("{}/browser/instances", server.base)).await.unwrap().json().await.unwrap();
-    assert_eq!(instances, json!([]), "an analysis kept its browser");
+    let started = std::time::Instant::now();
+    loop {
+        let instances = reqwest::get(format!("{}/browser/instances", server.base)).await.unwrap();
+        if instances.json::<Value>().await.unwrap() == json!([]) {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "an analysis kept its browser");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

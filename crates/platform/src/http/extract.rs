@@ -2,6 +2,7 @@
 
 use axum::{
     body::Bytes,
+    extract::OptionalFromRequest,
     extract::{
         FromRequest, FromRequestParts, RawPathParams, Request,
         path::ErrorKind,
@@ -26,6 +27,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         require_json(request.headers())?;
         let body = Bytes::from_request(request, state).await.map_err(|rejection| body_problem(&rejection))?;
         parse_json(&body).map(Self)
+    }
+}
+
+/// A body that may be left out: none, or an empty one without a media type.
+impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        let typed =
+            request.headers().contains_key(header::CONTENT_TYPE).then(|| require_json(request.headers()));
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| body_problem(&rejection))?;
+        if body.is_empty() {
+            return Ok(None);
+        }
+        typed.unwrap_or_else(|| require_json(&HeaderMap::new()))?;
+        parse_json(&body).map(|value| Some(Self(value)))
     }
 }
 
