@@ -9,7 +9,7 @@ const TARGET_SIZE_MIN = 24;
 /** Accessible name, falling back to what can be read. */
 function nameOf(el) {
   const name = a11y ? a11y.name(el) : "";
-  return squeeze(name || attributeOf(el, "aria-label") || innerTextOf(el) || el.value || attributeOf(el, "title") || "");
+  return squeeze(name || attributeOf(el, "aria-label") || innerTextOf(el) || (isButton(el) ? el.value : "") || attributeOf(el, "title") || "");
 }
 
 const isButton = (el) => {

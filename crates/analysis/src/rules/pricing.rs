@@ -185,12 +185,16 @@ fn full_text(view: &View<'_>, style: &TextStyle) -> String {
 /// The size most of the text has.
 fn body_size(view: &View<'_>) -> f64 {
     let mut sizes: Vec<(u32, u32)> = Vec::new();
-    for style in view.facts.styles.iter().filter(|s| s.hidden.is_none() && s.size >= 9.0) {
+    for style in view.facts.styles.iter().filter(|s| s.hidden.is_none() && s.size > SMALL_PRINT_PX) {
         let size = style.size.round() as u32;
         match sizes.iter_mut().find(|(s, _)| *s == size) {
             Some((_, chars)) => *chars += style.chars,
             None => sizes.push((size, style.chars)),
         }
     }
-    sizes.into_iter().max_by_key(|&(size, chars)| (chars, size)).map_or(16.0, |(size, _)| f64::from(size))
+    sizes
+        .into_iter()
+        .max_by_key(|&(size, chars)| (chars, size))
+        .map_or(16.0, |(size, _)| f64::from(size))
+        .clamp(14.0, 18.0)
 }
