@@ -21,8 +21,8 @@ function collectAll(options) {
     return value;
   };
   fold = /width\s*=\s*device-width|initial-scale/.test(meta("viewport") ?? "") || !options.touch ? options.height : null;
-  const page = readPage();
   const found = span("survey", () => survey());
+  const page = readPage();
   const text = span("text", () => readText(found));
   const forms = [...document.forms];
   page.text_length = text.length;

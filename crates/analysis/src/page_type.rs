@@ -75,6 +75,7 @@ pub fn classify(facts: &Facts) -> PageType {
     if evidence.cart_actions >= 1
         || evidence.cart_form
         || (product_markup && (evidence.prices > 0 || evidence.buy_actions > 0))
+        || (evidence.buy_now && evidence.prices > 0)
     {
         return PageType::EcommerceProduct;
     }
@@ -108,6 +109,8 @@ struct Evidence {
     product_cards: usize,
     buy_actions: usize,
     cart_actions: usize,
+    /// "Buy now" sells a product only beside a price: tickets and courses are bought too.
+    buy_now: bool,
     /// A button that buys outside of any card.
     lone_buy: bool,
     cart_form: bool,
@@ -129,6 +132,7 @@ impl Evidence {
         {
             let label = Text::new(&action.label);
             evidence.cart_actions += usize::from(list("cta_cart").begins(&label));
+            evidence.buy_now |= list("cta_buy_now").begins(&label);
             if buy.begins(&label) {
                 evidence.buy_actions += 1;
             }

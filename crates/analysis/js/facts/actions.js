@@ -9,7 +9,7 @@ const TARGET_SIZE_MIN = 24;
 /** Accessible name, falling back to what can be read. */
 function nameOf(el) {
   const name = a11y ? a11y.name(el) : "";
-  return squeeze(name || attributeOf(el, "aria-label") || innerTextOf(el) || el.value || attributeOf(el, "title") || "");
+  return squeeze(name || attributeOf(el, "aria-label") || innerTextOf(el) || (isButton(el) ? el.value : "") || attributeOf(el, "title") || "");
 }
 
 const isButton = (el) => {
@@ -193,11 +193,15 @@ const TARGETS = "a[href],button,input:not([type=hidden]),select,textarea,summary
 /** Touch targets under 24 x 24 px that the spacing exception of WCAG 2.5.8 does not save. */
 function readTargets() {
   const targets = [];
+  const shapes = new Map();
   for (const el of document.querySelectorAll(TARGETS)) {
-    if (!isShown(el)) continue;
+    const seen = (shapes.get(shapeOf(el)) ?? 0) + 1;
+    shapes.set(shapeOf(el), seen);
+    // Neighbours of the first of a shape are among the first of theirs.
+    if (seen > TARGETS_PER_SHAPE_MAX || targets.length >= TARGETS_MAX || !isShown(el)) continue;
     const rect = rectOf(el);
     if (rect.width <= 1 || rect.height <= 1 || rect.right + scrollX <= 0 || rect.bottom + scrollY <= 0) continue;
-    targets.push({ el, rect, layer: paintOf(el).layer, small: rect.width < TARGET_SIZE_MIN || rect.height < TARGET_SIZE_MIN, x: rect.left + rect.width / 2, y: rect.top + rect.height / 2 });
+    targets.push({ el, rect, small: rect.width < TARGET_SIZE_MIN || rect.height < TARGET_SIZE_MIN, x: rect.left + rect.width / 2, y: rect.top + rect.height / 2 });
   }
   const cells = new Map();
   for (const target of targets) eachCell(target.rect, 0, (key) => (cells.has(key) ? cells.get(key).push(target) : cells.set(key, [target])));
@@ -210,9 +214,15 @@ function readTargets() {
     if (groups.size >= 80) break;
     groups.set(shape, { element: refer(target.el, nameOf(target.el)), label: shorten(nameOf(target.el), 60), width: round(target.rect.width, 1), height: round(target.rect.height, 1), count: 1 });
   }
+  for (const [shape, group] of groups) {
+    const all = shapes.get(shape);
+    if (all > TARGETS_PER_SHAPE_MAX && group.count >= TARGETS_PER_SHAPE_MAX - 2) group.count = all;
+  }
   return { total: targets.length, crowded: [...groups.values()] };
 }
 
+const TARGETS_MAX = 1000;
+const TARGETS_PER_SHAPE_MAX = 40;
 const CELL = 64;
 const CELLS_MAX = 400;
 function eachCell(rect, grow, visit) {
@@ -234,11 +244,11 @@ function isCrowded(target, cells) {
   eachCell(centre, TARGET_SIZE_MIN, (key) => {
     if (crowded) return;
     for (const other of cells.get(key) ?? []) {
-      if (other === target || other.layer !== target.layer) continue;
+      if (other === target) continue;
       const dx = Math.max(other.rect.left - target.x, 0, target.x - other.rect.right);
       const dy = Math.max(other.rect.top - target.y, 0, target.y - other.rect.bottom);
       const touches = Math.hypot(dx, dy) < radius - 0.05 || (other.small && Math.hypot(other.x - target.x, other.y - target.y) < TARGET_SIZE_MIN - 0.05);
-      if (touches && !contains(other.el, target.el) && !contains(target.el, other.el)) { crowded = true; return; }
+      if (touches && !contains(other.el, target.el) && !contains(target.el, other.el) && paintOf(other.el).layer === paintOf(target.el).layer) { crowded = true; return; }
     }
   });
   return crowded;

@@ -2,7 +2,7 @@
 
 const FORMS_MAX = 60;
 const FIELDS_MAX = 60;
-const SKIPPED = new Set(["hidden", "submit", "button", "image"]);
+const SKIPPED = new Set(["hidden", "submit", "button", "image", "reset"]);
 
 /** Forms, and fields outside of any form gathered under the box that holds them. */
 function readForms(found) {

@@ -87,15 +87,22 @@ function pathOf(el) {
   return path;
 }
 
+const NUMBERED_MAX = 6;
+const idKinds = new Map();
+const withoutDigits = (id) => id.replace(/\d+/g, "");
+/** Ids that differ in digits only, when there are many of them, count the rows of a list. */
+const countId = (id) => { const kind = withoutDigits(id); idKinds.set(kind, (idKinds.get(kind) ?? 0) + 1); };
+const idKind = (id) => { const kind = withoutDigits(id); return (idKinds.get(kind) ?? 0) > NUMBERED_MAX ? kind : id; };
+
 const shapes = new Map();
 const shapeIds = new Map();
-/** A number that elements of one repeated structure share: tags, classes and ids without digits, no positions. */
+/** A number that elements of one repeated structure share: tags, classes and ids, no positions. */
 function shapeOf(el) {
   if (!el) return 0;
   let shape = shapes.get(el);
   if (shape !== undefined) return shape;
   const id = attributeOf(el, "id") ?? "";
-  const key = `${shapeOf(parentOf(el))}>${tagOf(el)}.${attributeOf(el, "class") ?? ""}#${id.replace(/\d+/g, "")}`;
+  const key = `${shapeOf(parentOf(el))}>${tagOf(el)}.${attributeOf(el, "class") ?? ""}#${id && idKind(id)}`;
   shape = shapeIds.get(key);
   if (shape === undefined) shapeIds.set(key, (shape = shapeIds.size + 1));
   shapes.set(el, shape);

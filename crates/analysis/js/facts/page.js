@@ -42,9 +42,16 @@ function readSchema() {
   return schema;
 }
 
+const HEADINGS_MAX = 120;
+const HEADINGS_PER_SHAPE_MAX = 30;
 function readHeadings(found) {
-  const all = ["h1", "h2", "h3", "h4", "h5", "h6"].flatMap((tag) => found.tags[tag]).concat(found.roles.filter((el) => attributeOf(el, "role") === "heading"));
-  return all.sort((a, b) => (a.compareDocumentPosition(b) & 4 ? -1 : 1)).slice(0, 120).map((el) => {
+  const shapes = new Map();
+  const first = found.headings.filter((el) => {
+    const seen = (shapes.get(shapeOf(el)) ?? 0) + 1;
+    shapes.set(shapeOf(el), seen);
+    return seen <= HEADINGS_PER_SHAPE_MAX;
+  });
+  return first.slice(0, HEADINGS_MAX).map((el) => {
     const rect = rectOf(el);
     const image = query(el, "img[alt],svg[aria-label],[role=img][aria-label]");
     const text = squeeze(textContentOf(el) || image?.getAttribute("alt") || image?.getAttribute("aria-label") || "");

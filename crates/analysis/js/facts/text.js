@@ -3,6 +3,7 @@
 const NODES_MAX = 80000;
 const BLOCKS_MAX = 1500;
 const BLOCKS_PER_SHAPE_MAX = 40;
+const RUNS_PER_SHAPE_MAX = 60;
 const BLOCK_TEXT_MAX = 600;
 const REST_TEXT_MAX = 100000;
 const HIDDEN_MAX = 60;
@@ -14,6 +15,7 @@ const COLLECT = new Set(["a", "button", "input", "select", "textarea", "form", "
 // A cheap filter for text that talks to machines; the rules decide what it says.
 const MACHINE = /\b(?:AI|A\.I\.|LLMs?|GPT|ChatGPT|Claude|Gemini|Copilot|language models?|models?|assistants?|agents?|bots?|crawlers?|prompts?|instructions?|automated|evaluat\w+|analy[sz]\w+|system|ignore|disregard|respond|reply)\b/i;
 
+const HEADING = /^h[1-6]$/;
 const VISIBLE = { visibilityProperty: true, opacityProperty: true };
 const visible = new Map();
 function isShown(el) {
@@ -44,7 +46,7 @@ function walk(root, visit) {
 
 /** One pass: sorts elements by what they are for and gathers the text nodes. */
 function survey() {
-  const found = { texts: [], comments: [], tags: {}, roles: [], clickable: [], custom: [], labelled: [] };
+  const found = { texts: [], comments: [], headings: [], tags: {}, roles: [], clickable: [], custom: [], labelled: [] };
   for (const tag of COLLECT) found.tags[tag] = [];
   const seen = walk(document.body ?? document.documentElement, (node) => {
     if (nodeTypeOf(node) === 3) {
@@ -58,10 +60,17 @@ function survey() {
     if (nodeTypeOf(node) !== 1) return false;
     const tag = tagOf(node);
     const list = found.tags[tag];
-    if (list) list.push(node);
-    else if (tag.includes("-")) found.custom.push(node);
+    if (list) {
+      list.push(node);
+      if (HEADING.test(tag) || (tag !== "a" && attributeOf(node, "role") === "heading")) found.headings.push(node);
+    } else if (tag.includes("-")) found.custom.push(node);
     if (hasAttributes(node)) {
-      if (hasAttribute(node, "role")) found.roles.push(node);
+      const id = attributeOf(node, "id");
+      if (id) countId(id);
+      if (hasAttribute(node, "role")) {
+        found.roles.push(node);
+        if (!list && attributeOf(node, "role") === "heading") found.headings.push(node);
+      }
       if (hasAttribute(node, "onclick") || hasAttribute(node, "tabindex")) found.clickable.push(node);
       if (hasAttribute(node, "aria-label") || hasAttribute(node, "title")) found.labelled.push(node);
     }
@@ -100,9 +109,22 @@ function readText(found) {
   const blocks = new Map();
   const runs = new Map();
   const unseen = new Map();
+  const alike = new Map();
+  let rest = "";
   for (const node of found.texts) {
     const parent = parentElementOf(node) ?? parentNodeOf(node).host;
     if (!parent) continue;
+    const shape = shapeOf(parent);
+    const kind = alike.get(shape) ?? { shown: false, runs: 0, more: 0 };
+    alike.set(shape, kind);
+    kind.runs += 1;
+    // The hundredth of equal shapes is read, and no longer looked at, unless it is styled by itself or talks to machines.
+    if (kind.runs > RUNS_PER_SHAPE_MAX && !hasAttribute(parent, "style") && !MACHINE.test(node.data)) {
+      kind.more += 1;
+      if (kind.shown && rest.length < REST_TEXT_MAX) rest += squeeze(node.data) + "\n";
+      continue;
+    }
+    kind.shown ||= isShown(parent);
     if (!isShown(parent)) {
       unseen.set(parent, (unseen.get(parent) ?? "") + node.data);
       continue;
@@ -116,17 +138,17 @@ function readText(found) {
     if (run) run.text += node.data;
     else runs.set(parent, { el: parent, text: node.data });
   }
-  const styles = readStyles(runs);
+  const styles = readStyles(runs, alike);
   const hidden = readHidden(unseen, styles, found);
-  let length = 0;
+  let length = rest.length;
   for (const block of blocks.values()) length += block.text.length;
-  return { ...readBlocks(blocks), length, styles: styles.map((style) => style.facts), hidden, collapsed: readCollapsed(unseen) };
+  return { ...readBlocks(blocks, rest), length, styles: styles.map((style) => style.facts), hidden, collapsed: readCollapsed(unseen) };
 }
 
-function readBlocks(all) {
+function readBlocks(all, more) {
   const blocks = [];
   const perShape = new Map();
-  let rest = "";
+  let rest = more;
   for (const { el, text, first } of all.values()) {
     const clean = squeeze(text);
     const shape = shapeOf(el);
@@ -155,7 +177,7 @@ const headingLevel = (el) => {
 };
 
 /** Groups runs of text that look the same; the numbers are those of the first run. */
-function readStyles(runs) {
+function readStyles(runs, kinds) {
   const groups = new Map();
   const alike = new Map();
   for (const { el, text } of runs.values()) {
@@ -182,6 +204,8 @@ function readStyles(runs) {
     }
     if (groups.size >= STYLES_MAX) continue;
     const made = { el, text, chars, count: 1, colour: colourOf(colour), paint, size: parseFloat(size), weight: Number(style.fontWeight) || 400 };
+    made.count += kinds.get(shape)?.more ?? 0;
+    if (kinds.has(shape)) kinds.get(shape).more = 0;
     groups.set(key, made);
     alike.set(shape, { group: made, seen: 1 });
   }

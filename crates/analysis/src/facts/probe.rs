@@ -1,10 +1,10 @@
 //! The probe: how long the page takes to answer a press.
 //!
-//! It runs last, after the facts and the screenshots, because a press changes the page. A few actions that promise to
-//! be harmless are clicked with real input events; a slow answer is tried twice, so that a busy machine is not taken for
-//! a slow page. Meanwhile no navigation and no request that could change anything leaves the page.
+//! It runs last, after the facts and the screenshots, because a press changes the page. A few actions are clicked with
+//! real input events; a slow answer is tried twice, so that a busy machine is not taken for a slow page. Meanwhile no
+//! request leaves the page: neither a navigation nor an order can come of it.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use paddock_browser::{
     EvaluateError, Tab, World,
@@ -13,10 +13,11 @@ use paddock_browser::{
 use serde::{Deserialize, Serialize};
 
 use super::{Action, ElementIndex, Facts, Interaction};
-use crate::rules::words::{Text, list};
 
 /// Actions that are clicked.
-const CLICKS_MAX: usize = 3;
+const CLICKS_MAX: usize = 4;
+/// How many screens down actions are looked for.
+const SCREENS_MAX: f64 = 3.0;
 /// A press that is answered faster needs no second try.
 const SLOW_MS: f64 = 200.0;
 const PRESS_DEADLINE: Duration = Duration::from_secs(4);
@@ -24,7 +25,9 @@ const REQUESTS_MAX: usize = 256;
 
 /// Keeps links and forms from their default action; the page's own handlers run.
 const GUARD: &str = "(() => { for (const type of ['click', 'auxclick', 'submit']) \
-    addEventListener(type, (event) => event.preventDefault()); scrollTo(0, 0); })()";
+    addEventListener(type, (event) => event.preventDefault()); })()";
+/// Brings a height of the page into the middle of the screen; returns how far the page is scrolled, and the time.
+const REACH: &str = "(() => { scrollTo({ top: MIDDLE - innerHeight / 2, behavior: 'instant' }); return [scrollY, performance.now()]; })()";
 /// The slowest interaction since a moment, once it has been painted.
 const ANSWER: &str = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { \
     const events = globalThis.paddockVitals ? paddockVitals.state.events.filter((e) => e.time >= SINCE) : []; \
@@ -65,18 +68,12 @@ pub async fn probe(tab: &Tab, facts: &mut Facts) -> Result<(), EvaluateError> {
     Ok(())
 }
 
-/// Lets harmless requests through and stops the rest, until the tab is gone.
+/// Stops every request, until the tab is gone.
 async fn hold(tab: &Tab, requests: &mut Subscription) {
     while let Some(event) = requests.next().await {
         let Ok(paused) = event.parse::<RequestPaused>() else { continue };
-        let harmless = paused.request.method == "GET" && paused.resource_type != "Document";
-        let id = paused.request_id;
-        let answered = if harmless {
-            tab.session().send(&LetThrough { request_id: id }).await
-        } else {
-            tab.session().send(&Stop { request_id: id, error_reason: "Aborted" }).await
-        };
-        if let Err(error) = answered {
+        let stop = Stop { request_id: paused.request_id, error_reason: "Aborted" };
+        if let Err(error) = tab.session().send(&stop).await {
             tracing::debug!(error = %error, "a held request was not answered");
         }
     }
@@ -89,15 +86,18 @@ struct Candidate {
     y: f64,
 }
 
-/// What may be pressed: in sight, not covered, and by its words neither a purchase nor a farewell.
+/// What may be pressed: what looks most like a button first, what sends a form last.
 fn candidates(facts: &Facts) -> Vec<Candidate> {
     if facts.page.scripts == 0 || !facts.timing.observed {
         return Vec::new();
     }
-    let mut safe: Vec<&Action> = facts.actions.iter().filter(|a| is_safe(a, facts)).collect();
-    // Buttons first: what they do is a script's work.
-    safe.sort_by_key(|a| !a.href.is_empty());
-    safe.into_iter()
+    let reach = facts.viewport.fold * SCREENS_MAX;
+    let mut pressable: Vec<&Action> =
+        facts.actions.iter().filter(|a| is_pressable(a) && a.rect.y < reach).collect();
+    let sends = |a: &Action| a.form >= 0 && matches!(a.kind.as_str(), "submit" | "image");
+    pressable.sort_by_key(|a| (sends(a), !a.href.is_empty(), Reverse(a.look), a.toggles));
+    pressable
+        .into_iter()
         .take(CLICKS_MAX)
         .map(|a| Candidate {
             element: a.element,
@@ -107,17 +107,9 @@ fn candidates(facts: &Facts) -> Vec<Candidate> {
         .collect()
 }
 
-fn is_safe(action: &Action, facts: &Facts) -> bool {
-    let middle = action.rect.y + action.rect.height / 2.0;
-    let in_sight =
-        action.above_fold && middle < facts.viewport.height && action.rect.x >= 0.0 && action.covered < 0.2;
+fn is_pressable(action: &Action) -> bool {
     let elsewhere = ["mailto:", "tel:", "sms:", "blob:"].iter().any(|scheme| action.href.starts_with(scheme));
-    let sends = action.form >= 0 && matches!(action.kind.as_str(), "submit" | "image" | "reset");
-    in_sight
-        && !action.disabled
-        && !elsewhere
-        && !sends
-        && !list("probe_never").is_in(&Text::new(&action.label))
+    action.rect.x >= 0.0 && action.covered < 0.2 && !action.disabled && !elsewhere && action.kind != "reset"
 }
 
 /// One press, and a second one if the first was slow; the better of both counts.
@@ -143,13 +135,14 @@ async fn press_twice(tab: &Tab, target: &Candidate) -> Result<Option<Interaction
 }
 
 async fn press(tab: &Tab, target: &Candidate) -> Result<Option<Answer>, EvaluateError> {
-    let since: f64 = tab.evaluate_as("performance.now()", World::Isolated, PRESS_DEADLINE).await?;
+    let reach = REACH.replace("MIDDLE", &target.y.to_string());
+    let (scrolled, since): (f64, f64) = tab.evaluate_as(&reach, World::Isolated, PRESS_DEADLINE).await?;
     for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
         let down = kind != "mouseMoved";
         let event = MouseEvent {
             kind,
             x: target.x,
-            y: target.y,
+            y: target.y - scrolled,
             button: if down { "left" } else { "none" },
             click_count: u32::from(down),
         };
@@ -190,17 +183,6 @@ impl Command for FenceDown {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LetThrough {
-    request_id: String,
-}
-
-impl Command for LetThrough {
-    const METHOD: &'static str = "Fetch.continueRequest";
-    type Reply = Empty;
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Stop {
     request_id: String,
     error_reason: &'static str,
@@ -215,13 +197,6 @@ impl Command for Stop {
 #[serde(rename_all = "camelCase")]
 struct RequestPaused {
     request_id: String,
-    resource_type: String,
-    request: Request,
-}
-
-#[derive(Deserialize)]
-struct Request {
-    method: String,
 }
 
 #[derive(Serialize)]
@@ -269,15 +244,28 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_pressed_that_could_do_harm() {
+    fn what_cannot_be_pressed_or_leads_elsewhere_is_left_alone() {
         assert_eq!(candidates(&facts(vec![action("Find my cabin")])).len(), 1);
-        for label in ["Log out", "Buy now", "Delete my account", "Unsubscribe", "Place order"] {
-            assert_eq!(candidates(&facts(vec![action(label)])), [], "{label}");
-        }
-        let submit = Action { form: 0, kind: "submit".into(), ..action("Continue") };
-        assert_eq!(candidates(&facts(vec![submit])), []);
+        let call = Action { href: "tel:+441170000000".into(), ..action("Call us") };
         let covered = Action { covered: 1.0, ..action("Find my cabin") };
-        assert_eq!(candidates(&facts(vec![covered])), []);
+        let disabled = Action { disabled: true, ..action("Find my cabin") };
+        let reset = Action { kind: "reset".into(), ..action("Clear") };
+        assert_eq!(candidates(&facts(vec![call, covered, disabled, reset])), []);
+    }
+
+    #[test]
+    fn buttons_are_pressed_before_links_and_links_before_forms() {
+        let link =
+            Action { href: "/x".into(), rect: Rect { x: 1.0, ..Rect::default() }, ..action("Go there") };
+        let submit = Action {
+            form: 0,
+            kind: "submit".into(),
+            rect: Rect { x: 2.0, ..Rect::default() },
+            ..action("Send")
+        };
+        let order: Vec<f64> =
+            candidates(&facts(vec![submit, link, action("Open")])).iter().map(|c| c.x).collect();
+        assert_eq!(order, [60.0, 1.0, 2.0]);
     }
 
     #[test]

@@ -119,6 +119,9 @@ fn none_above_fold(view: &View<'_>) -> Vec<Hit> {
         _ => view.ctas.iter().copied().find(|a| !matches!(a.region.as_str(), "nav" | "header")),
     };
     let Some(action) = first else {
+        if asks_by_link(view) {
+            return Vec::new();
+        }
         let severity = if view.page_type == PageType::Landing { Severity::Medium } else { Severity::High };
         return vec![
             Hit::absent(
@@ -137,6 +140,15 @@ fn none_above_fold(view: &View<'_>) -> Vec<Hit> {
         )
         .measured("distance from top", top, Bound::AtMost, fold, "px"),
     ]
+}
+
+/// Whether a plain link in the page's own text asks for something: weak, but not absent.
+fn asks_by_link(view: &View<'_>) -> bool {
+    let verbs = list("cta_verb");
+    view.facts
+        .links
+        .iter()
+        .any(|l| l.shown && matches!(l.region.as_str(), "main" | "body") && verbs.begins(&Text::new(&l.text)))
 }
 
 fn competing(view: &View<'_>) -> Vec<Hit> {

@@ -20,6 +20,7 @@ const CLS_POOR: f64 = 0.25;
 /// Shifts this soon after the first paint depend on which of two came first.
 const SHIFT_SETTLED_MS: f64 = 100.0;
 const LONG_TASK_MS: f64 = 300.0;
+const LONG_TASK_SEVERE_MS: f64 = 600.0;
 /// What of a long task must have been real work.
 const LONG_TASK_CPU_MS: f64 = 200.0;
 const INP_GOOD_MS: f64 = 200.0;
@@ -167,7 +168,8 @@ fn long_task(view: &View<'_>) -> Vec<Hit> {
     if work < LONG_TASK_CPU_MS {
         return Vec::new();
     }
-    let severity = if work > 500.0 { Severity::High } else { Severity::Medium };
+    // Once it is known to be work, what counts is how long the visitor waited.
+    let severity = if wall >= LONG_TASK_SEVERE_MS { Severity::High } else { Severity::Medium };
     vec![
         Hit::absent("body", format!("one task kept the page from answering for {wall:.0} ms"))
             .severity(severity)

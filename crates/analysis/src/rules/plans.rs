@@ -35,15 +35,16 @@ pub(crate) struct Plan<'a> {
 impl<'a> PlanTable<'a> {
     /// The largest table of plans on the page.
     pub(crate) fn find(facts: &'a Facts) -> Option<Self> {
+        let about = is_about_plans(facts);
         facts
             .groups
             .iter()
             .filter(|g| !matches!(g.region.as_str(), "nav" | "header" | "footer"))
-            .filter_map(Self::read)
+            .filter_map(|group| Self::read(group, about))
             .max_by_key(|table| table.plans.len())
     }
 
-    fn read(group: &'a Group) -> Option<Self> {
+    fn read(group: &'a Group, about: bool) -> Option<Self> {
         if !(2..=12).contains(&group.count) {
             return None;
         }
@@ -56,10 +57,10 @@ impl<'a> PlanTable<'a> {
             .filter(|p| list("cta_buy").begins(&Text::new(&p.member.action)) && p.member.images > 0)
             .count();
         let priced = plans.iter().filter(|p| p.priced).count();
-        let is_offer = periods >= 2 || named >= 2 || (periods + named >= 2 && with_images == 0);
+        let is_offer = periods >= 2 || named >= 2 || ((periods + named >= 2 || about) && with_images == 0);
         let is_table = plans.len() >= 2
             && priced + plans.iter().filter(|p| p.asks).count() >= 2
-            && (priced >= 1 || named >= 2);
+            && (priced >= 1 || named >= 2 || about);
         (is_offer && is_table && bought == 0 && with_images * 2 <= plans.len())
             .then_some(Self { group, plans })
     }
@@ -111,4 +112,10 @@ impl<'a> Plan<'a> {
 fn is_free(text: &Text) -> bool {
     use super::words::Token;
     text.tokens.iter().take(12).any(|t| *t == Token::Word("free".to_owned()))
+}
+
+/// Whether the page says of itself that it is about plans and prices.
+fn is_about_plans(facts: &Facts) -> bool {
+    let says = |text: &str| list("page_pricing").is_in(&Text::new(text));
+    says(&facts.page.title) || facts.headings.iter().filter(|h| h.level <= 2).any(|h| says(&h.text))
 }

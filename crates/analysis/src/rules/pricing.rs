@@ -12,8 +12,10 @@ use crate::{
 
 /// More plans than this cannot be compared at a glance.
 const PLANS_MAX: usize = 4;
-/// Below this a line is small print.
-const SMALL_PRINT_PX: f64 = 12.5;
+/// Up to this a line is small print, if the rest is larger.
+const SMALL_PRINT_PX: f64 = 13.5;
+/// Up to this it is meant not to be read.
+const TINY_PRINT_PX: f64 = 12.0;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -145,7 +147,7 @@ fn hidden_fees(view: &View<'_>) -> Vec<Hit> {
         if !list("fee").is_affirmed_in(&text) {
             continue;
         }
-        let small = style.size <= SMALL_PRINT_PX && style.size < body - 1.0;
+        let small = style.size <= SMALL_PRINT_PX && style.size < body * 0.86;
         let faint = style.contrast < 3.0 && !style.background_unsure;
         if !(small || faint) {
             continue;
@@ -158,6 +160,11 @@ fn hidden_fees(view: &View<'_>) -> Vec<Hit> {
         hits.push(
             Hit::on(style.element, format!("what else it costs stands {how}: \"{}\"", style.text))
                 .snippet(style.text.clone())
+                .severity(if faint || style.size <= TINY_PRINT_PX {
+                    Severity::High
+                } else {
+                    Severity::Medium
+                })
                 .measured("font size", style.size, Bound::AtLeast, body.min(14.0), "px")
                 .count(style.count),
         );
@@ -178,12 +185,16 @@ fn full_text(view: &View<'_>, style: &TextStyle) -> String {
 /// The size most of the text has.
 fn body_size(view: &View<'_>) -> f64 {
     let mut sizes: Vec<(u32, u32)> = Vec::new();
-    for style in view.facts.styles.iter().filter(|s| s.hidden.is_none() && s.size >= 9.0) {
+    for style in view.facts.styles.iter().filter(|s| s.hidden.is_none() && s.size > SMALL_PRINT_PX) {
         let size = style.size.round() as u32;
         match sizes.iter_mut().find(|(s, _)| *s == size) {
             Some((_, chars)) => *chars += style.chars,
             None => sizes.push((size, style.chars)),
         }
     }
-    sizes.into_iter().max_by_key(|&(size, chars)| (chars, size)).map_or(16.0, |(size, _)| f64::from(size))
+    sizes
+        .into_iter()
+        .max_by_key(|&(size, chars)| (chars, size))
+        .map_or(16.0, |(size, _)| f64::from(size))
+        .clamp(14.0, 18.0)
 }

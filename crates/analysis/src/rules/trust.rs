@@ -138,7 +138,7 @@ fn has_large_count(view: &View<'_>) -> bool {
 
 fn no_social_proof(view: &View<'_>) -> Vec<Hit> {
     let expected = view.page_type.is_landing() || view.page_type == PageType::Pricing;
-    if !expected || view.facts.truncated || has_proof(view) || view.facts.page.text_length < 80 {
+    if !expected || view.facts.truncated || has_proof(view) || is_bare(view) {
         return Vec::new();
     }
     // Beside plans or a short form proof helps; where the visitor is to be won, it is missed.
@@ -152,6 +152,11 @@ fn no_social_proof(view: &View<'_>) -> Vec<Hit> {
         Hit::absent("body", "no rating, review, quote, customer or figure of users is shown")
             .severity(severity),
     ]
+}
+
+/// A page with next to nothing on it says nothing by what it leaves out.
+fn is_bare(view: &View<'_>) -> bool {
+    view.facts.page.text_length < 40 && view.facts.forms.iter().all(|f| f.fields.len() < 3)
 }
 
 fn no_reviews(view: &View<'_>) -> Vec<Hit> {
