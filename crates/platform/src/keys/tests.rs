@@ -52,7 +52,7 @@ async fn unknown_malformed_and_wrong_tokens_are_refused_alike() {
             let result = keys.authenticate(token).await;
             assert!(is_refused(&result), "{token}");
             let problem = Problem::from(result.unwrap_err());
-            assert_eq!(problem.detail, "the API key is not valid");
+            assert_eq!(problem.detail, "the key is unknown, expired or revoked");
             assert_eq!(problem.kind, UNAUTHENTICATED);
         }
     })
