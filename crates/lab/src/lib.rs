@@ -1,1 +1,5 @@
 //! Measures what Paddock promises, on the machine of the person who asks.
+
+pub mod document;
+pub mod record;
+pub mod threshold;
