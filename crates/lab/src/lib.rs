@@ -2,4 +2,5 @@
 
 pub mod document;
 pub mod record;
+pub mod statistics;
 pub mod threshold;
