@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_quick_resampling_has_the_distribution_of_the_plain_one() {
-        for count in [5_usize, 6, 10, 31] {
+        for count in [5_usize, 6, 20] {
             let values: Vec<f64> = (0..count).map(|i| (i * i) as f64).collect();
             let mut random = Random::seeded(11);
             let mut quick: Vec<f64> = (0..40_000).map(|_| resampled_median(&values, &mut random)).collect();
@@ -121,12 +121,12 @@ mod tests {
     fn the_interval_covers_the_true_ratio_about_as_often_as_it_says() {
         let mut random = Random::seeded(3);
         let mut covered = 0;
-        for _ in 0..200 {
+        for _ in 0..100 {
             let mut draw = |mean: f64| -> Vec<f64> { (0..20).map(|_| mean + random.normal()).collect() };
             let interval = ratio_of_medians(&draw(100.0), &draw(110.0)).unwrap();
             covered += u32::from(interval.low <= 1.1 && 1.1 <= interval.high);
         }
-        assert!((180..=200).contains(&covered), "{covered} of 200");
+        assert!((88..=100).contains(&covered), "{covered} of 100");
     }
 
     #[test]
@@ -141,6 +141,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn an_interval_contains_its_estimate_and_is_reproducible(
             baseline in proptest::collection::vec(1.0_f64..1e6, 1..40),
