@@ -201,7 +201,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
     let error = |source| ArchiveError::Write { path: path.to_owned(), source };
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(dir).map_err(error)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(error)?;
+    // Readable by others as far as the umask allows: reports are made to be handed on.
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(dir).map_err(error)?;
     io::Write::write_all(&mut file, bytes).map_err(error)?;
     let persisted = file.persist(path).map_err(|failed| error(failed.error))?;
     persisted.sync_all().map_err(error)

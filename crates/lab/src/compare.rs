@@ -278,7 +278,7 @@ impl Outcome {
             Self::TooFew => "too few repeats",
             Self::Uncertain => "uncertain",
             Self::Improvement => "improvement",
-            Self::Unchanged => "unchanged",
+            Self::Unchanged => "within limits",
         }
     }
 }

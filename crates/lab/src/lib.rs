@@ -8,6 +8,7 @@ pub mod measurements;
 pub mod objectives;
 pub mod quantity;
 pub mod record;
+pub mod report;
 pub mod statistics;
 pub mod synthetic;
 pub mod threshold;

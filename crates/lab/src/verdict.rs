@@ -165,6 +165,18 @@ fn error_ratio_note(record: &RunRecord, threshold: &Threshold, value: f64) -> Op
     })
 }
 
+impl Judgement {
+    /// What to do now; empty if nothing.
+    pub fn action(&self) -> &str {
+        match self.level {
+            Level::Pass => "",
+            Level::Invalid if self.value.is_some() => "Run again when nothing else disturbs the machine.",
+            Level::Invalid => "Make the scenario measure it.",
+            Level::Warn | Level::Fail => &self.threshold.action,
+        }
+    }
+}
+
 impl Threshold {
     /// How good a value is, and whether it is beyond the critical bound.
     pub fn level_of(&self, value: f64) -> (Level, bool) {
