@@ -23,11 +23,13 @@
 //!
 //! The lab is a client: it knows the areas of Paddock only through their public interfaces.
 
+pub mod ab;
 pub mod archive;
 pub mod compare;
 pub mod document;
 pub mod driver;
 pub mod engine;
+pub mod fixture;
 pub mod gate;
 pub mod histogram;
 pub mod measurements;
@@ -39,7 +41,9 @@ pub mod record;
 pub mod report;
 pub mod resources;
 pub mod schedule;
+pub mod selftest;
 pub mod statistics;
+pub mod subject;
 pub mod synthetic;
 pub mod threshold;
 pub mod variables;
