@@ -23,17 +23,31 @@
 //!
 //! The lab is a client: it knows the areas of Paddock only through their public interfaces.
 
+pub mod ab;
+pub mod archive;
+pub mod compare;
 pub mod document;
 pub mod driver;
 pub mod engine;
+pub mod fixture;
+pub mod gate;
 pub mod histogram;
+pub mod measurements;
+pub mod objectives;
 pub mod pacer;
 pub mod progress;
+pub mod quantity;
 mod random;
 pub mod record;
+pub mod report;
 pub mod resources;
 pub mod run;
 pub mod scenario;
 pub mod schedule;
+pub mod selftest;
+pub mod statistics;
+pub mod subject;
+pub mod synthetic;
 pub mod threshold;
 pub mod variables;
+pub mod verdict;

@@ -77,7 +77,11 @@ fn has_python() -> bool {
     found
 }
 
-async fn run(scenario: &Scenario, observer: Box<dyn Observer>, stop: &CancellationToken) -> Result<RunRecord, RunError> {
+async fn run(
+    scenario: &Scenario,
+    observer: Box<dyn Observer>,
+    stop: &CancellationToken,
+) -> Result<RunRecord, RunError> {
     let tasks = Tasks::default();
     let record = execute(scenario, &RunOptions::new(Form::Short), observer, &tasks, stop).await;
     tasks.stop(Duration::from_secs(30)).await.unwrap();
@@ -114,14 +118,21 @@ async fn a_run_starts_its_server_measures_it_and_stops_it() {
         "lab_cpu_s",
         "cpu_us_per_op",
     ] {
-        assert!(record.metrics.get(metric).is_some_and(|value| *value > 0.0), "{metric}: {:?}", record.metrics);
+        assert!(
+            record.metrics.get(metric).is_some_and(|value| *value > 0.0),
+            "{metric}: {:?}",
+            record.metrics
+        );
     }
     assert!(record.metrics["error_ratio"].abs() < f64::EPSILON);
     assert!(record.intervals.len() >= 2 && record.resources.iter().any(|sample| sample.target == "web"));
     assert!(record.environment.config_hash.is_some() && record.environment.disk.is_some());
     // Whether this machine is quiet just now is not for this test to say, but what it says has its number.
     if let Validity::Invalid { reasons } = &record.validity {
-        assert!(reasons.iter().all(|reason| reason.contains(|letter: char| letter.is_ascii_digit())), "{reasons:?}");
+        assert!(
+            reasons.iter().all(|reason| reason.contains(|letter: char| letter.is_ascii_digit())),
+            "{reasons:?}"
+        );
     }
 }
 
@@ -173,7 +184,10 @@ async fn a_server_that_cannot_start_is_an_error_with_what_it_said() {
         )
     };
     for (server, expected) in [
-        ("[\"sh\", \"-c\", \"echo the port is taken; exit 3\"]", "before it was ready; it printed: the port is taken"),
+        (
+            "[\"sh\", \"-c\", \"echo the port is taken; exit 3\"]",
+            "before it was ready; it printed: the port is taken",
+        ),
         ("[\"sh\", \"-c\", \"echo thinking; sleep 60\"]", "was not ready within"),
         ("[\"./missing\"]", "cannot start `./missing`"),
     ] {
@@ -199,12 +213,17 @@ async fn a_target_beyond_this_machine_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_variable_that_the_scenario_does_not_have_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let scenario =
-        scenario(dir.path(), "{ closed = { users = 1, iterations = 1 } }", "/", "[variables]\nhost = \"localhost\"");
+    let scenario = scenario(
+        dir.path(),
+        "{ closed = { users = 1, iterations = 1 } }",
+        "/",
+        "[variables]\nhost = \"localhost\"",
+    );
     let mut options = RunOptions::new(Form::Short);
     options.variables.insert("hots".to_owned(), "x".to_owned());
-    let error =
-        execute(&scenario, &options, Box::new(()), &Tasks::default(), &CancellationToken::new()).await.unwrap_err();
+    let error = execute(&scenario, &options, Box::new(()), &Tasks::default(), &CancellationToken::new())
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("no variable `hots`; did you mean `host`?"), "{error}");
 }
 
@@ -221,5 +240,7 @@ async fn a_site_is_served_and_a_command_reads_from_it() {
     let scenario = Scenario::parse(&dir.path().join("x.toml"), text.to_owned()).unwrap();
     let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
     assert_eq!(record.totals(), (40, 40, 0), "{:?}", record.checks);
-    assert!(record.metrics.contains_key("page_latency_p99_ms") && record.metrics.contains_key("escape_completed"));
+    assert!(
+        record.metrics.contains_key("page_latency_p99_ms") && record.metrics.contains_key("escape_completed")
+    );
 }
