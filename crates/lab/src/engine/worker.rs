@@ -58,8 +58,11 @@ impl Worker {
             let desk = Arc::clone(&desk);
             move || {
                 let closing = Closing(Arc::clone(&desk));
+                let shared = Arc::clone(&desk.shared);
                 runtime.block_on(run(desk, tell_prepared, begun));
                 drop(closing);
+                // Seats of other workers may still use a connection that is read here.
+                runtime.block_on(shared.over.cancelled());
                 // What an operation left on a blocking thread must not hold up the end of the run.
                 runtime.shutdown_timeout(Duration::from_secs(1));
             }
