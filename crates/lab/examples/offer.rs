@@ -86,13 +86,14 @@ fn load(target: &str, rate_per_s: f64, seconds: u64, in_flight: usize) -> Result
 fn print(measured: &Measured) {
     let step = &measured.steps[0];
     println!(
-        "offered {} completed {} errors {:?} in {:.2}s: {:.0}/s, waited {}{}",
+        "offered {} completed {} errors {:?} in {:.2}s: {:.0}/s, waited {}, busy {:.2}{}",
         step.offered,
         step.completed,
         step.errors,
         measured.duration_s,
         step.completed as f64 / measured.duration_s,
         measured.waited,
+        measured.busy_ratio,
         measured.partial.as_deref().map_or(String::new(), |partial| format!(", PARTIAL: {partial}")),
     );
     for (name, times) in [("latency", &step.latency), ("service", &step.service), ("lag", &step.lag)] {

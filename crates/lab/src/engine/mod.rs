@@ -130,6 +130,9 @@ pub struct Measured {
     pub pacer: PacerReport,
     /// Operations that had to wait because every seat was taken.
     pub waited: u64,
+    /// Share of the run in which the generator's busiest thread did not sleep: near 1, it is the generator that is
+    /// measured. Time in which it would have worked but had no processor counts.
+    pub busy_ratio: f64,
     /// Why the run ended before its schedule did.
     pub partial: Option<String>,
 }
