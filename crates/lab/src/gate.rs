@@ -1,0 +1,90 @@
+//! Stops a change that makes a promise worse.
+
+use crate::compare::{Comparison, Outcome};
+
+/// What a gate decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// No promised metric became certainly worse.
+    Open,
+    /// At least one did.
+    Regressed {
+        /// Their names.
+        metrics: Vec<String>,
+    },
+    /// The measurements cannot decide; each reason says what to do.
+    Undecided {
+        /// Sentence fragments.
+        reasons: Vec<String>,
+    },
+}
+
+/// Decides over a comparison. Different machines decide nothing unless `any_machine`.
+pub fn decide(comparison: &Comparison, any_machine: bool) -> Decision {
+    let gated = || comparison.changes.iter().filter(|change| change.gated);
+    let mut reasons = Vec::new();
+    if comparison.machines_differ && !any_machine {
+        reasons.push("the sides were measured on different machines; measure both on this one".to_owned());
+    } else {
+        let metrics: Vec<String> = comparison.regressions().map(|change| change.metric.clone()).collect();
+        if !metrics.is_empty() {
+            return Decision::Regressed { metrics };
+        }
+    }
+    if gated().next().is_none() {
+        reasons.push("the sides share no promised metric; name one with `--metric`".to_owned());
+    }
+    let few: Vec<&str> =
+        gated().filter(|c| c.outcome == Outcome::TooFew).map(|c| c.metric.as_str()).collect();
+    if !few.is_empty() {
+        let needed = crate::compare::REPEATS_MIN;
+        reasons.push(format!(
+            "fewer than {needed} valid repeats of {}; run with `--repeat {needed}`",
+            few.join(", ")
+        ));
+    }
+    if reasons.is_empty() { Decision::Open } else { Decision::Undecided { reasons } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compare::{Policy, compare},
+        measurements::{Kind, Measurements},
+    };
+
+    fn side(value: f64, count: usize, machine: &str) -> Measurements {
+        let mut side = Measurements::new("side");
+        side.machine = Some(machine.to_owned());
+        (0..count).for_each(|i| side.push("analyze/cpu_s", Kind::Sampled, value + i as f64 * 1e-3));
+        side
+    }
+
+    fn decision(before: &Measurements, now: &Measurements, any_machine: bool) -> Decision {
+        let policy = Policy::default().only(vec!["cpu_s".to_owned()]);
+        decide(&compare(before, now, &policy, false), any_machine)
+    }
+
+    #[test]
+    fn a_regression_closes_the_gate_and_no_change_opens_it() {
+        let base = side(1.0, 6, "here");
+        assert_eq!(decision(&base, &side(1.0, 6, "here"), false), Decision::Open);
+        let metrics = vec!["analyze/cpu_s".to_owned()];
+        assert_eq!(decision(&base, &side(1.5, 6, "here"), false), Decision::Regressed { metrics });
+    }
+
+    #[test]
+    fn too_few_repeats_and_other_machines_decide_nothing() {
+        let base = side(1.0, 6, "here");
+        assert!(matches!(decision(&base, &side(1.5, 3, "here"), false), Decision::Undecided { .. }));
+        assert!(matches!(decision(&base, &side(1.5, 6, "there"), false), Decision::Undecided { .. }));
+        assert!(matches!(decision(&base, &side(1.5, 6, "there"), true), Decision::Regressed { .. }));
+    }
+
+    #[test]
+    fn nothing_promised_in_common_decides_nothing() {
+        let comparison = compare(&side(1.0, 6, "x"), &side(1.0, 6, "x"), &Policy::default(), false);
+        assert!(matches!(decide(&comparison, false), Decision::Undecided { .. }));
+    }
+}

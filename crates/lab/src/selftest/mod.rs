@@ -1,0 +1,130 @@
+//! Does the lab itself tell the truth? Its parts against data and targets whose answer is known.
+//!
+//! - a **frozen target**: a server that stands still for 2 of 6 seconds has a latency distribution that can be worked out
+//!   on paper; a generator that waits for answers reports a thousandth of it;
+//! - **histogram**, **analysis**, **pacer**: right, and quick enough;
+//! - **leak detector** and **regression detector**: how often they see what is there, and what is not.
+//!
+//! The full form also slows real processes down and lets the gate find out.
+
+mod detectors;
+mod freeze;
+mod instruments;
+mod process;
+mod rivals;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+pub use self::freeze::FreezePlan;
+use crate::verdict::Level;
+
+/// How to carry the self-test out.
+#[derive(Clone, Debug)]
+pub struct SelfTest {
+    /// Command that serves HTTP on a free loopback port and prints its address as a line; see [`crate::fixture::serve`].
+    pub server: Vec<String>,
+    /// Command to which a number of rounds is appended and that prints `{"cpu_ms": …}`; see [`crate::fixture::burn`].
+    pub burner: Vec<String>,
+    /// The freeze to measure through.
+    pub freeze: FreezePlan,
+    /// Whether to run other load generators, where installed, against the same freeze.
+    pub rivals: bool,
+    /// Whether to try the gate on real processes, which takes minutes.
+    pub full: bool,
+}
+
+/// What came of one case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Case {
+    /// What was tested.
+    pub name: String,
+    /// Whether the lab told the truth; `warn` where it was right but slower than promised.
+    pub level: Level,
+    /// What was found, as name and value.
+    pub figures: Vec<(String, String)>,
+    /// What to know about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Case {
+    fn new(name: &str, level: Level) -> Self {
+        Self { name: name.to_owned(), level, figures: Vec::new(), note: None }
+    }
+
+    fn figure(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.figures.push((name.to_owned(), value.into()));
+        self
+    }
+
+    fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// A case that could not be carried out.
+    fn impossible(name: &str, reason: impl std::fmt::Display) -> Self {
+        Self::new(name, Level::Invalid).note(reason.to_string())
+    }
+}
+
+impl SelfTest {
+    /// The frozen target alone.
+    pub async fn frozen_target(&self, stop: &CancellationToken) -> Case {
+        freeze::case(self, stop).await
+    }
+
+    /// The gate on real processes alone.
+    pub async fn gate_on_processes(&self, stop: &CancellationToken) -> Vec<Case> {
+        detectors::gate_on_processes(&self.burner, stop).await
+    }
+
+    /// Carries out every case, in order of their duration; `done` sees each as it ends. Stops early on `stop`.
+    pub async fn run(&self, stop: &CancellationToken, mut done: impl FnMut(&Case)) -> Vec<Case> {
+        let mut cases = Vec::new();
+        let mut keep = |case: Case| {
+            done(&case);
+            cases.push(case);
+        };
+        for quick in [instruments::histogram, instruments::analysis, detectors::regression, detectors::leak] {
+            keep(blocking(quick).await);
+        }
+        for (rate_per_s, lag_p99_ms_max) in [(10_000.0, 0.2), (60_000.0, 1.0)] {
+            keep(blocking(move || instruments::pacer(rate_per_s, lag_p99_ms_max)).await);
+        }
+        keep(blocking(instruments::in_process).await);
+        if !stop.is_cancelled() {
+            keep(self.frozen_target(stop).await);
+        }
+        if self.full && !stop.is_cancelled() {
+            for case in self.gate_on_processes(stop).await {
+                keep(case);
+            }
+        }
+        cases
+    }
+}
+
+/// Runs a case that computes or blocks away from the async threads.
+async fn blocking(case: impl FnOnce() -> Case + Send + 'static) -> Case {
+    tokio::task::spawn_blocking(case).await.unwrap_or_else(|error| Case::impossible("self-test", error))
+}
+
+/// The level that decides over all cases.
+pub fn level(cases: &[Case]) -> Level {
+    cases.iter().map(|case| case.level).max().unwrap_or(Level::Invalid)
+}
+
+/// Milliseconds as figures show them.
+fn millis(duration: Duration) -> String {
+    crate::quantity::Unit::Millis.format(duration.as_secs_f64() * 1e3)
+}
+
+/// Says so when figures come from a build that is not meant to be fast.
+fn build_note(case: Case) -> Case {
+    if cfg!(debug_assertions) { case.note("an unoptimised build: its speed says nothing") } else { case }
+}
