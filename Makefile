@@ -4,6 +4,8 @@
 
 LISTEN ?= 127.0.0.1:7070
 DATA ?= paddock-data
+# Run directly: `cargo run` would build the dependencies again with the features of one package.
+PADDOCK := $(or $(CARGO_TARGET_DIR),target)/debug/paddock
 # cargo-nextest runs each test in a process of its own and is quicker; plain `cargo test` runs the same tests.
 TEST := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run" || echo "test")
 
@@ -14,7 +16,7 @@ run: ## Build, start the server, and analyse the bundled shop page
 	@scripts/setup.sh run
 	@echo "run: building (about four minutes on two cores the first time, seconds afterwards)"
 	@cargo build --workspace --bins
-	@cargo run --quiet --workspace --bin paddock -- serve --listen $(LISTEN) --data $(DATA) --demo
+	@$(PADDOCK) serve --listen $(LISTEN) --data $(DATA) --demo
 
 test: ## Run every test
 	@scripts/setup.sh test

@@ -111,9 +111,9 @@ fn facts(page: &StatusPage) -> Vec<(&'static str, String)> {
         ("Up for", ago(page.started)),
         ("Address", page.base.trim_start_matches("http://").to_owned()),
         ("Engine", engine),
-        ("Browser instances", instances.len().to_string()),
-        ("Open tabs", tabs.to_string()),
-        ("Kept warm", page.fleet.ready().to_string()),
+        ("Instances", instances.len().to_string()),
+        ("Tabs", tabs.to_string()),
+        ("Ready", page.fleet.ready().to_string()),
     ]
 }
 

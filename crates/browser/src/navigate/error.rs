@@ -56,8 +56,8 @@ pub enum NavigateError {
     },
     /// The host is in a network that pages may not reach.
     #[error(
-        "{host} is at {address}, in the network {network} that pages may not reach; \
-         `[browser] allow = [\"{address}\"]` would permit it"
+        "{host} is {}in the network {network}, which pages may not reach unless `[browser] allow` names it",
+        if host.trim_matches(['[', ']']) == address.to_string() { String::new() } else { format!("at {address}, ") }
     )]
     AddressRefused {
         /// The host of the URL.
