@@ -3,6 +3,7 @@
 //! ```text
 //! runs/<scenario>/<id>.json     one per run, invalid and partial ones too
 //! baselines/<name>.json         values of valid runs only
+//! selftest.json                 the last self-test
 //! ```
 //! A file appears whole or not at all: it is written beside its place and renamed.
 
@@ -14,7 +15,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{measurements::Measurements, record::RunRecord};
+use crate::{benchmarks_page::SelfTestRecord, measurements::Measurements, record::RunRecord};
 
 /// Runs kept per scenario; beyond, the oldest is removed.
 pub const RUNS_PER_SCENARIO_MAX: usize = 500;
@@ -111,6 +112,26 @@ impl Archive {
     /// Every run of a scenario, oldest first.
     pub fn runs(&self, scenario: &str) -> Result<Vec<RunRecord>, ArchiveError> {
         json_files(&self.runs_dir(scenario)?)?.iter().map(|path| read_json(path, "a run")).collect()
+    }
+
+    /// The last runs of a scenario, at most so many, oldest first.
+    pub fn last_runs(&self, scenario: &str, count_max: usize) -> Result<Vec<RunRecord>, ArchiveError> {
+        let files = json_files(&self.runs_dir(scenario)?)?;
+        let first = files.len().saturating_sub(count_max);
+        files[first..].iter().map(|path| read_json(path, "a run")).collect()
+    }
+
+    /// Keeps the last self-test.
+    pub fn save_selftest(&self, record: &SelfTestRecord) -> Result<PathBuf, ArchiveError> {
+        let path = self.dir.join("selftest.json");
+        write_json(&path, record)?;
+        Ok(path)
+    }
+
+    /// The last self-test, if there was one.
+    pub fn selftest(&self) -> Result<Option<SelfTestRecord>, ArchiveError> {
+        let path = self.dir.join("selftest.json");
+        if path.is_file() { read_json(&path, "a self-test").map(Some) } else { Ok(None) }
     }
 
     /// The last run of a scenario.

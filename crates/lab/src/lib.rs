@@ -25,6 +25,7 @@
 
 pub mod ab;
 pub mod archive;
+pub mod benchmarks_page;
 pub mod compare;
 pub mod document;
 pub mod driver;
@@ -42,9 +43,12 @@ pub mod report;
 pub mod resources;
 pub mod schedule;
 pub mod selftest;
+pub mod standing;
 pub mod statistics;
 pub mod subject;
 pub mod synthetic;
+mod text;
 pub mod threshold;
+pub mod tier;
 pub mod variables;
 pub mod verdict;

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::markdown::cell as markdown_cell;
 use crate::{
     archive::{ArchiveError, write, write_json},
     compare::{Comparison, Outcome},
@@ -147,7 +148,7 @@ impl Tally {
 }
 
 /// The machine in one line.
-fn environment_line(environment: &Environment) -> String {
+pub(crate) fn environment_line(environment: &Environment) -> String {
     let cpu = &environment.cpu;
     let memory_gib = environment.memory_mib as f64 / 1_024.0;
     let mut line = format!("{} × {}, {memory_gib:.0} GiB, {}", cpu.logical, cpu.model, environment.kernel);
@@ -159,14 +160,14 @@ fn environment_line(environment: &Environment) -> String {
 }
 
 /// The commit as people quote it.
-fn commit_line(commit: Option<&str>, modified: bool) -> String {
+pub(crate) fn commit_line(commit: Option<&str>, modified: bool) -> String {
     let Some(commit) = commit else { return "unknown".to_owned() };
     let short: String = commit.chars().take(12).collect();
     if modified { format!("{short} with changes") } else { short }
 }
 
 /// A command as it can be pasted into a shell.
-fn command_line(command: &[String]) -> String {
+pub(crate) fn command_line(command: &[String]) -> String {
     let quoted = command.iter().map(|word| {
         let is_plain = !word.is_empty()
             && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte));

@@ -1,14 +1,11 @@
 //! The HTML page: the verdict first, then what it stands on.
 
-use super::{
-    JudgedRun, Report, command_line, commit_line, environment_line,
-    html::{Escaped, push},
-    panels,
-};
+use super::{JudgedRun, Report, command_line, commit_line, environment_line, html::Escaped, panels};
 use crate::{
     compare::{Change, Comparison, Outcome},
     quantity::{number, percent_change},
     record::Environment,
+    text::push,
     verdict::{Judgement, Level},
 };
 

@@ -3,13 +3,14 @@
 use super::{
     JudgedRun,
     chart::{Chart, Layer, Row, RowChart, Scale, latency_label},
-    html::{Escaped, push},
+    html::Escaped,
 };
 use crate::{
     compare::{Change, Comparison, Outcome},
     quantity::{Unit, number, percent_change},
     record::{Interval, Latency, ResourceSample, RunRecord},
     statistics::median,
+    text::push,
 };
 
 /// Trees that are told apart by colour; further ones share the last.
