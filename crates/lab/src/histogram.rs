@@ -134,7 +134,9 @@ mod tests {
             quantile in 0.01_f64..1.0,
         ) {
             let mut histogram = Histogram::default();
-            values.iter().for_each(|value| histogram.record_ns(*value));
+            for value in &values {
+                histogram.record_ns(*value);
+            }
             values.sort_unstable();
             let rank = (quantile * values.len() as f64).ceil() as usize;
             let exact = values[rank.clamp(1, values.len()) - 1];

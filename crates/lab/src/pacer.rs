@@ -163,7 +163,7 @@ pub(crate) fn pace(
     stop: &AtomicBool,
     release: &mut dyn Release,
 ) {
-    let precision = Precision::take();
+    sharpen();
     let mut pacer = Pacer { ring, clock, released: 0, next: 0, overslept_ns: 0, was_full: false };
     let mut due = arrivals.map(nanos).peekable();
     while let Some(next_ns) = due.peek().copied() {
@@ -183,7 +183,6 @@ pub(crate) fn pace(
     }
     ring.closed.0.store(true, Ordering::SeqCst);
     release.released(ring.waiting());
-    drop(precision);
 }
 
 struct Pacer<'a> {
@@ -241,22 +240,17 @@ impl Pacer<'_> {
     }
 }
 
-/// Timer slack and priority of the calling thread, as precise as the system permits.
-struct Precision;
-
-impl Precision {
-    /// Best effort: without the permission the pacer is less precise, and its recorded lag says so.
-    fn take() -> Self {
-        if let Ok(thread) = fs::read_link("/proc/thread-self")
-            && let Some(tid) = thread.file_name().and_then(|name| name.to_str())
-        {
-            let _ = fs::write(format!("/proc/{tid}/timerslack_ns"), "1");
-            if let Some(tid) = tid.parse().ok().and_then(rustix::process::Pid::from_raw) {
-                // On Linux this is the priority of one thread, whatever the function is called.
-                let _ = rustix::process::setpriority_process(Some(tid), NICENESS);
-            }
+/// Makes the timers of the calling thread as precise, and its priority as high, as the system permits. Best effort:
+/// without the permission the pacer is less precise, and its recorded lag says so.
+fn sharpen() {
+    if let Ok(thread) = fs::read_link("/proc/thread-self")
+        && let Some(tid) = thread.file_name().and_then(|name| name.to_str())
+    {
+        let _ = fs::write(format!("/proc/{tid}/timerslack_ns"), "1");
+        if let Some(tid) = tid.parse().ok().and_then(rustix::process::Pid::from_raw) {
+            // On Linux this is the priority of one thread, whatever the function is called.
+            let _ = rustix::process::setpriority_process(Some(tid), NICENESS);
         }
-        Self
     }
 }
 

@@ -87,6 +87,11 @@ impl Variables {
         Self { sources: BTreeMap::new(), seed }
     }
 
+    /// Lets random values follow from another seed.
+    pub fn seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
     /// Declares a variable, or replaces it.
     pub fn insert(&mut self, name: impl Into<String>, source: Source) {
         self.sources.insert(name.into(), source);

@@ -1,4 +1,5 @@
 //! The engine against closures: what it counts, and what it does when it is stopped.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::{
     sync::{

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
@@ -115,7 +115,7 @@ impl Prepared {
         let text = |bound: &Bound| bound.text(call.variables, call.index).into_owned();
         let mut parts = self.run.iter().map(text);
         let program = parts.next().unwrap_or_default();
-        let mut command = Command::new(&program);
+        let mut command = Command::new(resolve_program(&self.dir, &program));
         command
             .args(parts)
             .envs(self.env.iter().map(|(name, value)| (name, text(value))))
@@ -180,6 +180,16 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// A program given by a relative path is meant relative to the working directory, which is not that of the lab.
+pub(crate) fn resolve_program(dir: &Path, program: &str) -> PathBuf {
+    if !program.contains('/') {
+        // To be looked for in `PATH`.
+        return PathBuf::from(program);
+    }
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    dir.join(program)
 }
 
 fn parse_output(output: &[u8]) -> Option<Value> {

@@ -40,7 +40,10 @@ pub(crate) enum Version {
 
 /// Pools by target; a clone shares them.
 #[derive(Clone, Debug, Default)]
-pub struct Pools(Arc<Mutex<HashMap<(String, Version), Arc<Pool>>>>);
+pub struct Pools(Arc<Mutex<HashMap<Key, Arc<Pool>>>>);
+
+/// Target and version.
+type Key = (String, Version);
 
 impl Pools {
     /// The pool of a target such as `127.0.0.1:8080`.
@@ -171,7 +174,7 @@ impl Exchange {
                         }
                         None => Poll::Pending,
                     },
-                    ready => ready,
+                    ready @ Poll::Ready(_) => ready,
                 };
                 match frame {
                     Poll::Pending => return Poll::Pending,

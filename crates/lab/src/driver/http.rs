@@ -76,6 +76,7 @@ impl Options for HttpOptions {
 pub(crate) struct RequestTemplate {
     pub(crate) authority: String,
     host: String,
+    port: u16,
     method: Method,
     uri: UriTemplate,
     headers: HeaderMap,
@@ -123,12 +124,23 @@ impl RequestTemplate {
             None => Bound::Fixed(String::new()),
         };
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or(80);
         let uri = if bound.is_fixed() {
             UriTemplate::Fixed(for_request(&uri, options.version)?)
         } else {
             UriTemplate::Varying(bound)
         };
-        Ok(Self { authority, host, method, uri, headers, varying_headers, body, version: options.version })
+        Ok(Self {
+            authority,
+            host,
+            port,
+            method,
+            uri,
+            headers,
+            varying_headers,
+            body,
+            version: options.version,
+        })
     }
 
     /// The request of an operation.
@@ -165,10 +177,7 @@ impl RequestTemplate {
     }
 
     pub(crate) fn target(&self) -> Target {
-        match self.host.parse() {
-            Ok(address) => Target::Address(address),
-            Err(_) => Target::Host(self.host.clone()),
-        }
+        Target { host: self.host.clone(), port: self.port }
     }
 }
 

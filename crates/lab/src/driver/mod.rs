@@ -8,19 +8,20 @@
 //! `drivers!` list below. Scenario files, their checking and their JSON Schema follow from that.
 
 pub mod command;
-mod connect;
+pub(crate) mod connect;
 pub mod http;
 pub mod in_process;
 mod registry;
 pub mod sse;
 pub mod websocket;
 
-use std::{borrow::Cow, fmt::Debug, net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt::Debug, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use paddock_platform::task::Tasks;
 
+pub(crate) use self::registry::OptionsOf;
 pub use self::registry::{DriverOptions, STEP_DRIVERS};
 use crate::variables::{MissingVariableError, Variables};
 
@@ -133,11 +134,11 @@ impl From<Failure> for Outcome {
 
 /// Whom a driver talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A host by name; every address it resolves to counts.
-    Host(String),
-    /// An address.
-    Address(IpAddr),
+pub struct Target {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
 }
 
 /// What a step's options are turned into a driver with.
@@ -152,7 +153,7 @@ pub struct BuildContext {
     /// Connections that steps with the same target share: one per seat, not one per seat and step.
     pub connections: connect::Pools,
     /// Directory of the scenario file: what relative paths refer to.
-    pub dir: std::path::PathBuf,
+    pub dir: PathBuf,
 }
 
 impl BuildContext {
@@ -163,7 +164,7 @@ impl BuildContext {
             seats,
             tasks: Tasks::default(),
             connections: connect::Pools::default(),
-            dir: std::path::PathBuf::from("."),
+            dir: PathBuf::from("."),
         }
     }
 }

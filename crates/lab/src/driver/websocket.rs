@@ -48,12 +48,13 @@ impl Options for WebSocketOptions {
         if parsed.scheme() != "ws" {
             return Err(BuildError::field("url", format!("`{url}` must begin with `ws://`")));
         }
-        let target = match parsed.host() {
-            Some(url::Host::Domain(name)) => Target::Host(name.to_owned()),
-            Some(url::Host::Ipv4(address)) => Target::Address(address.into()),
-            Some(url::Host::Ipv6(address)) => Target::Address(address.into()),
+        let host = match parsed.host() {
+            Some(url::Host::Domain(name)) => name.to_owned(),
+            Some(url::Host::Ipv4(address)) => address.to_string(),
+            Some(url::Host::Ipv6(address)) => address.to_string(),
             None => return Err(BuildError::field("url", format!("`{url}` has no host"))),
         };
+        let target = Target { host, port: parsed.port().unwrap_or(80) };
         Ok(Arc::new(WebSocket {
             url: url.into(),
             target,
@@ -120,13 +121,12 @@ impl WebSocketSession {
     async fn converse(&mut self, call: Call<'_>) -> Result<Outcome, Failure> {
         let started = Instant::now();
         let mut extra = Vec::new();
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
-                let stream = self.open().await?;
-                extra.push(Extra { name: "connect", time: started.elapsed(), from_start: false });
-                stream
-            }
+        let mut stream = if let Some(stream) = self.stream.take() {
+            stream
+        } else {
+            let stream = self.open().await?;
+            extra.push(Extra { name: "connect", time: started.elapsed(), from_start: false });
+            stream
         };
         let message = self.driver.message.text(call.variables, call.index).into_owned();
         stream.send(Message::text(message)).await.map_err(|error| failure(&error))?;

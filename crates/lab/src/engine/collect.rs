@@ -132,10 +132,8 @@ impl Collector {
                 "the target did not answer for {:.1}s: {failure}",
                 self.last_answer.elapsed().as_secs_f64()
             ))
-        } else if let Some(overdue) = self.overdue(load) {
-            Some(overdue)
         } else {
-            None
+            self.overdue(load)
         };
         if let Some(reason) = reason {
             let at = self.measured(self.clock.now_ns()).as_secs_f64();

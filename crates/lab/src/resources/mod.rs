@@ -1,4 +1,22 @@
 //! What the target and the machine did during a run.
+//!
+//! Processes are watched as trees: a server with everything it starts, seen from `/proc` at least once a second. The
+//! generator is watched like everything else, as `lab`; what neither it nor a target used is *foreign*, and much of it
+//! means that the machine was busy with something else.
 
+mod environment;
+mod growth;
+mod listener;
+mod machine;
 pub(crate) mod process;
+mod sampler;
 pub(crate) mod tree;
+
+pub use self::{
+    environment::{commit, config_hash, describe},
+    growth::{Allowance, GROWTH_SAMPLES_MIN, growth},
+};
+pub(crate) use self::{
+    listener::listener,
+    sampler::{Sampler, Samples, Watched},
+};

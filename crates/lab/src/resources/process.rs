@@ -27,7 +27,8 @@ pub(crate) struct Stat {
     pub(crate) is_zombie: bool,
 }
 
-/// Memory of a process in MiB, from `smaps_rollup` and `status`.
+/// Memory of a process, from `smaps_rollup` and `status`.
+#[expect(clippy::struct_field_names, reason = "the unit is in the name, here as everywhere")]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
     pub(crate) pss_mib: f64,
@@ -87,12 +88,6 @@ pub(crate) fn memory(pid: i32) -> Option<Memory> {
     })
 }
 
-/// Resident memory of the process in MiB: cheap enough to ask many times a second.
-pub(crate) fn resident_mib(pid: i32) -> Option<f64> {
-    let status = fs::read_to_string(path(pid, "status")).ok()?;
-    Some(kib(&status, "VmRSS")? / KIB_PER_MIB)
-}
-
 /// Bytes that the process read from and wrote to disk.
 pub(crate) fn disk_bytes(pid: i32) -> Option<(u64, u64)> {
     let text = fs::read_to_string(path(pid, "io")).ok()?;
@@ -138,7 +133,6 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         assert_eq!(stat(pid).unwrap().id.pid, pid);
         assert!(memory(pid).unwrap().rss_mib > 1.0);
-        assert!(resident_mib(pid).unwrap() > 1.0);
         assert!(descriptors(pid).0 >= 3);
         assert!(all().contains(&pid));
         assert!(stat(i32::MAX).is_none());

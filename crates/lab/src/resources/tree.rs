@@ -43,6 +43,11 @@ impl Tree {
         alive
     }
 
+    /// The process that the tree was made for.
+    pub(crate) fn root(&self) -> i32 {
+        self.root
+    }
+
     /// CPU time that all members have used since they began, as far as it was seen.
     pub(crate) fn cpu_s(&self) -> f64 {
         self.cpu_s.values().sum()

@@ -1,0 +1,306 @@
+//! Looks at process trees and the machine, again and again, on a thread of its own.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, OnceLock,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::{
+    listener::socket_states,
+    machine::MachineTimes,
+    process::{self, ProcessId, Stat},
+    tree::{Snapshot, Tree},
+};
+use crate::record::{Pressure, ResourceSample};
+
+/// Samples of one run that are kept; beyond that every second one is dropped, and half as many are taken.
+const SAMPLES_MAX: usize = 50_000;
+const BYTES_PER_MIB: f64 = 1_048_576.0;
+/// How often the sampler looks whether the run has begun.
+const BEGIN_NAP: Duration = Duration::from_millis(5);
+
+/// A process tree to watch, under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Watched {
+    /// Name in the results.
+    pub(crate) name: String,
+    /// The process at its root.
+    pub(crate) pid: i32,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Samples {
+    /// One per tree and look.
+    pub(crate) resources: Vec<ResourceSample>,
+    /// What the machine did until each look, with the seconds since the run began.
+    pub(crate) pressure: Vec<(f64, Pressure)>,
+}
+
+/// A running sampler.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    stop: SyncSender<()>,
+    thread: JoinHandle<Samples>,
+}
+
+impl Sampler {
+    /// Starts sampling as soon as `origin`, the start of the run, is known and reached.
+    pub(crate) fn start(
+        watched: Vec<Watched>,
+        every: Duration,
+        origin: Arc<OnceLock<Instant>>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("lab-sampler".to_owned())
+            .spawn(move || sample(watched, every, &origin, &stopped))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Takes a last sample and returns all.
+    pub(crate) fn finish(self) -> Samples {
+        // Either the thread gets it or it has ended already.
+        let _ = self.stop.try_send(());
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn sample(
+    watched: Vec<Watched>,
+    mut every: Duration,
+    origin: &OnceLock<Instant>,
+    stopped: &Receiver<()>,
+) -> Samples {
+    let origin = loop {
+        match origin.get() {
+            Some(origin) if *origin <= Instant::now() => break *origin,
+            _ => {}
+        }
+        if !matches!(stopped.recv_timeout(BEGIN_NAP), Err(RecvTimeoutError::Timeout)) {
+            return Samples::default();
+        }
+    };
+    let mut sampler = Sampling::new(watched);
+    let mut samples = Samples::default();
+    let mut due = origin;
+    loop {
+        sampler.look(origin, &mut samples);
+        if samples.resources.len() > SAMPLES_MAX {
+            thin_out(&mut samples.resources, sampler.trees.len());
+            every *= 2;
+        }
+        due += every;
+        // A look that took longer than planned does not make the next ones come in a hurry.
+        due = due.max(Instant::now() + every / 4);
+        match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => break,
+        }
+    }
+    sampler.look(origin, &mut samples);
+    samples
+}
+
+/// Drops every second look.
+fn thin_out(samples: &mut Vec<ResourceSample>, trees: usize) {
+    let mut index = 0;
+    samples.retain(|_| {
+        let look: usize = index / trees.max(1);
+        index += 1;
+        look.is_multiple_of(2)
+    });
+}
+
+/// What one look needs of those before.
+struct Sampling {
+    trees: Vec<Watch>,
+    /// The generator with everything that it started.
+    own: i32,
+    first: MachineTimes,
+    previous: MachineTimes,
+    previous_own_s: Option<f64>,
+    previous_at: Instant,
+}
+
+struct Watch {
+    name: String,
+    tree: Tree,
+    disk: BTreeMap<ProcessId, (u64, u64)>,
+    base: Option<Base>,
+    previous_cpu_s: f64,
+    previous_at_s: f64,
+}
+
+/// What the tree had used when the run began.
+#[derive(Clone, Copy)]
+struct Base {
+    cpu_s: f64,
+    disk: (u64, u64),
+}
+
+impl Sampling {
+    fn new(watched: Vec<Watched>) -> Self {
+        let now = MachineTimes::read();
+        let watch = |watched: Watched| Watch {
+            name: watched.name,
+            tree: Tree::new(watched.pid),
+            disk: BTreeMap::new(),
+            base: None,
+            previous_cpu_s: 0.0,
+            previous_at_s: 0.0,
+        };
+        Self {
+            trees: watched.into_iter().map(watch).collect(),
+            own: i32::try_from(std::process::id()).unwrap_or_default(),
+            first: now,
+            previous: now,
+            previous_own_s: None,
+            previous_at: Instant::now(),
+        }
+    }
+
+    fn look(&mut self, origin: Instant, samples: &mut Samples) {
+        let snapshot = Snapshot::take();
+        let now = Instant::now();
+        let at_s = now.saturating_duration_since(origin).as_secs_f64();
+        let machine = MachineTimes::read();
+        let states = socket_states();
+        let network = (
+            (machine.network_rx_bytes - self.first.network_rx_bytes) / BYTES_PER_MIB,
+            (machine.network_tx_bytes - self.first.network_tx_bytes) / BYTES_PER_MIB,
+        );
+        let mut own_s = 0.0;
+        let mut counted = Vec::new();
+        for watch in &mut self.trees {
+            let members = watch.tree.members(&snapshot);
+            samples.resources.push(watch.sample(at_s, &members, &states, self.own, network));
+            // Trees may contain each other: the lab's contains every server that it started.
+            for stat in members {
+                if !counted.contains(&stat.id) {
+                    counted.push(stat.id);
+                    own_s += stat.cpu_s + stat.children_cpu_s;
+                }
+            }
+        }
+        if let Some(previous_own_s) = self.previous_own_s {
+            let elapsed_s = (now - self.previous_at).as_secs_f64();
+            let pressure = machine.pressure_since(&self.previous, elapsed_s, own_s - previous_own_s);
+            samples.pressure.push((at_s, pressure));
+        }
+        (self.previous, self.previous_own_s, self.previous_at) = (machine, Some(own_s), now);
+    }
+}
+
+impl Watch {
+    fn sample(
+        &mut self,
+        at_s: f64,
+        members: &[Stat],
+        states: &BTreeMap<u64, &'static str>,
+        own: i32,
+        network: (f64, f64),
+    ) -> ResourceSample {
+        let mut sample = ResourceSample {
+            at_s,
+            target: self.name.clone(),
+            network_rx_mib: network.0,
+            network_tx_mib: network.1,
+            ..ResourceSample::default()
+        };
+        // Of the generator only itself: its children are the targets, which have trees of their own.
+        let members = members.iter().filter(|stat| self.tree.root() != own || stat.id.pid == own);
+        let mut cpu_s = 0.0;
+        for stat in members {
+            sample.processes += 1;
+            sample.threads += stat.threads;
+            cpu_s += stat.cpu_s;
+            if let Some(memory) = process::memory(stat.id.pid) {
+                sample.pss_mib += memory.pss_mib;
+                sample.uss_mib += memory.uss_mib;
+                sample.rss_mib += memory.rss_mib;
+                sample.vsz_mib += memory.vsz_mib;
+            }
+            let (descriptors, sockets) = process::descriptors(stat.id.pid);
+            sample.descriptors += descriptors;
+            for inode in sockets {
+                // Sockets that are not TCP have no state.
+                if let Some(state) = states.get(&inode) {
+                    *sample.sockets.entry((*state).to_owned()).or_default() += 1;
+                }
+            }
+            if let Some(bytes) = process::disk_bytes(stat.id.pid) {
+                self.disk.insert(stat.id, bytes);
+            }
+        }
+        if self.tree.root() != own {
+            cpu_s = self.tree.cpu_s();
+        }
+        let disk = self.disk.values().fold((0, 0), |(read, written), (r, w)| (read + r, written + w));
+        let base = *self.base.get_or_insert(Base { cpu_s, disk });
+        sample.cpu_s = (cpu_s - base.cpu_s).max(0.0);
+        let elapsed_s = at_s - self.previous_at_s;
+        if elapsed_s > 0.0 {
+            sample.cpu_cores = ((sample.cpu_s - self.previous_cpu_s) / elapsed_s).max(0.0);
+        }
+        sample.disk_read_mib = disk.0.saturating_sub(base.disk.0) as f64 / BYTES_PER_MIB;
+        sample.disk_write_mib = disk.1.saturating_sub(base.disk.1) as f64 / BYTES_PER_MIB;
+        (self.previous_cpu_s, self.previous_at_s) = (sample.cpu_s, at_s);
+        sample
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_sampled_from_the_start_to_the_end_of_the_run() {
+        let mut child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let watched = vec![
+            Watched { name: "spinner".to_owned(), pid: i32::try_from(child.id()).unwrap() },
+            Watched { name: "lab".to_owned(), pid: own },
+        ];
+        let origin = Arc::new(OnceLock::new());
+        let sampler = Sampler::start(watched, Duration::from_millis(50), Arc::clone(&origin)).unwrap();
+        origin.set(Instant::now()).unwrap();
+        // Waits until the kernel has charged the spinner something, however busy the machine is.
+        let id = i32::try_from(child.id()).unwrap();
+        let before = process::stat(id).unwrap().cpu_s;
+        while process::stat(id).unwrap().cpu_s < before + 0.2 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let samples = sampler.finish();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let of = |name: &str| {
+            samples.resources.iter().filter(|sample| sample.target == name).cloned().collect::<Vec<_>>()
+        };
+        let spinner = of("spinner");
+        assert!(spinner.len() >= 2 && spinner.len() == of("lab").len());
+        let last = spinner.last().unwrap();
+        assert!(
+            last.cpu_s >= 0.1 && last.processes == 1 && last.rss_mib > 0.0 && last.threads == 1,
+            "{last:?}"
+        );
+        assert!(of("lab").last().unwrap().processes == 1);
+        assert!(spinner.windows(2).all(|pair| pair[0].at_s < pair[1].at_s && pair[0].cpu_s <= pair[1].cpu_s));
+        assert_eq!(samples.pressure.len() + 1, spinner.len());
+    }
+
+    #[test]
+    fn too_many_samples_are_thinned_out_by_whole_looks() {
+        let mut samples: Vec<ResourceSample> = (0..8)
+            .map(|index| ResourceSample { at_s: f64::from(index / 2), ..ResourceSample::default() })
+            .collect();
+        thin_out(&mut samples, 2);
+        assert_eq!(samples.iter().map(|sample| sample.at_s).collect::<Vec<_>>(), [0.0, 0.0, 2.0, 2.0]);
+    }
+}
