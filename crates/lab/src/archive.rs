@@ -74,7 +74,7 @@ pub enum ArchiveError {
         name: String,
     },
     /// Nothing valid to make a baseline of.
-    #[error("no valid run to make a baseline of ({})", reasons.join("; "))]
+    #[error("no valid run to make a baseline of; {} left out{}", reasons.len(), first(reasons))]
     NothingValid {
         /// Why each run was left out.
         reasons: Vec<String>,
@@ -230,6 +230,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
     persisted.sync_all().map_err(error)
 }
 
+fn first(reasons: &[String]) -> String {
+    reasons.first().map(|reason| format!(", for example {reason}")).unwrap_or_default()
+}
+
 /// Removes the oldest runs beyond the maximum: ids sort by time, so the first files are the oldest.
 fn prune(dir: &Path) -> Result<(), ArchiveError> {
     let files = json_files(dir)?;
@@ -311,7 +315,7 @@ mod tests {
             .save_baseline("main", Measurements::of_runs("main", [&invalid, &partial]))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("the machine was busy") && error.contains("interrupted"), "{error}");
+        assert!(error.contains("2 left out") && error.contains("the machine was busy"), "{error}");
         archive.save_baseline("main", Measurements::of_runs("main", [&invalid, &run(3)])).unwrap();
         let baseline = archive.baseline("main").unwrap().unwrap();
         assert_eq!(baseline.measurements.values["healthz/throughput_per_s"].values.len(), 1);

@@ -248,6 +248,7 @@ mod tests {
                 name: "frozen target".to_owned(),
                 level: Level::Pass,
                 figures: vec![("p99 of Paddock".to_owned(), "1,941 ms".to_owned())],
+                metrics: BTreeMap::new(),
                 note: None,
             }],
         };
