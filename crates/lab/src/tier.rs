@@ -71,6 +71,10 @@ impl Tier {
             chosen.iter().map(|candidate| length(candidate)).sum::<Duration>()
                 * u32::try_from(repeats).unwrap_or(1)
         };
+        // What may take long comes last: if the time runs out, it is what is missing.
+        if self == Self::Quick {
+            chosen.sort_by_key(|candidate| candidate.short.is_none());
+        }
         let mut left_out = Vec::new();
         while self == Self::Quick && total(&chosen) > QUICK_MAX && chosen.len() > 1 {
             let longest = chosen.iter().enumerate().max_by_key(|(_, candidate)| length(candidate));

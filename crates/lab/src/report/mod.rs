@@ -35,6 +35,9 @@ pub struct Report {
     /// When the report was made.
     #[schemars(with = "String")]
     pub created_at: Timestamp,
+    /// What was measured on, where no run says it: for trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
     /// The runs with their verdicts, worst first.
     pub runs: Vec<JudgedRun>,
     /// Comparisons with baselines, or between the sides of a trial.
@@ -83,7 +86,13 @@ impl Report {
             .map(|record| JudgedRun { verdict: judge(&record, objectives), record })
             .collect();
         runs.sort_by_key(|run| std::cmp::Reverse(run.verdict.level));
-        Self { schema_version: SCHEMA_VERSION, created_at: Timestamp::now(), runs, comparisons }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            created_at: Timestamp::now(),
+            environment: None,
+            runs,
+            comparisons,
+        }
     }
 
     /// The level that decides over all runs; a report without runs passes.
@@ -129,7 +138,7 @@ impl Report {
     }
 
     fn environment(&self) -> Option<&Environment> {
-        self.runs.first().map(|run| &run.record.environment)
+        self.runs.first().map(|run| &run.record.environment).or(self.environment.as_ref())
     }
 
     fn regressions(&self) -> usize {

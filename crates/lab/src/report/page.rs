@@ -191,10 +191,7 @@ fn push_gauge(html: &mut String, judgement: &Judgement) {
 
 fn push_comparison(html: &mut String, comparison: &Comparison) {
     let (before, now) = (Escaped(&comparison.baseline), Escaped(&comparison.current));
-    push!(
-        *html,
-        "<section><h2>Compared with a baseline</h2><p class=\"sides\"><b>{now}</b> against <b>{before}</b></p>"
-    );
+    push!(*html, "<section><h2>Comparison</h2><p class=\"sides\"><b>{now}</b> against <b>{before}</b></p>");
     if !comparison.notes.is_empty() {
         html.push_str("<div class=\"notice warn\"><ul>");
         for note in &comparison.notes {

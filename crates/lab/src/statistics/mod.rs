@@ -17,7 +17,7 @@ mod random;
 pub use self::{
     bootstrap::{RatioInterval, median_interval, ratio_of_medians},
     mann_whitney::{MannWhitney, mann_whitney},
-    quantile::{Percentiles, median, quantile_of_sorted, spread_ratio},
+    quantile::{Percentiles, median, quantile_of_sorted},
     random::Random,
 };
 

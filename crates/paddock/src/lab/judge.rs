@@ -7,6 +7,7 @@ use paddock_lab::{
     compare::{Comparison, Policy, compare as compare_sides},
     gate::{self as gating, Decision},
     measurements::{Measurements, split_name},
+    record::Environment,
     report::Report,
     subject::resolve,
 };
@@ -18,17 +19,26 @@ use super::{
     terminal::{complain, print_comparison, say, table},
 };
 
-fn policy(lab: &Lab, strictness: &Strictness) -> Policy {
-    Policy::of_objectives(&lab.objectives)
-        .only(strictness.metrics.clone())
-        .threshold_pct(strictness.threshold)
+/// What is promised, by the objectives and by the thresholds of the scenarios' last runs, as far as it is asked for.
+fn policy(lab: &Lab, strictness: &Strictness) -> Result<Policy, LabError> {
+    let mut policy = Policy::of_objectives(&lab.objectives);
+    for scenario in lab.archive.scenarios()? {
+        policy = policy.and_thresholds_of(&lab.archive.last_run(&scenario)?);
+    }
+    Ok(policy.only(strictness.metrics.clone()).threshold_pct(strictness.threshold))
 }
 
 /// Prints and, if asked for, writes a comparison.
-fn show(lab: &Lab, comparison: &Comparison, strictness: &Strictness) -> Result<(), LabError> {
+fn show(
+    lab: &Lab,
+    comparison: &Comparison,
+    strictness: &Strictness,
+    environment: Option<Environment>,
+) -> Result<(), LabError> {
     print_comparison(comparison);
     if let Some(out) = &strictness.out {
-        let report = Report::new(Vec::new(), &lab.objectives, vec![comparison.clone()]);
+        let mut report = Report::new(Vec::new(), &lab.objectives, vec![comparison.clone()]);
+        report.environment = environment;
         say(format_args!("report: {}", report.write(out)?.html.display()));
     }
     Ok(())
@@ -38,8 +48,8 @@ fn show(lab: &Lab, comparison: &Comparison, strictness: &Strictness) -> Result<(
 pub(super) fn compare(lab: &Lab, args: &CompareArgs) -> LabResult {
     let baseline = resolve(&args.baseline, &lab.archive)?;
     let current = resolve(&args.current, &lab.archive)?;
-    let comparison = compare_sides(&baseline, &current, &policy(lab, &args.strictness), false);
-    show(lab, &comparison, &args.strictness)?;
+    let comparison = compare_sides(&baseline, &current, &policy(lab, &args.strictness)?, false);
+    show(lab, &comparison, &args.strictness, None)?;
     let is_worse = comparison.regressions().next().is_some();
     Ok(if is_worse { Code::Regression } else { Code::Pass })
 }
@@ -54,8 +64,8 @@ pub(super) fn gate(lab: &Lab, args: &GateArgs) -> LabResult {
         Some(name) => resolve(name, &lab.archive)?,
         None => last_runs(lab, &baseline)?,
     };
-    let comparison = compare_sides(&baseline, &current, &policy(lab, &args.strictness), false);
-    show(lab, &comparison, &args.strictness)?;
+    let comparison = compare_sides(&baseline, &current, &policy(lab, &args.strictness)?, false);
+    show(lab, &comparison, &args.strictness, None)?;
     let decision = gating::decide(&comparison, args.any_machine);
     print_decision(&decision);
     Ok(Code::of_decision(&decision))
@@ -108,6 +118,7 @@ pub(super) async fn ab(lab: &Lab, args: AbArgs) -> LabResult {
             side.label = commit;
         }
     }
+    let environment = super::measure::environment(lab).await?;
     let mut last = 0;
     let result = trial
         .run(&lab.stop, &mut |done, pairs| {
@@ -126,7 +137,7 @@ pub(super) async fn ab(lab: &Lab, args: AbArgs) -> LabResult {
             strictness.metrics.push("wall_s".to_owned());
         }
     }
-    let asked = policy(lab, &strictness);
+    let asked = policy(lab, &strictness)?;
     let mut comparison = compare_sides(&result.a, &result.b, &asked, true);
     let decision = gating::decide(&comparison, true);
     // The other metrics are shown too, and decide nothing.
@@ -136,10 +147,23 @@ pub(super) async fn ab(lab: &Lab, args: AbArgs) -> LabResult {
     let others: Vec<_> = all.changes.into_iter().filter(|change| is_new(&change.metric)).collect();
     comparison.changes.extend(others);
     comparison.notes.extend(result.partial.iter().cloned());
-    show(lab, &comparison, &strictness)?;
+    comparison.notes.extend(busy_note(&environment));
+    show(lab, &comparison, &strictness, Some(environment))?;
     print_decision(&decision);
     let code = Code::of_decision(&decision);
     Ok(if result.partial.is_some() { Code::Invalid } else { code })
+}
+
+/// Turns meet a busy machine alike, but the interval gets wider.
+fn busy_note(environment: &Environment) -> Option<String> {
+    const BUSY_RATIO: f64 = 0.2;
+    let ratio = environment.pressure.cpu_ratio;
+    (ratio > BUSY_RATIO).then(|| {
+        format!(
+            "the machine was busy before the trial: tasks waited for a CPU {:.0} % of the time",
+            ratio * 100.0
+        )
+    })
 }
 
 /// A directory with the commit, built if asked for.

@@ -212,7 +212,7 @@ impl<'a> Session<'a> {
         let mut comparisons = Vec::new();
         if let Some(baseline) = baseline {
             let current = Measurements::of_runs("this run", &self.records);
-            let policy = Policy::of_objectives(&self.lab.objectives);
+            let policy = Policy::of_objectives(&self.lab.objectives).and_thresholds_of(&self.records);
             let comparison = compare(&baseline, &current, &policy, false);
             print_comparison(&comparison);
             let decision = gate::decide(&comparison, false);
