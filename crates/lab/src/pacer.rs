@@ -17,8 +17,8 @@ use crate::{histogram::Histogram, schedule::Arrivals};
 /// Arrivals that may be released and not yet claimed.
 const RING_SIZE: u64 = 1 << 16;
 /// Shortest sleep: arrivals closer together than this are released together, so that a high rate does not cost a
-/// context switch per arrival.
-const QUANTUM: Duration = Duration::from_micros(50);
+/// context switch per arrival: on a machine that the target shares, those would be taken from the target.
+const QUANTUM: Duration = Duration::from_micros(100);
 /// Longest time before the pacer looks whether it has to stop.
 const NAP_MAX: Duration = Duration::from_millis(20);
 /// How long the pacer waits for room in a full ring before it looks again.

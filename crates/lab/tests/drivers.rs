@@ -127,7 +127,7 @@ fn router() -> Router {
         .route("/echo", post(echo))
         .route("/user/{id}", get(|Path(id): Path<u32>| async move { format!("{{\"id\":{id}}}") }))
         .route("/missing", get(|| async { (StatusCode::NOT_FOUND, "not here") }))
-        .route("/hang", get(|| std::future::pending::<&'static str>()))
+        .route("/hang", get(std::future::pending::<&'static str>))
         .route(
             "/chunked",
             get(|| async {

@@ -1,5 +1,6 @@
 //! Whole runs: set-up, load, tear-down and the record, against real processes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::{path::Path, time::Duration};
 

@@ -53,6 +53,7 @@ pub(super) struct Collector {
     figures: BTreeMap<String, Vec<f64>>,
     pacer: PacerReport,
     waited: u64,
+    busy_max: Duration,
     last_ns: u64,
     last_answer: Instant,
     failed_since: u64,
@@ -74,6 +75,7 @@ impl Collector {
             figures: BTreeMap::new(),
             pacer: PacerReport::default(),
             waited: 0,
+            busy_max: Duration::ZERO,
             last_ns: 0,
             last_answer: Instant::now(),
             failed_since: 0,
@@ -171,6 +173,7 @@ impl Collector {
             self.last_failure = Some(failure);
         }
         self.last_ns = self.last_ns.max(ledger.last_ns);
+        self.busy_max = self.busy_max.max(ledger.busy);
         for (name, value) in ledger.figures {
             let values = self.figures.entry(name).or_default();
             if values.len() < FIGURES_MAX {
@@ -229,6 +232,7 @@ impl Collector {
             (Pattern::Open(schedule), None) => end_ns = end_ns.max(nanos(schedule.duration())),
             (Pattern::Closed { .. }, None) => {}
         }
+        let total_s = (end_ns + warm_up_ns) as f64 / NANOS_PER_SECOND as f64;
         let checks = check_results(load, &self.steps);
         let mut offered: Vec<u64> = self.steps.iter().map(|tally| tally.begun).collect();
         // What was due and never began belongs to the steps that it would have been.
@@ -265,6 +269,7 @@ impl Collector {
             figures: self.figures,
             pacer: self.pacer,
             waited: self.waited,
+            busy_ratio: if total_s > 0.0 { (self.busy_max.as_secs_f64() / total_s).min(1.0) } else { 0.0 },
             partial: self.partial,
         }
     }

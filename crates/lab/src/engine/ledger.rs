@@ -1,6 +1,6 @@
 //! What one thread measured in one second, on its way to the collector.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use crate::histogram::Histogram;
 
@@ -40,6 +40,8 @@ pub(crate) struct Ledger {
     pub(crate) begun: u64,
     /// Operations that ended well, warm-up included.
     pub(crate) succeeded: u64,
+    /// How long the worker did not sleep, over the whole run; in its last ledger only.
+    pub(crate) busy: Duration,
     /// The last failure, warm-up included, for the message when a run is given up.
     pub(crate) last_failure: Option<String>,
 }
@@ -79,6 +81,7 @@ impl Ledger {
             last_ns: 0,
             begun: 0,
             succeeded: 0,
+            busy: Duration::ZERO,
             last_failure: None,
         }
     }

@@ -130,6 +130,9 @@ pub struct Measured {
     pub pacer: PacerReport,
     /// Operations that had to wait because every seat was taken.
     pub waited: u64,
+    /// Share of the run in which the generator's busiest thread did not sleep: near 1, it is the generator that is
+    /// measured. Time in which it would have worked but had no processor counts.
+    pub busy_ratio: f64,
     /// Why the run ended before its schedule did.
     pub partial: Option<String>,
 }
@@ -195,6 +198,8 @@ struct Shared {
     stopping: CancellationToken,
     /// Operations in flight are given up.
     cut: CancellationToken,
+    /// Every thread is done with its operations.
+    over: CancellationToken,
     /// Sums of the weights up to and with each step.
     weights: Vec<u64>,
 }
@@ -269,17 +274,14 @@ pub fn generate(
     let (reports, incoming) = mpsc::sync_channel(REPORTS_MAX);
     let worker_count = shared.load.workers.min(shared.load.seats());
     let mut workers = Vec::with_capacity(worker_count);
+    // Dropped before the workers, whose threads it lets end, whatever way leads out of here.
+    let ending = Ending(Arc::clone(&shared));
     for number in 0..worker_count {
         let worker = Worker::start(number, worker_count, Arc::clone(&shared), reports.clone());
         workers.push(worker.map_err(|source| LoadError::Threads { source })?);
     }
     let prepared = prepare(&workers, stop);
-    if let Err(failure) = prepared {
-        shared.end();
-        shared.cut.cancel();
-        drop(workers);
-        return Err(LoadError::Unreachable { failure });
-    }
+    prepared.map_err(|failure| LoadError::Unreachable { failure })?;
     let origin = Instant::now() + HEAD_START;
     let started_at = Timestamp::now() + HEAD_START + shared.load.warm_up;
     let clock = Clock::starting_at(origin);
@@ -292,6 +294,7 @@ pub fn generate(
         start_pacer(&shared, clock, bells, reports).map_err(|source| LoadError::Threads { source })?;
     let mut collector = Collector::new(&shared, clock, workers.len());
     collector.run(&incoming, observer, stop);
+    drop(ending);
     drop(incoming);
     drop(workers);
     if let Some(pacer) = pacer {
@@ -299,6 +302,17 @@ pub fn generate(
         let _ = pacer.join();
     }
     Ok(collector.finish(started_at))
+}
+
+/// Ends every thread of a run.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
+        self.0.cut.cancel();
+        self.0.over.cancel();
+    }
 }
 
 /// Waits until every worker has opened its connections. An error only if not a single seat could.
@@ -404,6 +418,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
+            over: CancellationToken::new(),
             weights,
         }
     }

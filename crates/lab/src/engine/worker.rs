@@ -13,6 +13,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use tokio::{
+    runtime::RuntimeMetrics,
     sync::{Notify, oneshot},
     task::JoinSet,
 };
@@ -50,16 +51,24 @@ impl Worker {
         shared: Arc<Shared>,
         reports: SyncSender<Report>,
     ) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let desk = Arc::new(Desk::new(number, workers, shared, reports));
+        let (parking, unparking) = (Arc::clone(&desk), Arc::clone(&desk));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || parking.before_sleep())
+            .on_thread_unpark(move || unparking.hungry.store(false, Ordering::SeqCst))
+            .build()?;
         let (begin, begun) = oneshot::channel();
         let (tell_prepared, prepared) = sync_channel(1);
         let thread = std::thread::Builder::new().name(format!("lab-worker-{number}")).spawn({
             let desk = Arc::clone(&desk);
             move || {
                 let closing = Closing(Arc::clone(&desk));
-                runtime.block_on(run(desk, tell_prepared, begun));
+                let shared = Arc::clone(&desk.shared);
+                runtime.block_on(run(desk, runtime.metrics(), tell_prepared, begun));
                 drop(closing);
+                // Seats of other workers may still use a connection that is read here.
+                runtime.block_on(shared.over.cancelled());
                 // What an operation left on a blocking thread must not hold up the end of the run.
                 runtime.shutdown_timeout(Duration::from_secs(1));
             }
@@ -154,7 +163,8 @@ pub(super) struct Desk {
     warm_up_ns: u64,
     state: Mutex<State>,
     wake: Notify,
-    /// Seats wait, and nobody was told since.
+    /// The thread sleeps with seats to spare. While it is awake, it looks for arrivals itself before it goes to sleep
+    /// again, and the pacer saves waking it.
     hungry: AtomicBool,
     idle_count: AtomicU64,
 }
@@ -287,11 +297,6 @@ impl Desk {
                 state.available_ns = available_ns;
                 state.idle.push(place);
                 self.idle_count.store(state.idle.len() as u64, Ordering::Relaxed);
-                self.hungry.store(true, Ordering::SeqCst);
-                // Released between the claim and now: the bell was not rung for it.
-                if self.shared.ring.waiting() > 0 {
-                    self.wake.notify_one();
-                }
             }
             if let Some(place) = state.places.get_mut(place) {
                 place.waker = Some(context.waker().clone());
@@ -322,11 +327,16 @@ impl Desk {
                 state.places.iter_mut().filter_map(|place| place.waker.take()).for_each(Waker::wake);
                 return;
             }
-            if !state.idle.is_empty() {
-                self.hungry.store(true, Ordering::SeqCst);
-                if self.shared.ring.waiting() > 0 || self.shared.ring.is_exhausted() {
-                    self.wake.notify_one();
-                }
+        }
+    }
+
+    /// Called by the event loop when there is nothing left to do, before it waits for the next event.
+    fn before_sleep(&self) {
+        if self.idle_count.load(Ordering::Relaxed) > 0 {
+            self.hungry.store(true, Ordering::SeqCst);
+            // Released before the pacer could see that somebody sleeps.
+            if self.shared.ring.waiting() > 0 {
+                self.wake.notify_one();
             }
         }
     }
@@ -494,6 +504,7 @@ impl Drop for Closing {
 /// The life of a worker.
 async fn run(
     desk: Arc<Desk>,
+    metrics: RuntimeMetrics,
     tell_prepared: SyncSender<Result<(), Failure>>,
     begun: oneshot::Receiver<Clock>,
 ) {
@@ -509,6 +520,7 @@ async fn run(
     let Ok(clock) = begun.await else { return };
     // Set once: nobody else does.
     let _ = desk.clock.set(clock);
+    let busy_before = metrics.worker_total_busy_duration(0);
     let mut seats = JoinSet::new();
     for (place, sessions) in sessions.into_iter().enumerate() {
         seats.spawn(occupy(Arc::clone(&desk), place, sessions));
@@ -526,6 +538,7 @@ async fn run(
     // Nothing is left after the first; after the last, operations are given up.
     seats.shutdown().await;
     desk.abandon();
+    desk.state().ledger.busy = metrics.worker_total_busy_duration(0).saturating_sub(busy_before);
 }
 
 /// Opens what can be opened; the first failure if nothing could.

@@ -191,7 +191,8 @@ impl Sampling {
         }
         if let Some(previous_own_s) = self.previous_own_s {
             let elapsed_s = (now - self.previous_at).as_secs_f64();
-            let pressure = machine.pressure_since(&self.previous, elapsed_s, own_s - previous_own_s);
+            let pressure =
+                machine.pressure_since(&self.previous, elapsed_s, (own_s - previous_own_s).max(0.0));
             samples.pressure.push((at_s, pressure));
         }
         (self.previous, self.previous_own_s, self.previous_at) = (machine, Some(own_s), now);

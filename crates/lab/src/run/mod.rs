@@ -328,9 +328,14 @@ fn assemble(
     validity::mark_intervals(&mut record.intervals, &samples.pressure);
     record.growth = growths(scenario, samples);
     metrics::fill(&mut record, &measured.figures, fixtures.ready_ms());
+    record.metrics.insert("generator_busy_ratio".to_owned(), measured.busy_ratio);
     let load = scenario.load(options.form).ok();
-    record.validity =
-        Validity::from_reasons(validity::reasons(&record, &measured.pacer, measured.waited, load.as_ref()));
+    let generator = validity::Generator {
+        pacer: measured.pacer,
+        waited: measured.waited,
+        busy_ratio: measured.busy_ratio,
+    };
+    record.validity = Validity::from_reasons(validity::reasons(&record, &generator, load.as_ref()));
     record
 }
 

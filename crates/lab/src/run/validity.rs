@@ -25,6 +25,19 @@ const ACHIEVED_RATIO: f64 = 0.98;
 const IDLE_WAITED_RATIO: f64 = 0.02;
 const MICROS_PER_MILLI: f64 = 1_000.0;
 
+/// A thread of the generator that sleeps less than the rest of this share is its bottleneck.
+const EXHAUSTED_RATIO: f64 = 0.95;
+
+/// What the generator measured of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Generator {
+    pub(super) pacer: PacerReport,
+    /// Operations that waited for a seat.
+    pub(super) waited: u64,
+    /// Share of the run in which its busiest thread did not sleep.
+    pub(super) busy_ratio: f64,
+}
+
 /// Puts what the machine did into the seconds in which it did it.
 pub(super) fn mark_intervals(intervals: &mut [Interval], samples: &[(f64, Pressure)]) {
     for interval in intervals {
@@ -44,12 +57,7 @@ fn disturbance(pressure: &Pressure) -> Option<String> {
 }
 
 /// Why the figures cannot be believed, each with its number.
-pub(super) fn reasons(
-    record: &RunRecord,
-    pacer: &PacerReport,
-    waited: u64,
-    load: Option<&Load>,
-) -> Vec<String> {
+pub(super) fn reasons(record: &RunRecord, generator: &Generator, load: Option<&Load>) -> Vec<String> {
     let mut reasons = Vec::new();
     let before = &record.environment.pressure;
     if before.cpu_ratio > BUSY_BEFORE_RATIO {
@@ -76,8 +84,9 @@ pub(super) fn reasons(
     if let Some(load) = load
         && let Pattern::Open(_) = load.pattern
     {
-        reasons.extend(generator_lag(record, pacer));
-        reasons.extend(missed_rate(record, waited));
+        reasons.extend(generator_lag(record, &generator.pacer));
+        reasons.extend(missed_rate(record, generator.waited));
+        reasons.extend(exhausted_generator(record, generator));
     }
     reasons
 }
@@ -139,6 +148,20 @@ fn missed_rate(record: &RunRecord, waited: u64) -> Option<String> {
         format!(
             "only {:.1} % of the operations were carried out although the target was not at its limit",
             achieved * 100.0
+        )
+    })
+}
+
+/// Operations waited for a seat, but it was the generator that did not get round to them.
+fn exhausted_generator(record: &RunRecord, generator: &Generator) -> Option<String> {
+    let (offered, ..) = record.totals();
+    let waited = generator.waited as f64 / offered.max(1) as f64;
+    (generator.busy_ratio > EXHAUSTED_RATIO && waited > IDLE_WAITED_RATIO).then(|| {
+        format!(
+            "the generator was at its own limit: its busiest thread worked {:.0} % of the time, and {:.0} % of the \
+             operations waited; use more `workers` or a lower rate",
+            generator.busy_ratio * 100.0,
+            waited * 100.0
         )
     })
 }
