@@ -15,6 +15,7 @@ use crate::{
     doctor::DoctorArgs,
     exit::{CommandError, CommandResult, Exit},
     keys_command::KeysCommand,
+    lab::LabArgs,
     serve::ServeArgs,
 };
 
@@ -46,6 +47,8 @@ enum Command {
     Keys(KeysCommand),
     /// Say what is installed, missing or misconfigured, with the fix
     Doctor(DoctorArgs),
+    /// Measure what is promised, on this machine
+    Lab(LabArgs),
 }
 
 /// Where the configuration comes from; later ones win.
@@ -79,19 +82,22 @@ pub(crate) fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return CommandError::from_error(Exit::Failure, &error).report(),
     };
-    match runtime.block_on(dispatch(cli.command)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(),
-    }
+    runtime.block_on(dispatch(cli.command))
 }
 
-async fn dispatch(command: Command) -> CommandResult {
-    match command {
+async fn dispatch(command: Command) -> ExitCode {
+    let outcome: CommandResult = match command {
         Command::Serve(args) => Box::pin(crate::serve::run(args)).await,
         Command::Analyze(args) => Box::pin(crate::analyze::run(args)).await,
         Command::Config(command) => crate::config_command::run(command),
         Command::Keys(command) => Box::pin(crate::keys_command::run(command)).await,
         Command::Doctor(args) => Box::pin(crate::doctor::run(args)).await,
+        // Its exit codes are verdicts, not only failures.
+        Command::Lab(args) => return Box::pin(crate::lab::run(args)).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
     }
 }
 

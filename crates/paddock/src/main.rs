@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod keys_command;
+mod lab;
 mod serve;
 mod status_page;
 mod summary;
