@@ -31,6 +31,6 @@ fmt: ## Check the formatting
 lint: ## Run clippy; warnings are errors
 	@cargo clippy --workspace --all-targets -- -D warnings
 
-bench: ## Measure what objectives.toml promises and print the figures
+bench: ## Measure what objectives.toml promises, the quick tier, on an optimised build
 	@scripts/setup.sh test
 	@scripts/bench.sh

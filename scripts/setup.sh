@@ -37,6 +37,7 @@ need '/usr/share/fonts/truetype/liberation*/LiberationSans-Regular.ttf' fonts-li
 if [[ $purpose == test ]]; then
   need '/usr/lib/postgresql/*/bin/initdb' postgresql
   need promtool prometheus
+  need wrk wrk
 fi
 
 if ((${#missing[@]} == 0)); then

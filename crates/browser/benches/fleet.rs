@@ -1,4 +1,5 @@
-//! What agents wait for: a new isolated browser with a tab, and a page in it.
+//! What agents wait for: a new isolated browser with a tab, and a page in it. With `json` as argument: the median of
+//! the first in one line, for the lab.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark is a test in this respect")]
 
@@ -7,7 +8,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use paddock_browser::{BrowserOptions, NavigateOptions, TabSpec, Wait};
 use support::{TestFleet, options};
 
@@ -52,5 +53,37 @@ fn fleet(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Instances behind the median.
+const SAMPLES: usize = 60;
+
+#[expect(clippy::print_stdout, reason = "the figures are what it is for")]
+fn print_figures() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let mut times_ms: Vec<f64> = runtime.block_on(async {
+        let fleet = TestFleet::start_with(BrowserOptions { warm: 0, ..options() }).await;
+        // Keeps the process while the measured instances come and go.
+        fleet.instance().await;
+        let mut times_ms = Vec::with_capacity(SAMPLES);
+        for _ in 0..SAMPLES {
+            let started = Instant::now();
+            let instance = fleet.instance().await;
+            instance.open(TabSpec::default()).await.unwrap();
+            times_ms.push(started.elapsed().as_secs_f64() * 1000.0);
+            instance.close().await;
+        }
+        fleet.finish().await;
+        times_ms
+    });
+    times_ms.sort_by(f64::total_cmp);
+    println!("{{\"open_tab_p50_ms\": {}}}", times_ms[SAMPLES / 2]);
+}
+
 criterion_group!(benches, fleet);
-criterion_main!(benches);
+
+fn main() {
+    if std::env::args().any(|argument| argument == "json") {
+        return print_figures();
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -4,7 +4,7 @@
 //! machine hits both), and prints requests per second, the ratio, and the server's CPU time per request, which other
 //! programs on the machine disturb least. `cargo bench --bench http -- serve` only serves,
 //! until standard input ends, for another load generator or a profiler. `-- rounds N seconds S connections C` changes
-//! how it measures.
+//! how it measures, `-- json` prints the medians in one line, for the lab.
 #![expect(clippy::print_stdout, reason = "a benchmark's output")]
 
 use std::{
@@ -35,6 +35,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// How to measure.
 struct Plan {
     serve_only: bool,
+    json: bool,
     rounds: usize,
     seconds: u32,
     connections: u32,
@@ -49,6 +50,7 @@ impl Plan {
         };
         Self {
             serve_only: args.iter().any(|arg| arg == "serve"),
+            json: args.iter().any(|arg| arg == "json"),
             rounds: number("rounds").unwrap_or(5) as usize,
             seconds: number("seconds").unwrap_or(3),
             connections: number("connections").unwrap_or(64),
@@ -135,7 +137,7 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-async fn measure(plan: &Plan, targets: &mut [Target]) -> Result<()> {
+async fn load_in_turn(plan: &Plan, targets: &mut [Target]) -> Result<()> {
     for round in 0..=plan.rounds {
         for target in &mut *targets {
             let seen = load(plan, &target.url).await?;
@@ -145,6 +147,22 @@ async fn measure(plan: &Plan, targets: &mut [Target]) -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// The medians in one line, for the lab.
+fn print_figures(targets: &[Target]) {
+    let [bare, edge, ..] = targets else { return };
+    let share = median(edge.rounds.iter().zip(&bare.rounds).map(|(edge, bare)| edge.rate / bare.rate));
+    let rate = |target: &Target| median(target.rounds.iter().map(|round| round.rate));
+    println!(
+        "{{\"bare_per_s\": {}, \"edge_per_s\": {}, \"edge_share_ratio\": {share}}}",
+        rate(bare),
+        rate(edge)
+    );
+}
+
+fn print_table(targets: &[Target]) {
     println!("{:<32} {:>12} {:>9} {:>15}", "target (medians)", "requests/s", "of bare", "CPU us/request");
     let bare = targets.first().map(|target| target.rounds.clone()).unwrap_or_default();
     for Target { name, rounds, .. } in targets {
@@ -152,7 +170,6 @@ async fn measure(plan: &Plan, targets: &mut [Target]) -> Result<()> {
         let (rate, cpu) = (median(rounds.iter().map(|r| r.rate)), median(rounds.iter().map(|r| r.cpu_us)));
         println!("{name:<32} {rate:>12.0} {of_bare:>8.1}% {cpu:>15.2}");
     }
-    Ok(())
 }
 
 async fn run(plan: Plan) -> Result<()> {
@@ -169,6 +186,12 @@ async fn run(plan: Plan) -> Result<()> {
         target("edge: /healthz", edge, "/healthz"),
         target("edge: a route with every limit", edge, "/server/a"),
     ];
+    if plan.json {
+        load_in_turn(&plan, &mut targets).await?;
+        print_figures(&targets);
+        let _ = tasks.stop(Duration::from_millis(100)).await;
+        return Ok(());
+    }
     for target in &targets {
         println!("{}: {}", target.name, target.url);
     }
@@ -177,7 +200,8 @@ async fn run(plan: Plan) -> Result<()> {
         println!("serving until standard input ends{}", if has_wrk { "" } else { " (wrk is not installed)" });
         tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     } else {
-        measure(&plan, &mut targets).await?;
+        load_in_turn(&plan, &mut targets).await?;
+        print_table(&targets);
     }
     let _ = tasks.stop(Duration::from_millis(100)).await;
     Ok(())
