@@ -7,7 +7,7 @@
   const ENTRIES_MAX = 200;
   const INSERTED_MAX = 2000;
 
-  const state = { fcp: null, lcp: [], shifts: [], longTasks: [], events: [] };
+  const state = { fcp: null, lcp: [], shifts: [], longTasks: [], blocked: [], events: [] };
   // When a script added an image or text block after the document was parsed: this is what makes a late LCP.
   const insertedAt = new WeakMap();
   let inserted = 0;
@@ -28,6 +28,18 @@
     sources: (e.sources || []).map((s) => ({ node: s.node, from: s.previousRect, to: s.currentRect })),
   }));
   observe("longtask", (e) => push(state.longTasks, { start: e.startTime, duration: e.duration }));
+  // The task that this script itself runs in is not reported as a long task, and the parser often goes on in it. So until
+  // the page has been painted and loaded, a timer that comes late tells that the thread was taken.
+  const BEAT_MS = 20, BEAT_UNTIL_MS = 10000, BLOCKED_MS = 200;
+  let last = performance.now();
+  const beat = () => {
+    const now = performance.now();
+    if (now - last > BLOCKED_MS) push(state.blocked, { start: last, duration: now - last });
+    last = now;
+    const done = state.fcp !== null && document.readyState === "complete";
+    if (!done && now < BEAT_UNTIL_MS) setTimeout(beat, BEAT_MS);
+  };
+  setTimeout(beat, 0);
   observe("event", (e) => {
     if (e.interactionId) push(state.events, {
       name: e.name, interaction: e.interactionId, time: e.startTime, duration: e.duration,

@@ -277,13 +277,21 @@ async fn a_page_is_judged_the_same_every_time() {
         let looks: Vec<Vec<(String, Severity)>> = stream::iter(0..looks)
             .map(|_| async move {
                 let looked = at.look(page, &[]).await;
-                looked.findings.into_iter().map(|f| (f.fingerprint, f.severity)).collect()
+                looked
+                    .findings
+                    .into_iter()
+                    .map(|f| {
+                        (format!("{} {} {} {}", f.rule, f.viewport, f.selector, f.fingerprint), f.severity)
+                    })
+                    .collect()
             })
             .buffered(2)
             .collect()
             .await;
         assert!(!looks[0].is_empty());
-        assert!(looks.iter().all(|look| *look == looks[0]), "{page}: {looks:#?}");
+        for look in &looks {
+            assert_eq!(look, &looks[0], "{page}");
+        }
     }
     lab.finish().await;
 }

@@ -13,7 +13,9 @@ function readVitals() {
   const last = state.lcp.at(-1);
   if (last) timing.lcp = describeLcp(last, vitals);
   timing.shifts = state.shifts.filter((s) => !s.input).slice(0, 60).map((s) => ({ time_ms: round(s.time, 1), value: round(s.value, 4), element: shiftedElement(s.sources) }));
-  timing.long_tasks = state.longTasks.slice(0, 60).map((t) => ({ start_ms: round(t.start, 1), duration_ms: round(t.duration, 1) }));
+  const reported = (gap) => state.longTasks.some((t) => t.start < gap.start + gap.duration && t.start + t.duration > gap.start);
+  timing.long_tasks = [...state.longTasks, ...state.blocked.filter((gap) => !reported(gap))].sort((a, b) => a.start - b.start)
+    .slice(0, 60).map((t) => ({ start_ms: round(t.start, 1), duration_ms: round(t.duration, 1) }));
   return timing;
 }
 
