@@ -23,7 +23,7 @@ fn write_report(out: &mut String, report: &Report) -> Written {
     }
     write!(out, "  \n{}", wording::date(report.generated_at))?;
     if !report.page_type.is_empty() {
-        write!(out, ", taken for: {}", escaped(&report.page_type))?;
+        write!(out, ", taken for: {}", escaped(&report.page_type.replace('_', " ")))?;
     }
     writeln!(out, "\n\n{}\n", escaped(&summary::verdict(report)))?;
     write_quick_wins(out, report)?;

@@ -142,6 +142,11 @@ pub(super) fn number(value: f64) -> String {
     format!("{sign}{grouped}{point}{fraction}")
 }
 
+/// The kind of a page as a reader sees it: `ecommerce_product` reads `Ecommerce product`.
+pub(super) fn kind_of_page(name: &str) -> String {
+    capitalised(&name.replace('_', " "))
+}
+
 /// The text with its first letter in upper case.
 pub(super) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
