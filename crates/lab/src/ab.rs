@@ -162,6 +162,7 @@ impl Trial {
             push_figures(&mut of_b, now_b);
         }
         progress(self.pairs, self.pairs);
+        drop_unsampled(&mut of_a, &mut of_b);
         Ok(TrialResult { a: of_a, b: of_b, partial })
     }
 }
@@ -169,6 +170,20 @@ impl Trial {
 fn push_figures(measurements: &mut Measurements, figures: Vec<(String, f64)>) {
     for (name, value) in figures {
         measurements.push(&format!("{SCENARIO}/{name}"), Kind::Sampled, value);
+    }
+}
+
+/// Memory is sampled while a command runs; of one that ended before the first sample nothing is known.
+fn drop_unsampled(a: &mut Measurements, b: &mut Measurements) {
+    let is_unsampled = |side: &Measurements, metric: &str| {
+        let values = side.values.get(metric);
+        metric.ends_with("_max_mib") && values.is_some_and(|values| values.values.contains(&0.0))
+    };
+    let mut metrics: Vec<String> = a.values.keys().cloned().collect();
+    metrics.retain(|metric| is_unsampled(a, metric) || is_unsampled(b, metric));
+    for metric in metrics {
+        a.values.remove(&metric);
+        b.values.remove(&metric);
     }
 }
 

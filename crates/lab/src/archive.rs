@@ -3,6 +3,7 @@
 //! ```text
 //! runs/<scenario>/<id>.json     one per run, invalid and partial ones too
 //! baselines/<name>.json         values of valid runs only
+//! selftest.json                 the last self-test
 //! ```
 //! A file appears whole or not at all: it is written beside its place and renamed.
 
@@ -14,7 +15,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{measurements::Measurements, record::RunRecord};
+use crate::{benchmarks_page::SelfTestRecord, measurements::Measurements, record::RunRecord};
 
 /// Runs kept per scenario; beyond, the oldest is removed.
 pub const RUNS_PER_SCENARIO_MAX: usize = 500;
@@ -73,7 +74,7 @@ pub enum ArchiveError {
         name: String,
     },
     /// Nothing valid to make a baseline of.
-    #[error("no valid run to make a baseline of ({})", reasons.join("; "))]
+    #[error("no valid run to make a baseline of; {} left out{}", reasons.len(), first(reasons))]
     NothingValid {
         /// Why each run was left out.
         reasons: Vec<String>,
@@ -111,6 +112,26 @@ impl Archive {
     /// Every run of a scenario, oldest first.
     pub fn runs(&self, scenario: &str) -> Result<Vec<RunRecord>, ArchiveError> {
         json_files(&self.runs_dir(scenario)?)?.iter().map(|path| read_json(path, "a run")).collect()
+    }
+
+    /// The last runs of a scenario, at most so many, oldest first.
+    pub fn last_runs(&self, scenario: &str, count_max: usize) -> Result<Vec<RunRecord>, ArchiveError> {
+        let files = json_files(&self.runs_dir(scenario)?)?;
+        let first = files.len().saturating_sub(count_max);
+        files[first..].iter().map(|path| read_json(path, "a run")).collect()
+    }
+
+    /// Keeps the last self-test.
+    pub fn save_selftest(&self, record: &SelfTestRecord) -> Result<PathBuf, ArchiveError> {
+        let path = self.dir.join("selftest.json");
+        write_json(&path, record)?;
+        Ok(path)
+    }
+
+    /// The last self-test, if there was one.
+    pub fn selftest(&self) -> Result<Option<SelfTestRecord>, ArchiveError> {
+        let path = self.dir.join("selftest.json");
+        if path.is_file() { read_json(&path, "a self-test").map(Some) } else { Ok(None) }
     }
 
     /// The last run of a scenario.
@@ -209,6 +230,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
     persisted.sync_all().map_err(error)
 }
 
+fn first(reasons: &[String]) -> String {
+    reasons.first().map(|reason| format!(", for example {reason}")).unwrap_or_default()
+}
+
 /// Removes the oldest runs beyond the maximum: ids sort by time, so the first files are the oldest.
 fn prune(dir: &Path) -> Result<(), ArchiveError> {
     let files = json_files(dir)?;
@@ -290,7 +315,7 @@ mod tests {
             .save_baseline("main", Measurements::of_runs("main", [&invalid, &partial]))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("the machine was busy") && error.contains("interrupted"), "{error}");
+        assert!(error.contains("2 left out") && error.contains("the machine was busy"), "{error}");
         archive.save_baseline("main", Measurements::of_runs("main", [&invalid, &run(3)])).unwrap();
         let baseline = archive.baseline("main").unwrap().unwrap();
         assert_eq!(baseline.measurements.values["healthz/throughput_per_s"].values.len(), 1);

@@ -13,7 +13,9 @@ use crate::{
     measurements::{Kind, Measurements, Values, split_name},
     objectives::Objectives,
     quantity::{Unit, higher_is_better},
+    record::RunRecord,
     statistics::{RatioInterval, mann_whitney, median, median_interval, ratio_of_medians},
+    threshold::Threshold,
 };
 
 /// Independent values per side before anything can be said.
@@ -122,15 +124,23 @@ impl Policy {
     /// What the objectives say.
     pub fn of_objectives(objectives: &Objectives) -> Self {
         let promised = objectives.iter().filter_map(|objective| {
-            let threshold = &objective.threshold;
-            let promise = Promise {
-                regress_pct: threshold.regress_pct?,
-                higher_is_better: !threshold.op.lower_is_better(),
-                action: threshold.action.clone(),
-            };
-            Some((format!("{}/{}", objective.scenario, threshold.metric), promise))
+            let promise = Promise::of(&objective.threshold)?;
+            Some((format!("{}/{}", objective.scenario, objective.threshold.metric), promise))
         });
         Self { promised: promised.collect(), ..Self::default() }
+    }
+
+    /// Adds what the thresholds of scenarios say about metrics that no objective is about.
+    #[must_use]
+    pub fn and_thresholds_of<'a>(mut self, runs: impl IntoIterator<Item = &'a RunRecord>) -> Self {
+        for run in runs {
+            for threshold in &run.thresholds {
+                if let Some(promise) = Promise::of(threshold) {
+                    self.promised.entry(format!("{}/{}", run.scenario, threshold.metric)).or_insert(promise);
+                }
+            }
+        }
+        self
     }
 
     /// Compares only these metrics, by full or plain name, and lets them stop a gate.
@@ -149,6 +159,17 @@ impl Policy {
 
     fn selects(&self, metric: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == metric || name == split_name(metric).1)
+    }
+}
+
+impl Promise {
+    /// What a threshold says about changes; `None` if it allows any.
+    fn of(threshold: &Threshold) -> Option<Self> {
+        Some(Self {
+            regress_pct: threshold.regress_pct?,
+            higher_is_better: !threshold.op.lower_is_better(),
+            action: threshold.action.clone(),
+        })
     }
 }
 

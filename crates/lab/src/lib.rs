@@ -19,12 +19,19 @@
 //! - [`scenario`], [`variables`], [`run`]: files, and carrying them out, set-up and tear-down included.
 //! - [`resources`]: process trees over time, the machine's description, leaks.
 //! - [`progress`]: the live view on the terminal.
-//! - [`record`], [`threshold`], [`document`]: what a run leaves behind, and what judges it.
+//! - [`record`], [`threshold`], [`document`]: what a run leaves behind, and the shape of what judges it.
+//! - [`objectives`], [`verdict`], [`standing`]: what is promised, and what runs say about it.
+//! - [`archive`], [`subject`], [`measurements`]: stored runs and baselines, and results of other tools.
+//! - [`compare`], [`gate`], [`ab`], [`statistics`]: whether something changed, and how sure that is.
+//! - [`report`], [`benchmarks_page`]: results for people and programs.
+//! - [`selftest`], [`fixture`], [`synthetic`]: the lab against data and programs with a known answer.
+//! - [`tier`]: how much is measured when.
 //!
 //! The lab is a client: it knows the areas of Paddock only through their public interfaces.
 
 pub mod ab;
 pub mod archive;
+pub mod benchmarks_page;
 pub mod compare;
 pub mod document;
 pub mod driver;
@@ -45,9 +52,12 @@ pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod selftest;
+pub mod standing;
 pub mod statistics;
 pub mod subject;
 pub mod synthetic;
+mod text;
 pub mod threshold;
+pub mod tier;
 pub mod variables;
 pub mod verdict;

@@ -64,7 +64,12 @@ impl Measurements {
             let mut reasons = run.validity.reasons().to_vec();
             reasons.extend(run.partial.iter().map(|reason| format!("ended early: {reason}")));
             if !reasons.is_empty() {
-                measurements.invalid.push(format!("{} {}: {}", run.scenario, run.id, reasons.join(", ")));
+                let more = match reasons.len() {
+                    0 | 1 => String::new(),
+                    count => format!(" (and {} more)", count - 1),
+                };
+                let first = reasons.first().map_or("", String::as_str);
+                measurements.invalid.push(format!("{} {}: {first}{more}", run.scenario, run.id));
                 continue;
             }
             commits.push(run.environment.commit.clone());

@@ -255,11 +255,6 @@ impl RunRecord {
         }
     }
 
-    /// Reads a record from a JSON text, whatever the version of its shape.
-    pub fn from_json(text: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(text)
-    }
-
     /// Operations offered, completed and failed, over all steps.
     pub fn totals(&self) -> (u64, u64, u64) {
         self.steps.iter().fold((0, 0, 0), |(offered, completed, errors), step| {

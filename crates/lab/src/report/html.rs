@@ -27,15 +27,6 @@ impl<T: Display> Display for Escaped<T> {
     }
 }
 
-/// Appends formatted text to a `String`, which cannot fail.
-macro_rules! push {
-    ($target:expr, $($arguments:tt)*) => {{
-        let text: &mut String = &mut $target;
-        let _ = std::fmt::Write::write_fmt(text, format_args!($($arguments)*));
-    }};
-}
-pub(super) use push;
-
 #[cfg(test)]
 mod tests {
     use super::*;

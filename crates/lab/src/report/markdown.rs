@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Report, command_line, commit_line, environment_line, html::push};
+use super::{Report, command_line, commit_line, environment_line};
 use crate::{
     compare::{Change, Outcome},
     quantity::{Unit, percent_change},
+    text::push,
     verdict::{Judgement, Level},
 };
 
@@ -205,7 +206,7 @@ fn push_runs(text: &mut String, report: &Report) {
 }
 
 /// Text that cannot break out of a table cell.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::markdown::cell as markdown_cell;
 use crate::{
     archive::{ArchiveError, write, write_json},
     compare::{Comparison, Outcome},
@@ -34,6 +35,9 @@ pub struct Report {
     /// When the report was made.
     #[schemars(with = "String")]
     pub created_at: Timestamp,
+    /// What was measured on, where no run says it: for trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
     /// The runs with their verdicts, worst first.
     pub runs: Vec<JudgedRun>,
     /// Comparisons with baselines, or between the sides of a trial.
@@ -82,7 +86,13 @@ impl Report {
             .map(|record| JudgedRun { verdict: judge(&record, objectives), record })
             .collect();
         runs.sort_by_key(|run| std::cmp::Reverse(run.verdict.level));
-        Self { schema_version: SCHEMA_VERSION, created_at: Timestamp::now(), runs, comparisons }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            created_at: Timestamp::now(),
+            environment: None,
+            runs,
+            comparisons,
+        }
     }
 
     /// The level that decides over all runs; a report without runs passes.
@@ -128,7 +138,7 @@ impl Report {
     }
 
     fn environment(&self) -> Option<&Environment> {
-        self.runs.first().map(|run| &run.record.environment)
+        self.runs.first().map(|run| &run.record.environment).or(self.environment.as_ref())
     }
 
     fn regressions(&self) -> usize {
@@ -147,7 +157,7 @@ impl Tally {
 }
 
 /// The machine in one line.
-fn environment_line(environment: &Environment) -> String {
+pub(crate) fn environment_line(environment: &Environment) -> String {
     let cpu = &environment.cpu;
     let memory_gib = environment.memory_mib as f64 / 1_024.0;
     let mut line = format!("{} × {}, {memory_gib:.0} GiB, {}", cpu.logical, cpu.model, environment.kernel);
@@ -159,14 +169,14 @@ fn environment_line(environment: &Environment) -> String {
 }
 
 /// The commit as people quote it.
-fn commit_line(commit: Option<&str>, modified: bool) -> String {
+pub(crate) fn commit_line(commit: Option<&str>, modified: bool) -> String {
     let Some(commit) = commit else { return "unknown".to_owned() };
     let short: String = commit.chars().take(12).collect();
     if modified { format!("{short} with changes") } else { short }
 }
 
 /// A command as it can be pasted into a shell.
-fn command_line(command: &[String]) -> String {
+pub(crate) fn command_line(command: &[String]) -> String {
     let quoted = command.iter().map(|word| {
         let is_plain = !word.is_empty()
             && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte));

@@ -1,14 +1,11 @@
 //! The HTML page: the verdict first, then what it stands on.
 
-use super::{
-    JudgedRun, Report, command_line, commit_line, environment_line,
-    html::{Escaped, push},
-    panels,
-};
+use super::{JudgedRun, Report, command_line, commit_line, environment_line, html::Escaped, panels};
 use crate::{
     compare::{Change, Comparison, Outcome},
     quantity::{number, percent_change},
     record::Environment,
+    text::push,
     verdict::{Judgement, Level},
 };
 
@@ -194,10 +191,7 @@ fn push_gauge(html: &mut String, judgement: &Judgement) {
 
 fn push_comparison(html: &mut String, comparison: &Comparison) {
     let (before, now) = (Escaped(&comparison.baseline), Escaped(&comparison.current));
-    push!(
-        *html,
-        "<section><h2>Compared with a baseline</h2><p class=\"sides\"><b>{now}</b> against <b>{before}</b></p>"
-    );
+    push!(*html, "<section><h2>Comparison</h2><p class=\"sides\"><b>{now}</b> against <b>{before}</b></p>");
     if !comparison.notes.is_empty() {
         html.push_str("<div class=\"notice warn\"><ul>");
         for note in &comparison.notes {

@@ -3,13 +3,14 @@
 use super::{
     JudgedRun,
     chart::{Chart, Layer, Row, RowChart, Scale, latency_label},
-    html::{Escaped, push},
+    html::Escaped,
 };
 use crate::{
     compare::{Change, Comparison, Outcome},
     quantity::{Unit, number, percent_change},
     record::{Interval, Latency, ResourceSample, RunRecord},
     statistics::median,
+    text::push,
 };
 
 /// Trees that are told apart by colour; further ones share the last.
@@ -74,7 +75,7 @@ pub(super) fn push_comparison(html: &mut String, comparison: &Comparison) {
 // === over time ===
 
 fn time_scale(record: &RunRecord) -> Scale {
-    Scale::exact(0.0, record.intervals.len() as f64)
+    Scale::exact(0.0, whole_seconds(&record.intervals).len() as f64)
 }
 
 fn series(intervals: &[Interval], value: impl Fn(&Interval) -> f64) -> Vec<(f64, f64)> {
@@ -98,7 +99,7 @@ fn disturbed_note(intervals: &[Interval]) -> String {
 }
 
 fn latency_over_time(run: &JudgedRun) -> Option<Panel> {
-    let intervals = &run.record.intervals;
+    let intervals = whole_seconds(&run.record.intervals);
     let answered: Vec<Interval> = intervals.iter().filter(|i| i.max_us > 0.0).cloned().collect();
     let smallest = answered.iter().map(|interval| interval.p50_us).reduce(f64::min)?;
     let largest = answered.iter().map(|interval| interval.max_us).fold(0.0, f64::max);
@@ -134,8 +135,18 @@ fn latency_over_time(run: &JudgedRun) -> Option<Panel> {
     Some(Panel { title: "Latency over time", caption, legend, svg: chart.to_svg() })
 }
 
+/// The seconds in which something was due, and those after it in which what waited was still carried out. A last second
+/// with a handful of stragglers would look like a collapse.
+fn whole_seconds(intervals: &[Interval]) -> &[Interval] {
+    const STRAGGLERS_SHARE: f64 = 0.02;
+    let busiest = intervals.iter().map(|interval| interval.completed).max().unwrap_or_default() as f64;
+    let is_worth_showing = |i: &Interval| i.offered > 0 || i.completed as f64 > busiest * STRAGGLERS_SHARE;
+    let end = intervals.iter().rposition(is_worth_showing).map_or(0, |last| last + 1);
+    intervals.get(..end).unwrap_or(intervals)
+}
+
 fn throughput(record: &RunRecord) -> Option<Panel> {
-    let intervals = &record.intervals;
+    let intervals = whole_seconds(&record.intervals);
     let largest = intervals.iter().map(|i| i.offered.max(i.completed)).max().filter(|n| *n > 0)? as f64;
     let (offered, completed, _) = record.totals();
     let mut layers = contamination(intervals);
@@ -198,8 +209,10 @@ fn latency_by_percentile(record: &RunRecord) -> Option<Panel> {
     let scale = Scale::quantile(latency.len());
     let Scale::Quantile { nines } = scale else { return None };
     let curve = |histogram: &hdrhistogram::Histogram<u64>| -> Vec<(f64, f64)> {
-        let quantiles = (0..=160).map(|i| 1.0 - 10_f64.powf(-nines * f64::from(i) / 160.0));
-        quantiles.map(|quantile| (quantile, micros(histogram.value_at_quantile(quantile)))).collect()
+        let quantiles = (1..=160).map(|i| 1.0 - 10_f64.powf(-nines * f64::from(i) / 160.0));
+        let smallest = (0.0, micros(histogram.min()));
+        let rest = quantiles.map(|quantile| (quantile, micros(histogram.value_at_quantile(quantile))));
+        std::iter::once(smallest).chain(rest).collect()
     };
     let mut layers = Vec::new();
     let mut legend = vec![("s1", "latency, from when it was due".to_owned())];

@@ -8,7 +8,10 @@ mod data;
 mod format;
 mod schema;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub(crate) use self::check::Environment;
 pub use self::{
@@ -20,7 +23,24 @@ pub use self::{
     },
     schema::schema,
 };
-use crate::document::{self, DocumentError};
+use crate::{
+    document::{self, DocumentError},
+    record::Form,
+};
+
+/// Reads every scenario of a directory, by name.
+pub fn read_dir(dir: &Path) -> Result<Vec<Scenario>, DocumentError> {
+    let error = |source| DocumentError::Read { path: dir.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(error)? {
+        let path = entry.map_err(error)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| Scenario::read(path)).collect()
+}
 
 /// A scenario that was read and found to be consistent.
 #[derive(Clone, Debug)]
@@ -47,6 +67,12 @@ impl Scenario {
             .check()
             .map_err(|Placed { offset, message }| document::invalid(path, &scenario.text, offset, message))?;
         Ok(scenario)
+    }
+
+    /// How long a form's load takes, warm-up included; `None` if it ends after a number of operations.
+    pub fn duration(&self, form: Form) -> Option<Duration> {
+        let load = self.load(form).ok()?;
+        Some(load.warm_up + load.duration()?)
     }
 
     /// The directory of the file: what relative paths in it refer to.

@@ -11,7 +11,8 @@ use crate::{
     fixture::ROUNDS_PER_MILLI,
     measurements::{Kind, Measurements},
     quantity::number,
-    statistics::{Random, slope::theil_sen},
+    resources::{Allowance, growth},
+    statistics::Random,
     synthetic,
     verdict::Level,
 };
@@ -37,7 +38,9 @@ pub(super) fn regression() -> Case {
     let kept = missed == 0 && alarms <= FALSE_ALARMS_MAX;
     let mut case = Case::new("regression detector", if kept { Level::Pass } else { Level::Fail })
         .figure("15 % slow-down caught", format!("{} of {TRIALS}", TRIALS - missed))
-        .figure("no change flagged", format!("{alarms} of {TRIALS}"));
+        .figure("no change flagged", format!("{alarms} of {TRIALS}"))
+        .metric("slow_down_missed_count", missed as f64)
+        .metric("false_alarm_count", alarms as f64);
     for spread in SPREADS {
         let (missed, alarms) = regression_rates(spread, TRIALS_FOR_RATES, 1_000);
         let percent = |count: usize| number(count as f64 / TRIALS_FOR_RATES as f64 * 100.0);
@@ -78,10 +81,11 @@ pub(super) fn leak() -> Case {
     let is_flagged = |growth_mib_per_hour: f64, seed: u64| {
         let mut random = Random::seeded(seed);
         let points: Vec<(f64, f64)> = (0..600)
-            .map(|second| f64::from(second) / 3_600.0)
-            .map(|hours| (hours, 80.0 + growth_mib_per_hour * hours + 0.4 * random.normal()))
+            .map(f64::from)
+            .map(|second| (second, 80.0 + growth_mib_per_hour * second / 3_600.0 + 0.4 * random.normal()))
             .collect();
-        theil_sen(&points).is_some_and(|slope| slope.low > ALLOWED_MIB_PER_HOUR)
+        let allowed = Allowance::PerHour(ALLOWED_MIB_PER_HOUR);
+        growth("made up", "pss_mib", &points, allowed).is_some_and(|growth| growth.leaking)
     };
     let missed = (0..TRIALS as u64).filter(|seed| !is_flagged(LEAK_MIB_PER_HOUR, *seed)).count();
     let alarms = (0..TRIALS as u64).filter(|seed| is_flagged(0.0, seed + 500)).count();
@@ -107,9 +111,14 @@ pub(super) async fn gate_on_processes(burner: &[String], stop: &CancellationToke
             }
             Ok((flagged, _)) => {
                 let kept = if expect_regression { flagged == TRIALS } else { flagged <= FALSE_ALARMS_MAX };
-                let what = if expect_regression { "caught" } else { "flagged" };
+                let (what, metric, count) = if expect_regression {
+                    ("caught", "slow_down_missed_count", TRIALS - flagged)
+                } else {
+                    ("flagged", "false_alarm_count", flagged)
+                };
                 Case::new(name, if kept { Level::Pass } else { Level::Fail })
                     .figure(what, format!("{flagged} of {TRIALS}"))
+                    .metric(metric, count as f64)
                     .note(format!(
                         "{REPEATS} interleaved pairs of processes per trial, CPU time, threshold 10 %"
                     ))

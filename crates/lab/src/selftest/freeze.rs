@@ -93,6 +93,7 @@ pub(super) async fn case(test: &SelfTest, stop: &CancellationToken) -> Case {
     let level = if apart <= TOLERANCE_RATIO { Level::Pass } else { Level::Fail };
     let mut case = Case::new(NAME, level)
         .figure("p99 worked out", super::millis(expected))
+        .metric("freeze_p99_error_ratio", apart)
         .figure("p99 of Paddock", seconds(step.latency.p99_us))
         .figure("p90 of Paddock", seconds(step.latency.p90_us))
         .figure("p99 from when it was sent", seconds(step.service.p99_us))

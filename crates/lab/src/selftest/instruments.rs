@@ -75,7 +75,9 @@ pub(super) fn analysis() -> Case {
         () => Level::Pass,
     };
     build_note(
-        Case::new("analysis", level).figure(&format!("{} samples", number(SAMPLES as f64)), millis(took)),
+        Case::new("analysis", level)
+            .figure(&format!("{} samples", number(SAMPLES as f64)), millis(took))
+            .metric("analysis_10m_s", took.as_secs_f64()),
     )
 }
 
@@ -104,7 +106,8 @@ pub(super) fn pacer(rate_per_s: f64, lag_p99_ms_max: f64) -> Case {
             format!("{} of {}", number(measured.pacer.offered as f64), number(expected as f64)),
         )
         .figure("lag p50", Unit::Millis.format(lag.quantile_us(0.5) / 1e3))
-        .figure("lag p99", format!("{} (promised {lag_p99_ms_max} ms)", Unit::Millis.format(lag_p99_ms)));
+        .figure("lag p99", format!("{} (promised {lag_p99_ms_max} ms)", Unit::Millis.format(lag_p99_ms)))
+        .metric(&format!("pacer_{}k_lag_p99_ms", number(rate_per_s / 1e3)), lag_p99_ms);
     if level == Level::Warn {
         case.note("late: another process may have had the CPU")
     } else {
@@ -125,7 +128,11 @@ pub(super) fn in_process() -> Case {
     let rate = completed as f64 / measured.duration_s.max(1e-9);
     let slow = rate < IN_PROCESS_PER_S_MIN && !cfg!(debug_assertions);
     let level = if slow { Level::Warn } else { Level::Pass };
-    build_note(Case::new("in-process rate", level).figure("operations", Unit::PerSecond.format(rate)))
+    build_note(
+        Case::new("in-process rate", level)
+            .figure("operations", Unit::PerSecond.format(rate))
+            .metric("in_process_per_s", rate),
+    )
 }
 
 fn offer(pattern: Pattern) -> Result<Measured, crate::engine::LoadError> {

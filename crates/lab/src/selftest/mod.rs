@@ -13,14 +13,22 @@ mod instruments;
 mod process;
 mod rivals;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use self::freeze::FreezePlan;
-use crate::verdict::Level;
+use crate::{
+    record::{self, Environment, Form, RunRecord, Validity},
+    verdict::Level,
+};
+
+/// Name under which objectives refer to the self-test, and under which its figures are kept.
+pub const SCENARIO: &str = "selftest";
 
 /// How to carry the self-test out.
 #[derive(Clone, Debug)]
@@ -46,6 +54,9 @@ pub struct Case {
     pub level: Level,
     /// What was found, as name and value.
     pub figures: Vec<(String, String)>,
+    /// The figures that objectives refer to, by metric.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
     /// What to know about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -53,11 +64,16 @@ pub struct Case {
 
 impl Case {
     fn new(name: &str, level: Level) -> Self {
-        Self { name: name.to_owned(), level, figures: Vec::new(), note: None }
+        Self { name: name.to_owned(), level, figures: Vec::new(), metrics: BTreeMap::new(), note: None }
     }
 
     fn figure(mut self, name: &str, value: impl Into<String>) -> Self {
         self.figures.push((name.to_owned(), value.into()));
+        self
+    }
+
+    fn metric(mut self, name: &str, value: f64) -> Self {
+        self.metrics.insert(name.to_owned(), value);
         self
     }
 
@@ -112,6 +128,43 @@ impl SelfTest {
 /// Runs a case that computes or blocks away from the async threads.
 async fn blocking(case: impl FnOnce() -> Case + Send + 'static) -> Case {
     tokio::task::spawn_blocking(case).await.unwrap_or_else(|error| Case::impossible("self-test", error))
+}
+
+/// The figures of the self-test as a run, so that they are judged like everything else.
+pub fn record(
+    cases: &[Case],
+    form: Form,
+    environment: Environment,
+    command: Vec<String>,
+    duration: Duration,
+) -> RunRecord {
+    let impossible = cases.iter().filter(|case| case.level == Level::Invalid);
+    let reasons = impossible
+        .map(|case| format!("{}: {}", case.name, case.note.as_deref().unwrap_or("could not be carried out")));
+    let mut validity = Validity::from_reasons(reasons.collect());
+    if cfg!(debug_assertions) {
+        validity = Validity::from_reasons(vec!["an unoptimised build: its speed says nothing".to_owned()]);
+    }
+    RunRecord {
+        schema_version: record::SCHEMA_VERSION,
+        id: Uuid::now_v7(),
+        scenario: SCENARIO.to_owned(),
+        form,
+        started_at: Timestamp::now(),
+        duration_s: duration.as_secs_f64(),
+        command,
+        environment,
+        partial: None,
+        validity,
+        thresholds: Vec::new(),
+        steps: Vec::new(),
+        intervals: Vec::new(),
+        resources: Vec::new(),
+        growth: Vec::new(),
+        checks: Vec::new(),
+        metrics: cases.iter().flat_map(|case| case.metrics.clone()).collect(),
+        repeats: BTreeMap::new(),
+    }
 }
 
 /// The level that decides over all cases.

@@ -82,15 +82,6 @@ pub fn median(samples: &[f64]) -> Option<f64> {
     quantile_of_sorted(&sorted, 0.5)
 }
 
-/// Interquartile range divided by the median: how noisy a set of repeats is. 0 if there is nothing to compare.
-pub fn spread_ratio(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let at = |quantile| quantile_of_sorted(&sorted, quantile).unwrap_or_default();
-    let middle = at(0.5).abs();
-    if middle > 0.0 { (at(0.75) - at(0.25)) / middle } else { 0.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

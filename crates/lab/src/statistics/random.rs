@@ -2,25 +2,19 @@
 
 use std::f64::consts::TAU;
 
-/// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// The generator of the whole lab, with the distributions that statistics need.
 #[derive(Clone, Debug)]
-pub struct Random {
-    state: u64,
-}
+pub struct Random(crate::random::Random);
 
 impl Random {
     /// A generator; the same seed gives the same numbers on every machine.
     pub fn seeded(seed: u64) -> Self {
-        Self { state: seed }
+        Self(crate::random::Random::new(seed))
     }
 
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.state;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        self.0.next_u64()
     }
 
     /// Uniform in `0 < x < 1`: never an end, so that logarithms are finite.

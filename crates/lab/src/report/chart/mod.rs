@@ -10,7 +10,8 @@ pub(super) use self::{
     rows::{Row, RowChart},
     scale::{Scale, latency_label},
 };
-use super::html::{Escaped, push};
+use super::html::Escaped;
+use crate::text::push;
 
 /// Width and height of the two drawings, in CSS pixels.
 const WIDE: (f64, f64) = (560.0, 290.0);

@@ -1,9 +1,7 @@
 //! A chart with one row per metric: an estimate, its interval, and the single values behind it.
 
-use super::{
-    super::html::{Escaped, push},
-    Scale,
-};
+use super::{super::html::Escaped, Scale};
+use crate::text::push;
 
 const ROW_HEIGHT: f64 = 50.0;
 const AXIS_HEIGHT: f64 = 40.0;

@@ -1,0 +1,57 @@
+//! What is promised and what is measured fit together.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare has to stop")]
+
+use std::path::{Path, PathBuf};
+
+use paddock_lab::{
+    document::DocumentError,
+    objectives::Objectives,
+    scenario::{self, Scenario},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn scenarios() -> Vec<Scenario> {
+    scenario::read_dir(&root().join("scenarios")).unwrap()
+}
+
+fn objectives() -> Result<Objectives, DocumentError> {
+    Objectives::read(Some(&root().join("objectives.toml")))
+}
+
+#[test]
+fn every_objective_has_its_scenario_and_every_scenario_measures_something_promised() {
+    let mismatches = objectives().unwrap().mismatches(&scenarios());
+    assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
+}
+
+#[test]
+fn a_promise_whose_scenario_is_missing_and_a_scenario_without_promise_are_found() {
+    let text = std::fs::read_to_string(root().join("objectives.toml")).unwrap();
+    let text = text.replace("scenario = \"healthz\"", "scenario = \"healthy\"");
+    let objectives = Objectives::parse(Path::new("objectives.toml"), &text).unwrap();
+    let mismatches = objectives.mismatches(&scenarios()).join("\n");
+    assert!(
+        mismatches.contains("objective `edge-rate` names the scenario `healthy`, which does not exist"),
+        "{mismatches}"
+    );
+    assert!(mismatches.contains("scenario `healthz` measures nothing that is promised"), "{mismatches}");
+}
+
+#[test]
+fn a_scenario_that_contradicts_an_objective_is_found() {
+    let text = std::fs::read_to_string(root().join("objectives.toml")).unwrap();
+    let text = text.replace("target = 50000\n", "target = 60000\n");
+    let objectives = Objectives::parse(Path::new("objectives.toml"), &text).unwrap();
+    let mismatches = objectives.mismatches(&scenarios()).join("\n");
+    assert!(mismatches.contains("objective `edge-rate` promises 60000"), "{mismatches}");
+}
+
+#[test]
+fn the_file_is_found_from_below() {
+    let found = Objectives::find(&root().join("crates/lab/src").canonicalize().unwrap()).unwrap();
+    assert_eq!(found, root().canonicalize().unwrap().join("objectives.toml"));
+}
