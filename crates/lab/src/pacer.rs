@@ -16,8 +16,9 @@ use crate::{histogram::Histogram, schedule::Arrivals};
 
 /// Arrivals that may be released and not yet claimed.
 const RING_SIZE: u64 = 1 << 16;
-/// Shortest sleep: arrivals closer together than this are released together, so that a high rate does not cost a
-/// context switch per arrival: on a machine that the target shares, those would be taken from the target.
+/// Arrivals that follow each other faster than this on average are released together, every [`QUANTUM`], so that a high
+/// rate does not cost a context switch per arrival: on a machine that the target shares, those would be taken from it.
+const DENSE: Duration = Duration::from_micros(40);
 const QUANTUM: Duration = Duration::from_micros(100);
 /// Longest time before the pacer looks whether it has to stop.
 const NAP_MAX: Duration = Duration::from_millis(20);
@@ -164,7 +165,16 @@ pub(crate) fn pace(
     release: &mut dyn Release,
 ) {
     sharpen();
-    let mut pacer = Pacer { ring, clock, released: 0, next: 0, overslept_ns: 0, was_full: false };
+    let mut pacer = Pacer {
+        ring,
+        clock,
+        released: 0,
+        next: 0,
+        spacing_ns: u64::MAX / 8,
+        last_due_ns: 0,
+        overslept_ns: 0,
+        was_full: false,
+    };
     let mut due = arrivals.map(nanos).peekable();
     while let Some(next_ns) = due.peek().copied() {
         if stop.load(Ordering::Relaxed) {
@@ -190,6 +200,9 @@ struct Pacer<'a> {
     clock: Clock,
     released: u64,
     next: u64,
+    /// Moving average of the time from one arrival to the next.
+    spacing_ns: u64,
+    last_due_ns: u64,
     /// Moving average of how much longer than asked a sleep took.
     overslept_ns: u64,
     was_full: bool,
@@ -212,6 +225,8 @@ impl Pacer<'_> {
             }
             let Some(due_ns) = due.next_if(|due_ns| *due_ns <= now_ns) else { break };
             self.ring.stage(self.next, due_ns);
+            self.spacing_ns = (self.spacing_ns * 7 + (due_ns - self.last_due_ns)) / 8;
+            self.last_due_ns = due_ns;
             // Behind a full ring an arrival waits for the target, not for the pacer.
             release.offered(due_ns, if blocked_before { 0 } else { now_ns - due_ns });
             self.next += 1;
@@ -220,9 +235,10 @@ impl Pacer<'_> {
         self.ring.publish(self.released);
     }
 
-    /// Sleeps until shortly before `next_ns`, then yields; for arrivals closer than [`QUANTUM`], until that is over.
+    /// Sleeps until shortly before `next_ns`, then yields; among dense arrivals, for at least a [`QUANTUM`].
     fn sleep_until(&mut self, next_ns: u64, now_ns: u64) {
-        let gap_ns = (next_ns - now_ns).max(nanos(QUANTUM));
+        let shortest = if self.spacing_ns < nanos(DENSE) { QUANTUM } else { Duration::ZERO };
+        let gap_ns = (next_ns - now_ns).max(nanos(shortest));
         if gap_ns > nanos(NAP_MAX) {
             std::thread::sleep(NAP_MAX / 2);
             return;

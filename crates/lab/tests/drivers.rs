@@ -235,6 +235,16 @@ fn a_connection_that_is_cut_is_an_error_and_the_next_operation_opens_another() {
             + step.errors.get("reset").copied().unwrap_or_default();
         assert_eq!(counted, 20, "{bytes:?}: {:?}", step.errors);
     }
+    for bytes in [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".as_slice(),
+        b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+    ] {
+        let peer = answer(bytes);
+        let measured = run(&format!("http = {{ url = \"http://{}/\" }}", peer.address), Vec::new());
+        clean(&measured);
+    }
     let peer = answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let measured = run(&format!("http = {{ url = \"http://{}/\" }}", peer.address), Vec::new());
     assert_eq!(only(&measured).errors.values().sum::<u64>(), 0, "{:?}", measured.checks);

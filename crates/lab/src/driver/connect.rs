@@ -1,30 +1,26 @@
 //! HTTP connections that the steps of a seat share.
 //!
 //! HTTP/1.1 has one connection per seat and target, taken out while it is used: a deadline that drops the operation
-//! drops the connection with it. It is polled by the operation itself, which saves a task and two wake-ups per
-//! request. HTTP/2 has a few connections that many seats share, each read by a task of its own.
+//! drops the connection with it. HTTP/2 has a few connections that many seats share, each read by a task of its own.
 
 use std::{
     collections::HashMap,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
-use http_body::Body as _;
-use http_body_util::Full;
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
-};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use paddock_platform::task::Tasks;
 use tokio::net::TcpStream;
 
-use super::{BODY_KEPT_BYTES_MAX, Failure, Seat};
+use super::{
+    BODY_KEPT_BYTES_MAX, Failure, Seat,
+    http1::{Framing, Http1},
+};
 
 /// Longest wait for a connection; an operation's own deadline may be earlier.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +32,18 @@ pub(crate) enum Version {
     One,
     /// HTTP/2 from the first byte (prior knowledge); the number is how many connections all seats share.
     Two { connections: usize },
+}
+
+/// A request in the form that each version wants it.
+pub(crate) trait Ask {
+    /// The method: it decides whether the answer has a body.
+    fn method(&self) -> &Method;
+
+    /// The whole request as HTTP/1.1 sends it.
+    fn bytes(&self) -> Result<Bytes, Failure>;
+
+    /// The request for HTTP/2.
+    fn request(&self) -> Result<Request<Full<Bytes>>, Failure>;
 }
 
 /// Pools by target; a clone shares them.
@@ -78,7 +86,7 @@ impl Pool {
     /// Opens the seat's connection if it has none.
     pub(crate) async fn prepare(&self, seat: Seat) -> Result<(), Failure> {
         if self.shared.is_empty() {
-            let connection = self.take(seat).await?;
+            let (connection, _) = self.take(seat).await?;
             self.put(seat, connection);
         } else {
             self.sender(seat).await?;
@@ -87,46 +95,48 @@ impl Pool {
     }
 
     /// Sends a request; the answer's body has still to be read.
-    pub(crate) async fn send(
-        &self,
-        seat: Seat,
-        request: impl Fn() -> Result<Request<Full<Bytes>>, Failure>,
-    ) -> Result<Exchange, Failure> {
-        if !self.shared.is_empty() {
-            let mut sender = self.sender(seat).await?;
-            let response = sender.send_request(request()?).await.map_err(|error| failure(&error))?;
-            return Ok(Exchange { response, connection: None });
+    pub(crate) async fn send(&self, seat: Seat, ask: &impl Ask) -> Result<Exchange, Failure> {
+        if self.shared.is_empty() {
+            let bytes = ask.bytes()?;
+            let (mut connection, is_kept) = self.take(seat).await?;
+            let head = match connection.request(&bytes, ask.method()).await {
+                // The server closed the kept connection just when the request was on its way (RFC 9112, section 9.3.1).
+                Err(_) if is_kept && ask.method().is_idempotent() && connection.has_received_nothing() => {
+                    connection = self.open().await?;
+                    connection.request(&bytes, ask.method()).await?
+                }
+                head => head?,
+            };
+            let body = Body::One { connection, framing: head.framing, keep: head.keep };
+            return Ok(Exchange { status: head.status, body });
         }
-        let mut connection = self.take(seat).await?;
-        match connection.request(request()?).await {
-            Ok(response) => Ok(Exchange { response, connection: Some(connection) }),
-            // The server closed an idle connection just then; the request was not sent. Once more, on a new one.
-            Err(error) if error.is_canceled() => {
-                let mut connection = Http1::open(&self.authority).await?;
-                let response = connection.request(request()?).await.map_err(|error| failure(&error))?;
-                Ok(Exchange { response, connection: Some(connection) })
-            }
-            Err(error) => Err(failure(&error)),
-        }
+        let request = ask.request()?;
+        let mut sender = self.sender(seat).await?;
+        let response = sender.send_request(request).await.map_err(|error| failure(&error))?;
+        Ok(Exchange { status: response.status().as_u16(), body: Body::Two(response) })
     }
 
-    /// Gives the connection back after the body was read.
-    pub(crate) fn put(&self, seat: Seat, connection: Http1) {
-        if let Some(place) = self.own.get(seat.number)
-            && connection.driver.is_some()
-        {
+    fn put(&self, seat: Seat, connection: Http1) {
+        if let Some(place) = self.own.get(seat.number) {
             *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         }
     }
 
-    async fn take(&self, seat: Seat) -> Result<Http1, Failure> {
+    async fn open(&self) -> Result<Http1, Failure> {
+        Ok(Http1::new(connect(&self.authority).await?, &self.authority))
+    }
+
+    /// The seat's connection, and whether it has served a request before.
+    async fn take(&self, seat: Seat) -> Result<(Http1, bool), Failure> {
         let kept = self
             .own
             .get(seat.number)
-            .and_then(|place| place.lock().unwrap_or_else(PoisonError::into_inner).take());
+            .and_then(|place| place.lock().unwrap_or_else(PoisonError::into_inner).take())
+            // A server may close a connection that is idle: no fault of the request that comes after.
+            .filter(Http1::is_usable);
         match kept {
-            Some(connection) => Ok(connection),
-            None => Http1::open(&self.authority).await,
+            Some(connection) => Ok((connection, true)),
+            None => Ok((self.open().await?, false)),
         }
     }
 
@@ -155,46 +165,38 @@ impl Pool {
 
 /// An answer whose body has still to be read.
 pub(crate) struct Exchange {
-    pub(crate) response: Response<Incoming>,
-    connection: Option<Http1>,
+    pub(crate) status: u16,
+    body: Body,
+}
+
+enum Body {
+    One { connection: Http1, framing: Framing, keep: bool },
+    Two(Response<Incoming>),
 }
 
 impl Exchange {
     /// The next piece of the body; `None` at its end.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
-        let Self { response, connection } = self;
-        std::future::poll_fn(|context| {
-            let mut body = Pin::new(response.body_mut());
-            loop {
-                let frame = match body.as_mut().poll_frame(context) {
-                    Poll::Pending => match connection {
-                        Some(connection) => {
-                            connection.drive(context);
-                            body.as_mut().poll_frame(context)
-                        }
-                        None => Poll::Pending,
-                    },
-                    ready @ Poll::Ready(_) => ready,
-                };
-                match frame {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(None),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(failure(&error)))),
-                    Poll::Ready(Some(Ok(frame))) => {
+        match &mut self.body {
+            Body::One { connection, framing, .. } => connection.body(framing).await.transpose(),
+            Body::Two(response) => loop {
+                match response.body_mut().frame().await? {
+                    Err(error) => return Some(Err(failure(&error))),
+                    Ok(frame) => {
                         // Trailers are not a piece of the body.
                         if let Ok(data) = frame.into_data() {
-                            return Poll::Ready(Some(Ok(data)));
+                            return Some(Ok(data));
                         }
                     }
                 }
-            }
-        })
-        .await
+            },
+        }
     }
 
     /// Reads the whole body, and keeps it up to [`BODY_KEPT_BYTES_MAX`] if asked to.
     pub(crate) async fn read(&mut self, keep: bool) -> Result<Bytes, Failure> {
-        if self.response.body().is_end_stream() {
+        if !keep && let Body::One { connection, framing: Framing::Length(left), .. } = &mut self.body {
+            connection.skip(left).await?;
             return Ok(Bytes::new());
         }
         let mut kept = BytesMut::new();
@@ -210,58 +212,9 @@ impl Exchange {
 
     /// Gives the connection back; for answers that were read to their end.
     pub(crate) fn finish(self, pool: &Pool, seat: Seat) {
-        if let Some(connection) = self.connection {
+        if let Body::One { connection, keep: true, .. } = self.body {
             pool.put(seat, connection);
         }
-    }
-}
-
-type Driven = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
-
-/// An HTTP/1.1 connection that is driven by whoever uses it.
-#[derive(Debug)]
-pub(crate) struct Http1 {
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// `None` once it has ended.
-    driver: Option<Pin<Box<Driven>>>,
-}
-
-impl Http1 {
-    async fn open(authority: &str) -> Result<Self, Failure> {
-        let stream = connect(authority).await?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| failure(&error))?;
-        Ok(Self { sender, driver: Some(Box::pin(connection)) })
-    }
-
-    async fn request(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
-        std::future::poll_fn(|context| {
-            // Also notices a connection that the server closed while it was idle.
-            self.drive(context);
-            self.sender.poll_ready(context)
-        })
-        .await?;
-        let sent = self.sender.send_request(request);
-        let mut sent = std::pin::pin!(sent);
-        let driver = &mut self.driver;
-        std::future::poll_fn(|context| {
-            drive(driver, context);
-            sent.as_mut().poll(context)
-        })
-        .await
-    }
-
-    fn drive(&mut self, context: &mut Context<'_>) {
-        drive(&mut self.driver, context);
-    }
-}
-
-/// Lets the connection write and read what it can; its errors reach the request or body that is waited for.
-fn drive(driver: &mut Option<Pin<Box<Driven>>>, context: &mut Context<'_>) {
-    if let Some(connection) = driver
-        && connection.as_mut().poll(context).is_ready()
-    {
-        *driver = None;
     }
 }
 
@@ -290,7 +243,7 @@ pub(crate) fn io_failure(otherwise: &'static str, authority: &str, error: &std::
 }
 
 /// Names an error of hyper as it is counted.
-pub(crate) fn failure(error: &hyper::Error) -> Failure {
+fn failure(error: &hyper::Error) -> Failure {
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<std::io::Error>() {

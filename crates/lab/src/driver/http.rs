@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     BuildContext, BuildError, Call, Driver, Failure, Options, Outcome, Seat, Session, Target,
-    connect::{Pool, Version},
+    connect::{Ask, Pool, Version},
 };
 use crate::variables::{Bound, Template, Variables};
 
@@ -83,6 +83,37 @@ pub(crate) struct RequestTemplate {
     varying_headers: Vec<(HeaderName, Bound)>,
     body: Bound,
     version: HttpVersion,
+    /// The whole request, if it is the same for every operation.
+    prepared: Option<Bytes>,
+}
+
+/// The request of one operation.
+pub(crate) struct Asked<'a> {
+    template: &'a RequestTemplate,
+    call: Call<'a>,
+}
+
+impl Ask for Asked<'_> {
+    fn method(&self) -> &Method {
+        &self.template.method
+    }
+
+    fn bytes(&self) -> Result<Bytes, Failure> {
+        match &self.template.prepared {
+            Some(bytes) => Ok(bytes.clone()),
+            None => self.template.write(self.call.variables, self.call.index),
+        }
+    }
+
+    fn request(&self) -> Result<Request<Full<Bytes>>, Failure> {
+        let (uri, headers, body) = self.template.parts(self.call.variables, self.call.index)?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = self.template.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        *request.version_mut() = http::Version::HTTP_2;
+        Ok(request)
+    }
 }
 
 #[derive(Debug)]
@@ -113,6 +144,9 @@ impl RequestTemplate {
         for (name, template) in &options.headers {
             let parsed = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| BuildError::field("headers", format!("`{name}` is not the name of a header")))?;
+            if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(&parsed) {
+                return Err(BuildError::field("headers", format!("`{name}` follows from the body")));
+            }
             let bound = template.bind(variables)?;
             headers.insert(parsed.clone(), header_value("headers", &bound.text(variables, 0))?);
             if !bound.is_fixed() {
@@ -130,7 +164,7 @@ impl RequestTemplate {
         } else {
             UriTemplate::Varying(bound)
         };
-        Ok(Self {
+        let template = Self {
             authority,
             host,
             port,
@@ -140,40 +174,74 @@ impl RequestTemplate {
             varying_headers,
             body,
             version: options.version,
-        })
+            prepared: None,
+        };
+        template.prepared(variables)
     }
 
-    /// The request of an operation.
-    pub(crate) fn request(&self, variables: &Variables, index: u64) -> Result<Request<Full<Bytes>>, Failure> {
-        let invalid = |error: &dyn std::fmt::Display| Failure::new("request", error.to_string());
-        let body = match &self.body {
-            Bound::Fixed(body) if body.is_empty() => Bytes::new(),
-            body => Bytes::from(body.text(variables, index).into_owned()),
-        };
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = match &self.uri {
+    /// The request of an operation, with its address as the version wants it.
+    fn parts(&self, variables: &Variables, index: u64) -> Result<(Uri, HeaderMap, Bytes), Failure> {
+        let invalid = |error: BuildError| Failure::new("request", error.to_string());
+        let uri = match &self.uri {
             UriTemplate::Fixed(uri) => uri.clone(),
             UriTemplate::Varying(bound) => {
-                let uri = parse_uri(&bound.text(variables, index)).map_err(|error| invalid(&error))?;
-                if authority(&uri).map_err(|error| invalid(&error))? != self.authority {
+                let uri = parse_uri(&bound.text(variables, index)).map_err(invalid)?;
+                if authority(&uri).map_err(invalid)? != self.authority {
                     let detail =
                         format!("`{uri}` is not on {}, where the first request went", self.authority);
                     return Err(Failure::new("request", detail));
                 }
-                for_request(&uri, self.version).map_err(|error| invalid(&error))?
+                for_request(&uri, self.version).map_err(invalid)?
             }
         };
-        *request.headers_mut() = self.headers.clone();
+        let mut headers = self.headers.clone();
         for (name, bound) in &self.varying_headers {
-            let value =
-                header_value("headers", &bound.text(variables, index)).map_err(|error| invalid(&error))?;
-            request.headers_mut().insert(name.clone(), value);
+            let value = header_value("headers", &bound.text(variables, index)).map_err(invalid)?;
+            headers.insert(name.clone(), value);
         }
-        if self.version == HttpVersion::Two {
-            *request.version_mut() = http::Version::HTTP_2;
+        let body = match &self.body {
+            Bound::Fixed(body) if body.is_empty() => Bytes::new(),
+            body => Bytes::from(body.text(variables, index).into_owned()),
+        };
+        Ok((uri, headers, body))
+    }
+
+    /// The request as HTTP/1.1 sends it.
+    fn write(&self, variables: &Variables, index: u64) -> Result<Bytes, Failure> {
+        let (uri, headers, body) = self.parts(variables, index)?;
+        let mut bytes = Vec::with_capacity(256 + body.len());
+        bytes.extend_from_slice(format!("{} {uri} HTTP/1.1\r\n", self.method).as_bytes());
+        for (name, value) in &headers {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
         }
-        Ok(request)
+        // A method that usually has a body says when it has none (RFC 9110, section 8.6).
+        if !body.is_empty() || [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) {
+            bytes.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&body);
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Computes now what is the same for every operation.
+    fn prepared(mut self, variables: &Variables) -> Result<Self, BuildError> {
+        let is_fixed = matches!(self.uri, UriTemplate::Fixed(_))
+            && self.varying_headers.is_empty()
+            && self.body.is_fixed()
+            && self.version == HttpVersion::One;
+        if is_fixed {
+            let bytes = self.write(variables, 0).map_err(|failure| BuildError::field("url", failure))?;
+            self.prepared = Some(bytes);
+        }
+        Ok(self)
+    }
+
+    /// The request of an operation.
+    pub(crate) fn ask<'a>(&'a self, call: Call<'a>) -> Asked<'a> {
+        Asked { template: self, call }
     }
 
     pub(crate) fn target(&self) -> Target {
@@ -250,8 +318,8 @@ impl Session for HttpSession {
 impl HttpSession {
     async fn exchange(&mut self, call: Call<'_>) -> Result<Outcome, Failure> {
         let Http { template, pool } = &self.http;
-        let mut exchange = pool.send(self.seat, || template.request(call.variables, call.index)).await?;
-        let status = i32::from(exchange.response.status().as_u16());
+        let mut exchange = pool.send(self.seat, &template.ask(call)).await?;
+        let status = i32::from(exchange.status);
         let body = exchange.read(call.keep_body).await?;
         exchange.finish(pool, self.seat);
         Ok(Outcome { status: Some(status), body, ..Outcome::default() })

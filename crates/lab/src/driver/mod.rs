@@ -7,9 +7,11 @@
 //! To add a driver: one file with an options type that implements [`Options`] and a session, and one line in the
 //! `drivers!` list below. Scenario files, their checking and their JSON Schema follow from that.
 
+mod chunked;
 pub mod command;
 pub(crate) mod connect;
 pub mod http;
+mod http1;
 pub mod in_process;
 mod registry;
 pub mod sse;

@@ -113,8 +113,8 @@ impl SseSession {
     async fn read(&mut self, call: Call<'_>) -> Result<Outcome, Failure> {
         let started = Instant::now();
         let Sse { template, pool, events_max, until } = &self.sse;
-        let mut exchange = pool.send(self.seat, || template.request(call.variables, call.index)).await?;
-        let status = i32::from(exchange.response.status().as_u16());
+        let mut exchange = pool.send(self.seat, &template.ask(call)).await?;
+        let status = i32::from(exchange.status);
         if status >= 400 {
             let body = exchange.read(call.keep_body).await?;
             exchange.finish(pool, self.seat);

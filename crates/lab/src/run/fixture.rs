@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Uri};
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use http_body_util::Full;
 use paddock_platform::{task::Tasks, units::HumanDuration};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
@@ -451,19 +453,37 @@ impl Server {
 /// Asks once. Every attempt opens a connection of its own.
 async fn is_ready(authority: &str, uri: &Uri, tasks: &Tasks) -> Result<(), Failure> {
     let pool = connect::Pools::default().pool(authority, connect::Version::One, 1, tasks);
-    let request = || {
-        Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
-            .header(http::header::HOST, authority)
-            .body(http_body_util::Full::default())
-            .map_err(|error| Failure::new("request", error.to_string()))
-    };
-    let mut exchange = pool.send(Seat { number: 0 }, request).await?;
-    let status = exchange.response.status();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut exchange = pool.send(Seat { number: 0 }, &Probe { authority, path }).await?;
+    let status = exchange.status;
     let body = exchange.read(true).await?;
-    if status.as_u16() < 400 {
+    if status < 400 {
         return Ok(());
     }
     let body = String::from_utf8_lossy(&body);
     let start: String = body.chars().take(200).collect();
     Err(Failure::new("http", format!("it answered {status}: {start}")))
+}
+
+/// The question whether a server is ready.
+struct Probe<'a> {
+    authority: &'a str,
+    path: &'a str,
+}
+
+impl connect::Ask for Probe<'_> {
+    fn method(&self) -> &Method {
+        &Method::GET
+    }
+
+    fn bytes(&self) -> Result<Bytes, Failure> {
+        let Self { authority, path } = self;
+        Ok(Bytes::from(format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n")))
+    }
+
+    fn request(&self) -> Result<Request<Full<Bytes>>, Failure> {
+        Request::get(format!("http://{}{}", self.authority, self.path))
+            .body(Full::default())
+            .map_err(|error| Failure::new("request", error.to_string()))
+    }
 }
