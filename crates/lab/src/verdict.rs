@@ -76,7 +76,6 @@ pub fn judge(record: &RunRecord, objectives: &Objectives) -> Verdict {
     let mut reasons = record.validity.reasons().to_vec();
     reasons.extend(record.partial.iter().map(|reason| format!("ended early: {reason}")));
     let disturbed = !reasons.is_empty();
-    let defects = defects(record);
     if disturbed {
         for judgement in &mut judgements {
             judgement.level = Level::Invalid;
@@ -84,29 +83,48 @@ pub fn judge(record: &RunRecord, objectives: &Objectives) -> Verdict {
         }
     }
     judgements.sort_by_key(|judgement| (std::cmp::Reverse(judgement.level), !judgement.critical));
-    let level = if disturbed {
-        Level::Invalid
-    } else if defects.is_empty() {
-        judgements.first().map_or(Level::Pass, |worst| worst.level)
-    } else {
-        Level::Fail
-    };
-    reasons.extend(defects);
-    Verdict { level, reasons, judgements }
+    let mut level = judgements.first().map_or(Level::Pass, |worst| worst.level);
+    let leaks = leaks(record);
+    if !leaks.is_empty() {
+        level = Level::Fail;
+    }
+    if judgements.iter().all(|judgement| judgement.threshold.metric != ERROR_RATIO) {
+        level = level.max(level_of_errors(record));
+    }
+    reasons.extend(leaks);
+    reasons.extend(failed_checks(record));
+    Verdict { level: if disturbed { Level::Invalid } else { level }, reasons, judgements }
 }
 
-/// Failed checks and leaks: they fail a run whatever its figures say.
-fn defects(record: &RunRecord) -> Vec<String> {
-    let checks = record.checks.iter().filter(|check| check.failed > 0).map(|check| {
+/// The metric that says how many operations failed, failed checks included.
+const ERROR_RATIO: &str = "error_ratio";
+/// Share of operations that may fail with a warning, where nothing is promised about it.
+const ERROR_RATIO_MAX: f64 = 0.01;
+
+/// Errors where nothing is promised about them: a few are a warning, more fail the run.
+fn level_of_errors(record: &RunRecord) -> Level {
+    let failed =
+        record.checks.iter().map(|check| check.failed as f64 / (check.failed + check.passed).max(1) as f64);
+    let (_, completed, errors) = record.totals();
+    let ratio = failed.fold(errors as f64 / completed.max(1) as f64, f64::max);
+    match ratio {
+        _ if ratio > ERROR_RATIO_MAX => Level::Fail,
+        _ if ratio > 0.0 => Level::Warn,
+        _ => Level::Pass,
+    }
+}
+
+fn failed_checks(record: &RunRecord) -> impl Iterator<Item = String> {
+    record.checks.iter().filter(|check| check.failed > 0).map(|check| {
         let example = check.example.as_ref().map(|seen| format!("; first seen: {seen}")).unwrap_or_default();
-        format!(
-            "check `{}` failed {} of {} times{example}",
-            check.name,
-            check.failed,
-            check.failed + check.passed
-        )
-    });
-    let leaks = record.growth.iter().filter(|growth| growth.leaking).map(|growth| {
+        let all = check.failed + check.passed;
+        format!("check `{}` failed {} of {all} times{example}", check.name, check.failed)
+    })
+}
+
+/// Growing resources: they fail a run whatever its figures say.
+fn leaks(record: &RunRecord) -> Vec<String> {
+    let leaking = record.growth.iter().filter(|growth| growth.leaking).map(|growth| {
         let unit = Unit::of_metric(&growth.resource);
         format!(
             "`{}` of {} grows by {} an hour (95 % interval {} to {})",
@@ -117,7 +135,7 @@ fn defects(record: &RunRecord) -> Vec<String> {
             unit.format(growth.high_per_hour)
         )
     });
-    checks.chain(leaks).collect()
+    leaking.collect()
 }
 
 fn judge_threshold(
@@ -151,7 +169,7 @@ fn judge_threshold(
 fn error_ratio_note(record: &RunRecord, threshold: &Threshold, value: f64) -> Option<String> {
     let (_, completed, errors) = record.totals();
     let bound = threshold.acceptable.unwrap_or(threshold.target);
-    if threshold.metric != "error_ratio" || completed == 0 || !threshold.op.holds(value, bound) {
+    if threshold.metric != ERROR_RATIO || completed == 0 || !threshold.op.holds(value, bound) {
         return None;
     }
     let ratio_max = proportion::error_ratio_max(errors, completed);
@@ -294,10 +312,28 @@ mod tests {
     }
 
     #[test]
-    fn failed_checks_and_leaks_fail_a_run() {
+    fn errors_are_judged_by_what_is_promised_of_them() {
         let mut wrong = run(None);
         wrong.checks[0].failed = 3;
-        assert_eq!(judge(&wrong, &objectives()).level, Level::Fail);
+        wrong.metrics.insert(ERROR_RATIO.to_owned(), 3.0 / 3_000.0);
+        let verdict = judge(&wrong, &objectives());
+        assert_eq!(verdict.level, Level::Fail, "at most 0.1 % is promised");
+        assert!(verdict.reasons[0].contains("`status is 200` failed 3 of"), "{:?}", verdict.reasons);
+        wrong.metrics.insert(ERROR_RATIO.to_owned(), 0.000_5);
+        assert_eq!(judge(&wrong, &objectives()).level, Level::Pass);
+    }
+
+    #[test]
+    fn where_nothing_is_promised_few_errors_are_a_warning() {
+        let mut wrong = run(None);
+        wrong.checks[0].failed = 3;
+        assert_eq!(judge(&wrong, &Objectives::default()).level, Level::Warn);
+        wrong.checks[0].failed = 300;
+        assert_eq!(judge(&wrong, &Objectives::default()).level, Level::Fail);
+    }
+
+    #[test]
+    fn a_leak_fails_a_run() {
         let leaking =
             ServerRun { seconds: 6, rate_per_s: 500.0, leak_mib_per_s: 0.1, ..ServerRun::default() }.record();
         let verdict = judge(&leaking, &objectives());

@@ -54,11 +54,12 @@ async fn a_frozen_target_shows_its_whole_freeze() {
     assert_ne!(frozen.level, Level::Invalid, "{frozen:?}");
     // The p99 is compared with theory by the self-test itself; on a machine that is busy with other tests it may be off,
     // so that here only what no scheduling can explain away is required.
-    let figure = |name: &str| {
+    let p99 = |name: &str| {
         let value = &frozen.figures.iter().find(|(figure, _)| figure == name).unwrap().1;
-        value.trim_end_matches(" ms").replace(',', "").parse::<f64>().unwrap()
+        let (_, p99) = value.split_once(" / ").unwrap();
+        p99.trim_end_matches(" ms").replace(',', "").parse::<f64>().unwrap()
     };
-    assert!(figure("p99 of Paddock") > 0.9 * figure("p99 worked out"), "{frozen:?}");
+    assert!(p99("p90 / p99 of Paddock") > 0.9 * p99("p90 / p99 worked out"), "{frozen:?}");
 }
 
 #[tokio::test]

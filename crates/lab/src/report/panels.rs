@@ -387,9 +387,12 @@ fn ratios(comparison: &Comparison) -> Option<Panel> {
         origin: Some(0.0),
         rows,
     };
-    let caption =
-        "Median against median. A regression lies in the shaded part with its whole interval beyond 0."
-            .to_owned();
+    let what = if shown.iter().any(|change| change.paired) {
+        "Median of the pairs"
+    } else {
+        "Median against median"
+    };
+    let caption = format!("{what}. A regression lies in the shaded part with its whole interval beyond 0.");
     Some(Panel { title: "Change by metric", caption, legend: Vec::new(), svg: chart.to_svg() })
 }
 

@@ -91,12 +91,16 @@ pub(super) async fn case(test: &SelfTest, stop: &CancellationToken) -> Case {
     let found = step.latency.p99_us / 1e6;
     let apart = (found - expected.as_secs_f64()).abs() / expected.as_secs_f64();
     let level = if apart <= TOLERANCE_RATIO { Level::Pass } else { Level::Fail };
+    let both = |p90: String, p99: String| format!("{p90} / {p99}");
+    let expected_p90 = plan.expected(0.9, frozen).map_or_else(|| "–".to_owned(), super::millis);
     let mut case = Case::new(NAME, level)
-        .figure("p99 worked out", super::millis(expected))
+        .figure("p90 / p99 worked out", both(expected_p90, super::millis(expected)))
         .metric("freeze_p99_error_ratio", apart)
-        .figure("p99 of Paddock", seconds(step.latency.p99_us))
-        .figure("p90 of Paddock", seconds(step.latency.p90_us))
-        .figure("p99 from when it was sent", seconds(step.service.p99_us))
+        .figure("p90 / p99 of Paddock", both(seconds(step.latency.p90_us), seconds(step.latency.p99_us)))
+        .figure(
+            "its own, from when it was sent",
+            both(seconds(step.service.p90_us), seconds(step.service.p99_us)),
+        )
         .note(format!(
             "{} /s for {} s, stopped for {}",
             plan.rate_per_s,
@@ -109,10 +113,10 @@ pub(super) async fn case(test: &SelfTest, stop: &CancellationToken) -> Case {
                 break;
             }
             let figure = match rival_through_freeze(&test.server, plan, rival).await {
-                Ok(p99) => super::millis(p99),
+                Ok([p90, p99]) => format!("{} / {}", super::millis(p90), super::millis(p99)),
                 Err(error) => error,
             };
-            case = case.figure(&format!("p99 of {}", rival.label), figure);
+            case = case.figure(&format!("p90 / p99 of {}", rival.label), figure);
         }
     }
     case
@@ -166,7 +170,7 @@ async fn rival_through_freeze(
     server: &[String],
     plan: FreezePlan,
     rival: &rivals::Rival,
-) -> Result<Duration, String> {
+) -> Result<[Duration; 2], String> {
     let server = Server::start(server).await.map_err(|error| error.to_string())?;
     let url = format!("http://{}/", server.address);
     let running = rival.run(&url, plan);

@@ -16,7 +16,7 @@ pub(super) struct Rival {
     pub(super) label: &'static str,
     program: &'static str,
     arguments: fn(&FreezePlan) -> Vec<String>,
-    p99: fn(&str) -> Option<Duration>,
+    percentile: fn(&str, u8) -> Option<Duration>,
 }
 
 static RIVALS: [Rival; 4] = [
@@ -32,7 +32,7 @@ static RIVALS: [Rival; 4] = [
                 "--latency".to_owned(),
             ]
         },
-        p99: wrk_p99,
+        percentile: wrk_percentile,
     },
     Rival {
         label: "hey",
@@ -45,9 +45,9 @@ static RIVALS: [Rival; 4] = [
                 .chain([per_worker.to_string()])
                 .collect()
         },
-        p99: hey_p99,
+        percentile: hey_percentile,
     },
-    Rival { label: "oha", program: "oha", arguments: oha_arguments, p99: oha_p99 },
+    Rival { label: "oha", program: "oha", arguments: oha_arguments, percentile: oha_percentile },
     Rival {
         label: "oha with latency correction",
         program: "oha",
@@ -56,7 +56,7 @@ static RIVALS: [Rival; 4] = [
             arguments.push("--latency-correction".to_owned());
             arguments
         },
-        p99: oha_p99,
+        percentile: oha_percentile,
     },
 ];
 
@@ -68,8 +68,8 @@ pub(super) fn installed() -> impl Iterator<Item = &'static Rival> {
 }
 
 impl Rival {
-    /// Loads the address and returns the 99th percentile that it reports, or why there is none.
-    pub(super) async fn run(&self, url: &str, plan: FreezePlan) -> Result<Duration, String> {
+    /// Loads the address and returns the 90th and 99th percentile that it reports, or why there are none.
+    pub(super) async fn run(&self, url: &str, plan: FreezePlan) -> Result<[Duration; 2], String> {
         let running = Command::new(self.program)
             .args((self.arguments)(&plan))
             .arg(url)
@@ -80,7 +80,10 @@ impl Rival {
         let output = tokio::time::timeout(plan.duration + GRACE, running).await;
         let output = output.map_err(|_| "did not end".to_owned())?.map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout);
-        (self.p99)(&text).ok_or_else(|| format!("{}; its report was not understood", output.status))
+        let percentiles = (self.percentile)(&text, 90).zip((self.percentile)(&text, 99));
+        let (p90, p99) =
+            percentiles.ok_or_else(|| format!("{}; its report was not understood", output.status))?;
+        Ok([p90, p99])
     }
 }
 
@@ -92,8 +95,9 @@ fn oha_arguments(plan: &FreezePlan) -> Vec<String> {
 }
 
 /// `    99%   17.60ms` in the latency distribution.
-fn wrk_p99(text: &str) -> Option<Duration> {
-    let value = text.lines().find_map(|line| line.trim().strip_prefix("99%"))?.trim();
+fn wrk_percentile(text: &str, percent: u8) -> Option<Duration> {
+    let name = format!("{percent}%");
+    let value = text.lines().find_map(|line| line.trim().strip_prefix(&name))?.trim();
     let split = value.find(|character: char| character.is_ascii_alphabetic())?;
     let (number, unit) = value.split_at(split);
     let seconds = match unit {
@@ -107,16 +111,18 @@ fn wrk_p99(text: &str) -> Option<Duration> {
 }
 
 /// `  99% in 0.0179 secs`, with two percent signs in some versions.
-fn hey_p99(text: &str) -> Option<Duration> {
-    let line = text.lines().find(|line| line.trim_start().starts_with("99%"))?;
+fn hey_percentile(text: &str, percent: u8) -> Option<Duration> {
+    let name = format!("{percent}%");
+    let line = text.lines().find(|line| line.trim_start().starts_with(&name))?;
     let seconds = line.split_once(" in ")?.1.split_whitespace().next()?;
     Duration::try_from_secs_f64(seconds.parse().ok()?).ok()
 }
 
 /// `latencyPercentiles.p99` of the JSON report, in seconds.
-fn oha_p99(text: &str) -> Option<Duration> {
+fn oha_percentile(text: &str, percent: u8) -> Option<Duration> {
     let report: serde_json::Value = serde_json::from_str(text).ok()?;
-    Duration::try_from_secs_f64(report.pointer("/latencyPercentiles/p99")?.as_f64()?).ok()
+    let seconds = report.pointer(&format!("/latencyPercentiles/p{percent}"))?.as_f64()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 #[cfg(test)]
@@ -125,13 +131,16 @@ mod tests {
 
     #[test]
     fn the_reports_of_other_generators_are_understood() {
+        let millis = |millis: f64| Some(Duration::from_secs_f64(millis / 1e3));
         let wrk = "  Latency Distribution\n     50%  423.00us\n     90%    1.20ms\n     99%   17.60ms\n";
-        assert_eq!(wrk_p99(wrk), Some(Duration::from_micros(17_600)));
-        let hey = "Latency distribution:\n  10% in 0.0002 secs\n  99% in 0.0179 secs\n";
-        assert_eq!(hey_p99(hey), Some(Duration::from_micros(17_900)));
-        assert_eq!(hey_p99("  99%% in 0.0179 secs\n"), Some(Duration::from_micros(17_900)));
-        let oha = r#"{"latencyPercentiles": {"p95": 0.002, "p99": 0.0084}}"#;
-        assert_eq!(oha_p99(oha), Some(Duration::from_micros(8_400)));
-        assert_eq!((wrk_p99("no"), hey_p99("no"), oha_p99("no")), (None, None, None));
+        assert_eq!((wrk_percentile(wrk, 90), wrk_percentile(wrk, 99)), (millis(1.2), millis(17.6)));
+        let hey = "Latency distribution:\n  90% in 0.0002 secs\n  99% in 0.0179 secs\n";
+        assert_eq!((hey_percentile(hey, 90), hey_percentile(hey, 99)), (millis(0.2), millis(17.9)));
+        assert_eq!(hey_percentile("  99%% in 0.0179 secs\n", 99), millis(17.9));
+        let oha = r#"{"latencyPercentiles": {"p90": 0.002, "p99": 0.0084}}"#;
+        assert_eq!((oha_percentile(oha, 90), oha_percentile(oha, 99)), (millis(2.0), millis(8.4)));
+        for percentile in [wrk_percentile, hey_percentile, oha_percentile] {
+            assert_eq!(percentile("no", 99), None);
+        }
     }
 }

@@ -8,6 +8,8 @@ const AXIS_HEIGHT: f64 = 40.0;
 const SIDE: f64 = 14.0;
 const WIDE_WIDTH: f64 = 560.0;
 const NARROW_WIDTH: f64 = 340.0;
+/// Estimated width of a character of the texts above a row.
+const BOLD_CHARACTER_WIDTH: f64 = 7.3;
 
 /// Rows over one horizontal axis.
 pub(in crate::report) struct RowChart {
@@ -76,6 +78,17 @@ impl RowChart {
     }
 }
 
+/// A name that fits: whole, or without what stands before the last `/`, or cut.
+fn shortened(name: &str, width: f64) -> String {
+    let room = (width / BOLD_CHARACTER_WIDTH).max(4.0) as usize;
+    let plain = name.rsplit('/').next().unwrap_or(name);
+    match () {
+        () if name.chars().count() <= room => name.to_owned(),
+        () if plain.chars().count() <= room => plain.to_owned(),
+        () => plain.chars().take(room - 1).chain(['…']).collect(),
+    }
+}
+
 fn draw_row(svg: &mut String, row: &Row, top: f64, width: f64, at: &impl Fn(f64) -> f64) {
     let (text, y, class) = (top + 15.0, top + 34.0, row.class);
     if let Some((from, to)) = row.forbidden {
@@ -86,7 +99,8 @@ fn draw_row(svg: &mut String, row: &Row, top: f64, width: f64, at: &impl Fn(f64)
         );
     }
     // The texts cover the grid behind them.
-    let (name, figure, end) = (Escaped(&row.name), Escaped(&row.figure), width - 2.0);
+    let name = shortened(&row.name, width - row.figure.chars().count() as f64 * BOLD_CHARACTER_WIDTH - 14.0);
+    let (name, figure, end) = (Escaped(name), Escaped(&row.figure), width - 2.0);
     push!(*svg, "<text class=\"name halo\" x=\"2\" y=\"{text:.1}\">{name}</text>");
     push!(*svg, "<text class=\"name halo end {class}\" x=\"{end:.1}\" y=\"{text:.1}\">{figure}</text>");
     for (index, value) in row.values.iter().enumerate() {
@@ -103,4 +117,16 @@ fn draw_row(svg: &mut String, row: &Row, top: f64, width: f64, at: &impl Fn(f64)
     }
     let x = at(row.estimate);
     push!(*svg, "<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\"/>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_figure_beside_it() {
+        assert_eq!(shortened("ab/wall_s", 200.0), "ab/wall_s");
+        assert_eq!(shortened("analyze/chrome_pss_max_mib", 150.0), "chrome_pss_max_mib");
+        assert_eq!(shortened("analyze/chrome_pss_max_mib", 80.0), "chrome_ps…");
+    }
 }
