@@ -194,12 +194,7 @@ macro_rules! is_failure {
         }
     )*};
 }
-is_failure!(
-    paddock_lab::archive::ArchiveError,
-    paddock_lab::ab::CheckOutError,
-    std::io::Error,
-    serde_json::Error
-);
+is_failure!(paddock_lab::archive::ArchiveError, std::io::Error, serde_json::Error);
 
 impl From<paddock_lab::subject::SubjectError> for LabError {
     fn from(error: paddock_lab::subject::SubjectError) -> Self {
@@ -218,6 +213,17 @@ impl From<paddock_lab::ab::TrialError> for LabError {
         let code = match error {
             TrialError::Run { .. } => Code::Error,
             _ => Code::Usage,
+        };
+        Self { code, message: error_chain(&error) }
+    }
+}
+
+impl From<paddock_lab::ab::CheckOutError> for LabError {
+    fn from(error: paddock_lab::ab::CheckOutError) -> Self {
+        use paddock_lab::ab::CheckOutError;
+        let code = match error {
+            CheckOutError::Git { .. } => Code::Usage,
+            CheckOutError::Start { .. } => Code::Error,
         };
         Self { code, message: error_chain(&error) }
     }
