@@ -14,7 +14,7 @@ help: ## Show these commands
 
 run: ## Build, start the server, and analyse the bundled shop page
 	@scripts/setup.sh run
-	@echo "run: building (about four minutes on two cores the first time, seconds afterwards)"
+	@echo "run: building (minutes the first time, seconds afterwards)"
 	@cargo build --workspace --bins
 	@$(PADDOCK) serve --listen $(LISTEN) --data $(DATA) --demo
 

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-echo "bench: building with the profile perf (about ten minutes on two cores the first time)"
+echo "bench: building with the profile perf (many minutes the first time)"
 cargo build --workspace --profile perf --bins
 PADDOCK_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/perf/paddock")
 export PADDOCK_BIN
