@@ -14,7 +14,8 @@ use paddock_browser::{BrowserOptions, Emulation, Fleet, InstanceSpec, NavigateOp
 use paddock_platform::{config::Section, identity::Tenant, task::Tasks};
 use url::Url;
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pages/product.html");
+/// Benchmarks run in the directory of their crate.
+const PAGE: &str = "benches/pages/product.html";
 const SAMPLES: usize = 30;
 
 /// The median over passes, each over a page that was just loaded.
@@ -23,7 +24,7 @@ async fn median_ms(fleet: &Fleet, screen: Screen, emulation: Emulation) -> f64 {
     let scripts = vec![facts::vitals_script().into()];
     let tab = instance.open(TabSpec { emulation, scripts }).await.unwrap();
     facts::prepare(&tab).await.unwrap();
-    let url = Url::from_file_path(Path::new(PAGE)).unwrap();
+    let url = Url::from_file_path(Path::new(PAGE).canonicalize().unwrap()).unwrap();
     let options = NavigateOptions { allow_file: true, ..NavigateOptions::default() };
     let mut times_ms = Vec::with_capacity(SAMPLES);
     for _ in 0..SAMPLES {

@@ -24,8 +24,9 @@ use paddock_platform::{config::Section, identity::Tenant, task::Tasks};
 use serde::Deserialize;
 use url::Url;
 
-const PAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages");
-const TEMPLATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/pages");
+/// Tests run in the directory of their crate.
+const PAGES: &str = "tests/pages";
+const TEMPLATES: &str = "../../../shared/data/pages";
 /// Share of the labelled flaws that must be found.
 const RECALL_MIN: f64 = 0.9;
 const ASK_DEADLINE: Duration = Duration::from_secs(10);

@@ -10,8 +10,9 @@ use paddock_lab::{
     scenario::{self, Scenario},
 };
 
+/// The repository: tests run in the directory of their crate.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    Path::new("../..").canonicalize().unwrap()
 }
 
 fn scenarios() -> Vec<Scenario> {

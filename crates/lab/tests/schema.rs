@@ -1,14 +1,14 @@
 //! The published schemas are those of the code. Run with `UPDATE_SCHEMAS=1` to write them anew.
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has to stop")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use paddock_lab::{record::RunRecord, report::Report, synthetic::ServerRun};
 use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
 
 fn published(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).join(name)
+    Path::new("../../docs").join(name)
 }
 
 fn check<T: JsonSchema + Serialize>(name: &str, example: &T) {

@@ -89,7 +89,7 @@ mod tests {
     /// Run with `UPDATE_EXAMPLE=1` after changing an option.
     #[test]
     fn the_example_in_the_repository_is_current() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../paddock.example.toml");
+        let path = "../../paddock.example.toml";
         let example = toml().unwrap();
         if std::env::var_os("UPDATE_EXAMPLE").is_some() {
             std::fs::write(path, &example).unwrap();

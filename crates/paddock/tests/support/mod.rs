@@ -200,9 +200,9 @@ impl TestSite {
     }
 }
 
-/// A page of the repository.
+/// A page of the repository: tests run in the directory of their crate.
 pub(crate) fn page(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    Path::new("../..").canonicalize().unwrap().join(path)
 }
 
 /// The address of a port on loopback that nobody listens on.
