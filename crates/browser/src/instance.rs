@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -102,6 +105,16 @@ impl Drop for InstanceGuard {
     }
 }
 
+/// One request's use of an instance.
+#[derive(Debug)]
+pub(crate) struct InUse(Instance);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.0.in_use.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An isolated browser. Cheap to clone; it runs until it is stopped, also without handles.
 #[derive(Clone, Debug)]
 pub struct Instance(pub(crate) Arc<Inner>);
@@ -117,6 +130,8 @@ pub(crate) struct Inner {
     state: Mutex<State>,
     /// One tab is opened at a time: a page that appears meanwhile is known to be nobody's.
     opening: tokio::sync::Mutex<()>,
+    /// Requests that work with it.
+    in_use: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -150,6 +165,7 @@ impl Instance {
             shared,
             state: Mutex::new(state),
             opening: tokio::sync::Mutex::default(),
+            in_use: AtomicUsize::new(0),
         }))
     }
 
@@ -186,6 +202,14 @@ impl Instance {
     /// One of its tabs.
     pub fn tab(&self, id: &TabId) -> Option<Tab> {
         self.0.state().tabs.get(id).cloned()
+    }
+
+    /// Enters it for one request: it stays awake until what this returns is dropped.
+    #[expect(clippy::unused_async, reason = "waking will wait")]
+    pub(crate) async fn enter(&self) -> Result<InUse, BrowserError> {
+        self.0.state().check(&self.0.id)?;
+        self.0.in_use.fetch_add(1, Ordering::Relaxed);
+        Ok(InUse(self.clone()))
     }
 
     /// Opens a tab. If the caller goes away meanwhile, it is closed as soon as it is open.

@@ -16,9 +16,9 @@
 //! Everything that involves Chrome has a deadline. A page that misses one is stopped or closed; a browser process that
 //! misses one is killed with its process group. Pages reach the network through the [`egress`] alone.
 
-pub mod api;
 pub mod egress;
 pub mod metrics;
+pub mod service;
 pub mod snapshot;
 
 mod config;
@@ -38,7 +38,6 @@ mod process;
 mod profile;
 mod routes;
 mod screenshot;
-mod service;
 mod tab;
 mod tools;
 

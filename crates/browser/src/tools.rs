@@ -3,11 +3,10 @@
 use paddock_platform::{identity::Scope, tool::Tool};
 
 use crate::{
-    api::{
-        EvaluateRequest, InstanceList, InstanceRequest, NavigateRequest, ScreenshotQuery, SnapshotQuery,
-        SnapshotView, StartRequest, WaitFor,
+    service::{
+        BrowserService, EvaluateRequest, InstanceList, InstanceRequest, NavigateRequest, ScreenshotQuery,
+        SnapshotQuery, SnapshotView, StartRequest, Target, WaitFor, picture,
     },
-    service::{BrowserService, picture},
     snapshot::Format,
 };
 
@@ -64,7 +63,9 @@ pub fn tools(service: &BrowserService) -> Vec<Tool> {
                 move |context, input: ScreenshotQuery| {
                     let service = service.clone();
                     async move {
-                        let (format, image) = service.screenshot(&context.caller, input).await?;
+                        let (format, image) = service
+                            .screenshot(&Target::new(context.caller, input.tab_id.clone()), input)
+                            .await?;
                         Ok(picture(format, &image))
                     }
                 },
@@ -79,7 +80,9 @@ pub fn tools(service: &BrowserService) -> Vec<Tool> {
                 write,
                 move |context, input: EvaluateRequest| {
                     let service = service.clone();
-                    async move { service.evaluate(&context.caller, input).await }
+                    async move {
+                        service.evaluate(&Target::new(context.caller, input.tab_id.clone()), input).await
+                    }
                 },
             )
         },
@@ -100,7 +103,7 @@ fn navigate(service: &BrowserService, scope: Scope) -> Tool {
         scope,
         move |context, input: NavigateRequest| {
             let service = service.clone();
-            async move { service.navigate(&context.caller, input, WaitFor::NetworkIdle).await }
+            async move { service.navigate(Target::new(context.caller, None), input, WaitFor::NetworkIdle).await }
         },
     )
 }
@@ -115,7 +118,8 @@ fn snapshot(service: &BrowserService, scope: Scope) -> Tool {
         move |context, input: SnapshotQuery| {
             let service = service.clone();
             async move {
-                let (rendered, view) = service.snapshot(&context.caller, input, Format::Compact).await?;
+                let target = Target::new(context.caller, input.tab_id.clone());
+                let (rendered, view) = service.snapshot(&target, input, Format::Compact).await?;
                 Ok(SnapshotView { snapshot: rendered.body, ..view })
             }
         },

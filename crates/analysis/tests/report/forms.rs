@@ -26,9 +26,9 @@ fn the_published_schema_is_current() {
     let current = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &current).unwrap();
+        fs::write(path, &current).unwrap();
     }
-    let published = fs::read_to_string(&path).unwrap_or_default();
+    let published = fs::read_to_string(path).unwrap_or_default();
     assert!(
         published == current,
         "run this test with UPDATE_SCHEMA=1 to bring {} up to date",

@@ -52,13 +52,16 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// Anything but JSON is refused rather than guessed at; it also keeps HTML forms of other sites out.
+/// Anything but JSON is refused rather than guessed at; it also keeps HTML forms of other sites out. A program that is no
+/// browser may leave the type of its command-line client (`curl -d`) in place.
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = media_type.split(';').next().unwrap_or("").trim();
     let is_json =
         essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json");
-    if is_json {
+    let is_form = essence.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    let from_a_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    if is_json || is_form && !from_a_page {
         return Ok(());
     }
     let detail = format!(
@@ -265,15 +268,19 @@ mod tests {
 
     #[test]
     fn bodies_that_are_not_json_are_refused() {
-        let check = |media_type: &'static str| {
+        let check = |media_type: &'static str, origin: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(media_type));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, http::HeaderValue::from_static(origin));
+            }
             require_json(&headers).is_ok()
         };
-        assert!(check("application/json; charset=utf-8"));
-        assert!(check("application/merge-patch+json"));
-        assert!(!check("application/x-www-form-urlencoded"));
-        assert!(!check("text/plain"));
+        assert!(check("application/json; charset=utf-8", Some("http://127.0.0.1")));
+        assert!(check("application/merge-patch+json", None));
+        assert!(!check("text/plain", None));
+        assert!(check("application/x-www-form-urlencoded", None), "a command-line client");
+        assert!(!check("application/x-www-form-urlencoded", Some("http://127.0.0.1")), "a form on a page");
     }
 
     proptest! {

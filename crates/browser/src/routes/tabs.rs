@@ -1,0 +1,80 @@
+//! Tabs: list, open, close.
+
+use axum::extract::State;
+use http::StatusCode;
+use paddock_platform::{
+    http::{Json, Path},
+    identity::Caller,
+    problem::Problem,
+};
+use utoipa_axum::routes;
+
+use super::Routes;
+use crate::{
+    ids::InstanceId,
+    service::{BrowserService, CloseRequest, Closed, Navigated, OpenRequest, TabList, TabView, Target},
+};
+
+type Service = State<BrowserService>;
+
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_all_tabs))
+        .routes(routes!(open_tab))
+        .routes(routes!(list_instance_tabs))
+        .routes(routes!(list_tabs))
+}
+
+/// Those that act on a tab.
+pub(super) fn in_tab() -> Routes {
+    Routes::new().routes(routes!(close))
+}
+
+/// Opens a tab in an instance, and goes to an address with it if one is given.
+#[utoipa::path(post, path = "/instances/{id}/tabs/open", tag = "browser", params(("id" = String, Path)),
+    request_body = Option<OpenRequest>, responses((status = CREATED, body = Navigated)))]
+async fn open_tab(
+    State(service): Service,
+    caller: Caller,
+    Path(id): Path<InstanceId>,
+    request: Option<Json<OpenRequest>>,
+) -> Result<(StatusCode, Json<Navigated>), Problem> {
+    let request = request.map(|Json(request)| request).unwrap_or_default();
+    Ok((StatusCode::CREATED, Json(service.open(&caller, &id, request).await?)))
+}
+
+/// Lists the tabs of an instance.
+#[utoipa::path(get, path = "/instances/{id}/tabs", tag = "browser", params(("id" = String, Path)),
+    responses((status = OK, body = Vec<TabView>)))]
+async fn list_instance_tabs(
+    State(service): Service,
+    caller: Caller,
+    Path(id): Path<InstanceId>,
+) -> Result<Json<Vec<TabView>>, Problem> {
+    Ok(Json(service.tabs(&caller, Some(&id)).await?))
+}
+
+/// Lists the tabs of all instances of the caller's tenant.
+#[utoipa::path(get, path = "/instances/tabs", tag = "browser",
+    responses((status = OK, body = Vec<TabView>)))]
+async fn list_all_tabs(State(service): Service, caller: Caller) -> Result<Json<Vec<TabView>>, Problem> {
+    Ok(Json(service.tabs(&caller, None).await?))
+}
+
+/// Lists the tabs of all instances of the caller's tenant, the last used first.
+#[utoipa::path(get, path = "/tabs", tag = "browser", responses((status = OK, body = TabList)))]
+async fn list_tabs(State(service): Service, caller: Caller) -> Result<Json<TabList>, Problem> {
+    Ok(Json(TabList { tabs: service.tabs(&caller, None).await? }))
+}
+
+/// Closes a tab.
+#[utoipa::path(post, path = "/close", tag = "browser", request_body = Option<CloseRequest>,
+    responses((status = OK, body = Closed)))]
+async fn close(
+    State(service): Service,
+    target: Target,
+    request: Option<Json<CloseRequest>>,
+) -> Result<Json<Closed>, Problem> {
+    let request = request.map(|Json(request)| request).unwrap_or_default();
+    Ok(Json(service.close(target.or(request.tab_id)).await?))
+}

@@ -1,0 +1,134 @@
+//! Going to an address.
+
+use paddock_platform::problem::Problem;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+use utoipa::ToSchema;
+
+use super::{BrowserService, Target, WRITE, timeout_of};
+use crate::{
+    ids::{InstanceId, TabId},
+    navigate::{NavigateOptions, Navigation, Wait},
+    page::Stage,
+    tab::Tab,
+};
+
+/// Goes to an address.
+#[derive(Clone, Debug, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NavigateRequest {
+    /// Where to go: http or https.
+    #[schema(value_type = String)]
+    pub url: Url,
+    /// The tab to use; without one, a new tab.
+    #[serde(default)]
+    pub tab_id: Option<TabId>,
+    /// The instance for a new tab; without one, the first that runs, or a new one.
+    #[serde(default)]
+    pub instance_id: Option<InstanceId>,
+    /// Opens a new tab even if `tabId` is given.
+    #[serde(default)]
+    pub new_tab: bool,
+    /// Seconds that it may take; `[browser] navigation_timeout` if absent.
+    #[serde(default)]
+    #[schemars(range(min = 0.001, max = 600))]
+    pub timeout: Option<f64>,
+    /// When the page counts as being there: `none` (its first bytes), `dom` (parsed), `load`, or `networkidle` (loaded,
+    /// then network and DOM quiet).
+    #[serde(default)]
+    pub wait_for: Option<WaitFor>,
+}
+
+/// When a page counts as being there.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitFor {
+    /// Its first bytes.
+    None,
+    /// Parsed.
+    Dom,
+    /// Loaded.
+    Load,
+    /// Loaded, then network and DOM quiet.
+    NetworkIdle,
+}
+
+impl WaitFor {
+    pub(crate) fn wait(self) -> Wait {
+        match self {
+            Self::None => Wait { until: Stage::Committed, ..Wait::loaded() },
+            Self::Dom => Wait { until: Stage::Parsed, ..Wait::loaded() },
+            Self::Load => Wait::loaded(),
+            Self::NetworkIdle => Wait::settled(),
+        }
+    }
+}
+
+/// A tab that went somewhere.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Navigated {
+    /// The tab.
+    pub tab_id: TabId,
+    /// Its instance.
+    pub instance_id: InstanceId,
+    /// Where it is.
+    pub url: String,
+    /// Title of the page.
+    pub title: String,
+    /// The navigation in detail; absent when a tab was opened without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub navigation: Option<Navigation>,
+}
+
+impl BrowserService {
+    /// Goes to an address in the tab that the request names, or in a new one.
+    pub async fn navigate(
+        &self,
+        target: Target,
+        request: NavigateRequest,
+        wait_default: WaitFor,
+    ) -> Result<Navigated, Problem> {
+        target.caller.require(WRITE)?;
+        let target = target.or(request.tab_id.clone());
+        let wait = request.wait_for.unwrap_or(wait_default).wait();
+        let options = self.navigate_options(request.timeout, wait)?;
+        let tab = match (&target.tab, &request.instance_id) {
+            (Some(_), _) if !request.new_tab => self.tab(&target, WRITE).await?,
+            (_, Some(id)) => self.new_tab(&self.own(&target.caller, id)?).await?,
+            (Some(id), None) => {
+                let instance = self.own_tab(&target.caller, id)?.instance_id().clone();
+                self.new_tab(&self.own(&target.caller, &instance)?).await?
+            }
+            (None, None) => self.tab_anywhere(&target.caller).await?,
+        };
+        self.go(&tab, &request.url, options).await
+    }
+
+    pub(super) async fn go(
+        &self,
+        tab: &Tab,
+        url: &url::Url,
+        options: NavigateOptions,
+    ) -> Result<Navigated, Problem> {
+        let with_tab = |problem: Problem| problem.with("tabId", tab.id().as_str());
+        let navigation = tab.navigate(url, options).await.map_err(|error| with_tab(error.into()))?;
+        Ok(Navigated {
+            tab_id: tab.id().clone(),
+            instance_id: tab.instance_id().clone(),
+            url: navigation.url.to_string(),
+            title: navigation.title.clone(),
+            navigation: Some(navigation),
+        })
+    }
+
+    pub(super) fn navigate_options(
+        &self,
+        timeout: Option<f64>,
+        wait: Wait,
+    ) -> Result<NavigateOptions, Problem> {
+        let default = self.fleet.0.options.current().navigation_timeout.get();
+        Ok(NavigateOptions { timeout: timeout_of(timeout, default)?, wait, allow_file: false })
+    }
+}
