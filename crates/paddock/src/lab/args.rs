@@ -254,6 +254,20 @@ pub(super) enum FixtureCommand {
         /// The program whose `serve` is started
         program: PathBuf,
     },
+    /// Use the browsers of a running server in one way, and print what it took
+    Fleet {
+        /// Which way: ready, contexts, processes, page, tabs, batch, growth, hibernation, flood or healing
+        case: paddock_lab::fixture::FleetCase,
+        /// The server
+        #[arg(long, value_name = "URL")]
+        server: url::Url,
+        /// Where article.html and product.html are
+        #[arg(long, value_name = "URL")]
+        site: url::Url,
+        /// How many instances, navigations or requests
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+        count: u16,
+    },
     /// Do a fixed piece of work and print what it took
     Burn {
         /// How much

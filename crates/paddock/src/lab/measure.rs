@@ -337,6 +337,10 @@ pub(super) async fn fixture(command: FixtureCommand) -> LabResult {
             let reloaded = fixture::reload(&program).await.map_err(|error| LabError::of(&error))?;
             say(format_args!("{}", serde_json::to_string(&reloaded)?));
         }
+        FixtureCommand::Fleet { case, server, site, count } => {
+            let figures = fixture::fleet(&server, &site, case, usize::from(count)).await;
+            say(format_args!("{}", serde_json::to_string(&figures.map_err(|error| LabError::of(&error))?)?));
+        }
         FixtureCommand::Burn { rounds } => {
             let burned = tokio::task::spawn_blocking(move || fixture::burn(rounds)).await;
             let burned = burned.map_err(|error| LabError::of(&error))?;
