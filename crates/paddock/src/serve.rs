@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware};
 use clap::Args;
 use paddock_analysis::{Analyses, Analyzer, Archive};
 use paddock_browser::{BrowserService, Fleet};
@@ -14,7 +14,10 @@ use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
     health::{self, Finding, Health},
-    http::{Edge, RouteRules, Server, ServerError, openapi, require, tools},
+    http::{
+        AnswersInStore, Edge, Idempotency, RouteRules, Server, ServerError, idempotent, openapi, require,
+        tools,
+    },
     keys::Keys,
     problem::error_chain,
     signal::stop_on_signals,
@@ -38,6 +41,8 @@ use crate::{
 
 const DISK_FLOOR: ByteSize = ByteSize::mib(1024);
 const MEMORY_FLOOR: ByteSize = ByteSize::mib(512);
+/// The largest answer that is kept under an `Idempotency-Key`: a report without its pictures.
+const ANSWER_MAX: ByteSize = ByteSize::mib(4);
 const STORE_PING_DEADLINE: Duration = Duration::from_secs(1);
 /// How long background tasks may take to end, after the requests did.
 const TASKS_DEADLINE: Duration = Duration::from_secs(10);
@@ -72,6 +77,7 @@ struct Parts {
     reloads: ReloadStatus,
     store: Store,
     keys: Keys,
+    idempotency: Idempotency,
     browser: BrowserService,
     analyses: Analyses,
     data: PathBuf,
@@ -165,6 +171,8 @@ impl Parts {
         let config = live.current();
         let store = Store::open(&config.store, &data, &tasks).await.map_err(|error| failure(&error))?;
         let keys = Keys::open(store.clone(), &tasks).await.map_err(|error| failure(&error))?;
+        let answers = AnswersInStore::open(store.clone()).await.map_err(|error| failure(&error))?;
+        let idempotency = Idempotency::new(answers, ANSWER_MAX, &tasks);
         let blobs = Blobs::open(&config.blobs, &data).map_err(|error| failure(&error))?;
         let archive = Archive::open(store.clone(), blobs).await.map_err(|error| failure(&error))?;
         let fleet = Fleet::start(live.section(|config| &config.browser), &data, &tasks)
@@ -174,7 +182,7 @@ impl Parts {
         let analyzer = Analyzer::new(fleet.clone(), options.clone());
         let analyses = Analyses::start(analyzer, archive, options, &tasks);
         let browser = BrowserService::new(fleet);
-        Ok(Self { live, reloads, store, keys, browser, analyses, data, tasks, telemetry })
+        Ok(Self { live, reloads, store, keys, idempotency, browser, analyses, data, tasks, telemetry })
     }
 
     /// All routes behind the edge.
@@ -190,7 +198,9 @@ impl Parts {
             .nest("/browser", paddock_browser::router(self.browser.clone()))
             .nest(
                 "/analysis",
-                paddock_analysis::routes(self.analyses.clone()).route_layer(require("analysis")),
+                paddock_analysis::routes(self.analyses.clone())
+                    .route_layer(middleware::from_fn_with_state(self.idempotency.clone(), idempotent))
+                    .route_layer(require("analysis")),
             )
             .merge(tools::router(toolbox))
             .split_for_parts();

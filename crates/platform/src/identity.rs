@@ -169,7 +169,8 @@ impl Caller {
         Self(Arc::new(CallerInner { key: Some(key_id.into()), tenant, scopes }))
     }
 
-    /// Somebody on this machine, when the server is bound to loopback and has no key: everything except `debug`.
+    /// Somebody on this machine who presents no key, on a server that is bound to loopback and does not require one:
+    /// everything except `debug`.
     pub fn local() -> Self {
         let scopes = AREAS.iter().filter(|area| **area != "debug").map(|area| Scope::admin(area)).collect();
         Self(Arc::new(CallerInner { key: None, tenant: Tenant::local(), scopes }))
