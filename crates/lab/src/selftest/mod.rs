@@ -149,6 +149,7 @@ pub fn record(
         schema_version: record::SCHEMA_VERSION,
         id: Uuid::now_v7(),
         scenario: SCENARIO.to_owned(),
+        scenario_hash: None,
         form,
         started_at: Timestamp::now(),
         duration_s: duration.as_secs_f64(),
