@@ -16,7 +16,7 @@ const MICROS_PER_MILLI: f64 = 1_000.0;
 ///   `p95`, `p999`, `max`, `mean`), `service_p99_ms`, `lag_p99_ms`, `wait_p99_ms`, and each further time of a driver,
 ///   for example `ttft_p50_ms`
 /// - with several steps, each of these again with the step's name in front: `search_latency_p99_ms`
-/// - processes: `rss_max_mib`, `rss_mean_mib`, `pss_max_mib`, `cpu_s`, `cpu_us_per_op`, `threads_max`,
+/// - processes: `rss_max_mib`, `rss_mean_mib`, `pss_max_mib`, `cpu_s`, `cpu_us_per_op`, `cpu_per_op_s`, `threads_max`,
 ///   `descriptors_max`, over all targets and with a target's name in front; the generator's own as `lab_…`
 /// - figures: under the figure's name their median, of a count (`…_count`, `…_total`) their sum: what happened once must
 ///   not vanish; all values under `repeats`
@@ -157,6 +157,7 @@ fn tree(metrics: &mut BTreeMap<String, f64>, prefix: &str, samples: &[ResourceSa
     }
     if completed > 0 {
         put("cpu_us_per_op", last.cpu_s * 1e6 / completed as f64);
+        put("cpu_per_op_s", last.cpu_s / completed as f64);
     }
 }
 
@@ -199,5 +200,6 @@ mod tests {
         assert!((metrics["lab_rss_max_mib"] - 100.0).abs() < 1e-9);
         assert!((metrics["cpu_s"] - 2.0).abs() < 1e-9);
         assert!((metrics["cpu_us_per_op"] - 20_000.0).abs() < 1e-9);
+        assert!((metrics["cpu_per_op_s"] - 0.02).abs() < 1e-9);
     }
 }
