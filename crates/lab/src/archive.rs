@@ -374,7 +374,7 @@ mod tests {
         let mut other = serde_json::to_value(&good).unwrap();
         other["schema_version"] = (SCHEMA_VERSION + 1).into();
         std::fs::write(&foreign, other.to_string()).unwrap();
-        assert_eq!(archive.runs("healthz").unwrap(), [good.clone()]);
+        assert_eq!(archive.runs("healthz").unwrap(), std::slice::from_ref(&good));
         assert_eq!(archive.last_run("healthz").unwrap(), Some(good));
         assert!(matches!(read_run(&foreign), Err(ArchiveError::SchemaVersion { .. })));
         assert!(matches!(read_run(&broken), Err(ArchiveError::Shape { .. })));

@@ -244,7 +244,9 @@ mod tests {
         // In any order, and also when the first commit comes again.
         for runs in [[&a, &b, &a], [&b, &a, &a]] {
             let mut joined = Measurements::new("joined");
-            runs.into_iter().for_each(|run| joined.extend(Measurements::of_runs("part", [run])));
+            for run in runs {
+                joined.extend(Measurements::of_runs("part", [run]));
+            }
             assert_eq!((joined.commit(), joined.commits.len()), (None, 2));
         }
         let mut elsewhere = run("a");

@@ -125,7 +125,9 @@ mod tests {
         let of = |values: &[u64]| {
             let mut histogram = Histogram::new_with_bounds(1, 100_000_000, 3).unwrap();
             histogram.auto(true);
-            values.iter().for_each(|value| histogram.record(*value).unwrap());
+            for value in values {
+                histogram.record(*value).unwrap();
+            }
             Latency::from_histogram(&histogram)
         };
         let (quick, slow) = (of(&[1_000, 2_000]), of(&[1_000, 60_000_000_000]));

@@ -264,10 +264,12 @@ mod tests {
     }
 
     type Change = fn(&mut RunRecord, &mut Generator);
+    /// Its name, the load, what is different from a good run, and a piece of the reason that must be given.
+    type Case = (&'static str, fn() -> Load, Change, Option<&'static str>);
 
     #[test]
     fn each_reason_is_given_when_it_holds_and_only_then() {
-        let cases: [(&str, fn() -> Load, Change, Option<&str>); 14] = [
+        let cases: [Case; 14] = [
             ("nothing", open, |_, _| {}, None),
             ("nothing, users", closed, |_, _| {}, None),
             ("busy", open, |run, _| run.environment.pressure.cpu_ratio = 0.3, Some("busy before the run")),
