@@ -145,7 +145,8 @@ pub(super) struct GateArgs {
     /// Name of the baseline
     #[arg(long, value_name = "NAME")]
     pub(super) baseline: String,
-    /// What to compare with it, as in `compare` [default: the last runs of its scenarios]
+    /// What to compare with it, as in `compare`; then only the scenarios in it count [default: the runs of its
+    /// scenarios since it was saved]
     pub(super) current: Option<String>,
     /// Compare although the baseline was measured on another machine
     #[arg(long)]
@@ -179,6 +180,9 @@ pub(super) struct AbArgs {
     /// A and B are commits: each is checked out into a directory, which replaces `{}`
     #[arg(long, requires = "command")]
     pub(super) commits: bool,
+    /// Decide although other processes had the CPUs too
+    #[arg(long)]
+    pub(super) any_load: bool,
     /// Built in each commit's directory first, for example `cargo build --release --workspace`
     #[arg(long, value_name = "COMMAND LINE", requires = "commits")]
     pub(super) build: Option<String>,
