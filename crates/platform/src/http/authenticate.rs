@@ -86,13 +86,15 @@ impl Authenticate for NoKeys {
 
 /// The key of a request: `Authorization: Bearer …` or `X-Api-Key: …`. Anything else there counts as no key.
 pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    bearer
+    credentials(headers, "bearer")
         .or_else(|| headers.get(X_API_KEY).and_then(|value| value.to_str().ok()).map(str::trim))
         .filter(|token| !token.is_empty())
+}
+
+/// What `Authorization` carries under a scheme.
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (presented, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    presented.eq_ignore_ascii_case(scheme).then(|| token.trim())
 }
 
 /// Handlers take the caller as an argument; the edge has put it there.

@@ -29,7 +29,7 @@ use tracing::Instrument;
 use super::{
     address::{client_address, metered_address},
     answer::render_problem,
-    authenticate::{Authenticate, KeyLimits, NoKeys, token},
+    authenticate::{Authenticate, KeyLimits, NoKeys, credentials, token},
     compress::compress,
     endpoint::{Endpoint, RouteRules},
     metrics::{
@@ -62,6 +62,7 @@ pub struct EdgeBuilder {
     section: Section<ServerOptions>,
     bound: Vec<SocketAddr>,
     keys: Arc<dyn Authenticate>,
+    schemes: Vec<(&'static str, Arc<dyn Authenticate>)>,
     rules: Rules,
 }
 
@@ -70,6 +71,14 @@ impl EdgeBuilder {
     #[must_use]
     pub fn keys(mut self, keys: Arc<dyn Authenticate>) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Who knows credentials of a further scheme, presented as `Authorization: SCHEME …`. Whoever presents one must hold
+    /// it, also on a server that needs no key.
+    #[must_use]
+    pub fn scheme(mut self, scheme: &'static str, authenticate: Arc<dyn Authenticate>) -> Self {
+        self.schemes.push((scheme, authenticate));
         self
     }
 
@@ -85,6 +94,7 @@ impl EdgeBuilder {
         Edge(Arc::new(Shared {
             policies: Policies::new(self.section, self.bound),
             keys: self.keys,
+            schemes: self.schemes,
             rules: self.rules,
             local: Caller::local(),
             anonymous: Caller::anonymous(),
@@ -112,7 +122,7 @@ impl Edge {
             ("/readyz", RouteRules::PROBE),
             ("/metrics", RouteRules::UNLIMITED),
         ]);
-        EdgeBuilder { section, bound: bound.to_vec(), keys: Arc::new(NoKeys), rules }
+        EdgeBuilder { section, bound: bound.to_vec(), keys: Arc::new(NoKeys), schemes: Vec::new(), rules }
     }
 }
 
@@ -159,6 +169,7 @@ where
 struct Shared {
     policies: Policies,
     keys: Arc<dyn Authenticate>,
+    schemes: Vec<(&'static str, Arc<dyn Authenticate>)>,
     rules: Rules,
     local: Caller,
     anonymous: Caller,
@@ -281,14 +292,17 @@ impl Shared {
         options: &ServerOptions,
     ) -> Result<(Caller, KeyLimits), Problem> {
         let required = options.keys_required || !self.policies.is_loopback();
-        let token = token(headers).filter(|token| required || self.keys.has_form_of_key(token));
-        let refused = match token {
+        let of_scheme = self.schemes.iter().find_map(|(scheme, authenticate)| {
+            credentials(headers, scheme).map(|token| (authenticate, token))
+        });
+        let of_key = || token(headers).filter(|token| required || self.keys.has_form_of_key(token));
+        let refused = match of_scheme.or_else(|| of_key().map(|token| (&self.keys, token))) {
             None if !required => return Ok((self.local.clone(), KeyLimits::default())),
             None => Problem::new(
                 UNAUTHENTICATED,
                 "this server needs a key; send it as `Authorization: Bearer KEY` or `X-Api-Key: KEY`",
             ),
-            Some(token) => match self.keys.authenticate(token).await {
+            Some((authenticate, token)) => match authenticate.authenticate(token).await {
                 Ok(authenticated) => return Ok((authenticated.caller, authenticated.limits)),
                 Err(error) => error.into(),
             },
