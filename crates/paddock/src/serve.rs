@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use axum::{Router, middleware};
 use clap::Args;
 use paddock_analysis::{Analyses, Analyzer, Archive};
-use paddock_browser::{BrowserService, Fleet};
+use paddock_browser::{BrowserService, Fleet, Sessions, sessions};
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
@@ -181,7 +181,10 @@ impl Parts {
         let options = live.section(|config| &config.analysis);
         let analyzer = Analyzer::new(fleet.clone(), options.clone());
         let analyses = Analyses::start(analyzer, archive, options, &tasks);
-        let browser = BrowserService::new(fleet);
+        let section = live.section(|config| &config.browser);
+        let sessions =
+            Sessions::open(store.clone(), keys.clone(), section).await.map_err(|error| failure(&error))?;
+        let browser = BrowserService::new(fleet).with_sessions(sessions);
         Ok(Self { live, reloads, store, keys, idempotency, browser, analyses, data, tasks, telemetry })
     }
 
@@ -212,8 +215,11 @@ impl Parts {
             .merge(status_page::router(page));
         let section = self.live.section(|config| &config.server);
         let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
+        if let Some(of_agents) = self.browser.sessions() {
+            edge = edge.scheme(sessions::SCHEME, Arc::new(of_agents.clone()));
+        }
         // These have deadlines of their own, which may be longer.
-        for pattern in ["/analysis", "/browser/navigate", "/browser/tabs/{id}/navigate", tools::CALL_ROUTE] {
+        for pattern in ["/analysis", tools::CALL_ROUTE].iter().chain(paddock_browser::UNTIMED_ROUTES) {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
         if config.server.debug {

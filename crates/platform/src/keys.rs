@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 pub use model::{Key, KeyState, NewKey};
 pub use sql::MIGRATIONS;
-pub use token::TOKEN_PREFIX;
+pub use token::{TOKEN_PREFIX, fingerprint, random_bytes};
 
 use crate::{
     config::Secret,
@@ -260,6 +260,13 @@ impl Keys {
             let _ = self.0.uses.try_send(token.id);
         }
         Ok(Authenticated { caller: found.caller.clone(), limits: key.limits })
+    }
+
+    /// Who bears the key of an id, as long as it holds: for credentials that stand for a key.
+    pub async fn bearer(&self, id: &str) -> Result<Option<Authenticated>, StoreError> {
+        let found = self.find(id).await?;
+        let found = found.filter(|found| found.record.key.state(Timestamp::now()) == KeyState::Active);
+        Ok(found.map(|found| Authenticated { caller: found.caller.clone(), limits: found.record.key.limits }))
     }
 
     async fn find(&self, id: &str) -> Result<Option<Arc<Found>>, StoreError> {

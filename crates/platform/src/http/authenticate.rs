@@ -87,16 +87,19 @@ impl Authenticate for NoKeys {
 /// The key of a request: `Authorization: Bearer …` or `X-Api-Key: …`. Anything else there counts as no key. Of two, it is
 /// the one that has the form of our keys: clients that insist on a bearer send any text there.
 pub(super) fn token(headers: &HeaderMap, has_form: impl Fn(&str) -> bool) -> Option<&str> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
+    let bearer = credentials(headers, "bearer");
     let api_key = headers.get(X_API_KEY).and_then(|value| value.to_str().ok()).map(str::trim);
     let [bearer, api_key] = [bearer, api_key].map(|token| token.filter(|token| !token.is_empty()));
     match (bearer, api_key) {
         (Some(bearer), Some(api_key)) if has_form(api_key) && !has_form(bearer) => Some(api_key),
         (bearer, api_key) => bearer.or(api_key),
     }
+}
+
+/// What `Authorization` carries under a scheme.
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (presented, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    presented.eq_ignore_ascii_case(scheme).then(|| token.trim())
 }
 
 /// Handlers take the caller as an argument; the edge has put it there.

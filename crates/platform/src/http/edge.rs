@@ -27,7 +27,7 @@ use tracing::Instrument;
 use super::{
     address::{Client, metered_address},
     answer::render_problem,
-    authenticate::{Authenticate, AuthenticateError, KeyLimits, NoKeys, token},
+    authenticate::{Authenticate, AuthenticateError, KeyLimits, NoKeys, credentials, token},
     body::limit_body,
     compress::{compress, vary},
     endpoint::{Endpoint, RouteRules},
@@ -60,6 +60,7 @@ pub struct EdgeBuilder {
     section: Section<ServerOptions>,
     bound: Vec<SocketAddr>,
     keys: Arc<dyn Authenticate>,
+    schemes: Vec<(&'static str, Arc<dyn Authenticate>)>,
     rules: Rules,
 }
 
@@ -68,6 +69,14 @@ impl EdgeBuilder {
     #[must_use]
     pub fn keys(mut self, keys: Arc<dyn Authenticate>) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Who knows credentials of a further scheme, presented as `Authorization: SCHEME …`. Whoever presents one must hold
+    /// it, also on a server that needs no key.
+    #[must_use]
+    pub fn scheme(mut self, scheme: &'static str, authenticate: Arc<dyn Authenticate>) -> Self {
+        self.schemes.push((scheme, authenticate));
         self
     }
 
@@ -83,6 +92,7 @@ impl EdgeBuilder {
         Edge(Arc::new(Shared {
             policies: Policies::new(self.section, self.bound),
             keys: self.keys,
+            schemes: self.schemes,
             rules: self.rules,
             local: Caller::local(),
             anonymous: Caller::anonymous(),
@@ -110,7 +120,7 @@ impl Edge {
             ("/readyz", RouteRules::PROBE),
             ("/metrics", RouteRules::UNLIMITED),
         ]);
-        EdgeBuilder { section, bound: bound.to_vec(), keys: Arc::new(NoKeys), rules }
+        EdgeBuilder { section, bound: bound.to_vec(), keys: Arc::new(NoKeys), schemes: Vec::new(), rules }
     }
 }
 
@@ -157,6 +167,7 @@ where
 struct Shared {
     policies: Policies,
     keys: Arc<dyn Authenticate>,
+    schemes: Vec<(&'static str, Arc<dyn Authenticate>)>,
     rules: Rules,
     local: Caller,
     anonymous: Caller,
@@ -248,8 +259,13 @@ impl Shared {
             || !self.policies.is_loopback()
             || client.is_some_and(|client| !client.is_local);
         let has_form = |token: &str| self.keys.has_form_of_key(token);
-        let presented = if rules.keyless { None } else { token(request.headers(), has_form) };
-        let mut presented = presented.filter(|token| required || has_form(token));
+        let headers = request.headers();
+        let of_scheme = self.schemes.iter().find_map(|(scheme, authenticate)| {
+            credentials(headers, scheme).map(|token| (authenticate, token))
+        });
+        let of_key = token(headers, has_form).filter(|token| required || has_form(token));
+        let presented = of_scheme.or(of_key.map(|token| (&self.keys, token)));
+        let mut presented = presented.filter(|_| !rules.keyless);
         if let Some(client) = client
             && (!rules.unlimited || presented.is_some())
         {
@@ -304,7 +320,7 @@ impl Shared {
     /// Whose key it is. A key that is presented must hold, and where one is needed there must be one.
     async fn identify(
         &self,
-        presented: Option<&str>,
+        presented: Option<(&Arc<dyn Authenticate>, &str)>,
         rules: RouteRules,
     ) -> Result<(Caller, KeyLimits), Problem> {
         let refused = match presented {
@@ -312,8 +328,9 @@ impl Shared {
                 UNAUTHENTICATED,
                 "this server needs a key; send it as `Authorization: Bearer KEY` or `X-Api-Key: KEY`",
             ),
-            Some(token) => {
-                let checked = tokio::time::timeout(AUTHENTICATE_TIMEOUT, self.keys.authenticate(token)).await;
+            Some((authenticate, token)) => {
+                let checked =
+                    tokio::time::timeout(AUTHENTICATE_TIMEOUT, authenticate.authenticate(token)).await;
                 match checked.unwrap_or_else(|late| Err(AuthenticateError::Unavailable(late.into()))) {
                     Ok(authenticated) => return Ok((authenticated.caller, authenticated.limits)),
                     Err(error) => error.into(),
