@@ -38,8 +38,16 @@ pub struct BrowserOptions {
     /// Networks that pages may reach beside the public internet, for example `["127.0.0.0/8"]`. Checked on every
     /// connection of every page.
     pub allow: Vec<Network>,
-    /// Most bytes that one navigation may load, decompressed, sub-resources included; loading is stopped there.
+    /// Most bytes that one navigation may load, decompressed, sub-resources included; loading is stopped there. A page
+    /// that stays may load as much again every minute.
     pub page_size_max: ByteSize,
+    /// Requests of a tab that are remembered for its network log; the oldest make room.
+    pub network_entries_max: usize,
+    /// Bytes that the network log of a tab may take.
+    pub network_log_size_max: ByteSize,
+    /// Whether the bodies of answers are fetched as they come and kept with the network log (4 MiB per tab, 1 MiB each),
+    /// so that they can be read later. Without it Chrome keeps the last megabyte of a tab. Takes effect for new tabs.
+    pub network_bodies: bool,
     /// How long a Chrome process without an instance is kept.
     pub idle_after: HumanDuration,
     /// How long Chrome itself, no page involved, may take to answer before it is taken for hung and killed.
@@ -62,6 +70,9 @@ impl Default for BrowserOptions {
             navigation_timeout: HumanDuration::from_secs(30),
             allow: Vec::new(),
             page_size_max: ByteSize::mib(50),
+            network_entries_max: 1000,
+            network_log_size_max: ByteSize::mib(1),
+            network_bodies: false,
             idle_after: HumanDuration::from_secs(300),
             unresponsive_after: HumanDuration::from_secs(20),
             memory_floor: ByteSize::mib(512),

@@ -8,7 +8,7 @@ use paddock_cdp::{
 /// How a headless build names itself where others say `Chrome/`.
 const HEADLESS: &str = "HeadlessChrome/";
 /// Fingers that a touch screen reports, as phones do.
-const TOUCH_POINTS: u32 = 5;
+pub(crate) const TOUCH_POINTS: u32 = 5;
 
 /// A screen and the device around it.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,6 +17,7 @@ use crate::{
     egress::Egress,
     engine::{Engine, EngineError},
     error::BrowserError,
+    files::Exports,
     gate::Gate,
     ids::{InstanceId, TabId},
     instance::{Instance, InstanceInfo, InstanceSpec, InstanceStatus},
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) egress: Egress,
     pub(crate) pool: Pool,
     pub(crate) gate: Gate,
+    pub(crate) exports: Exports,
     instances: Mutex<BTreeMap<InstanceId, Instance>>,
     ready: Mutex<Vec<Ready>>,
     upkeep: Notify,
@@ -71,6 +73,7 @@ impl Fleet {
         tasks: &Tasks,
     ) -> Result<Self, BrowserError> {
         crate::metrics::describe();
+        let exports = Exports::new(data_dir);
         let data_dir = data_dir.to_owned();
         let profiles = tokio::task::spawn_blocking(move || Profiles::open(&data_dir))
             .await
@@ -85,6 +88,7 @@ impl Fleet {
             egress,
             pool,
             gate,
+            exports,
             instances: Mutex::default(),
             ready: Mutex::default(),
             upkeep: Notify::new(),

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use crate::{
+    clipboard::Clipboard,
     error::BrowserError,
     fleet::Shared,
     ids::{InstanceId, TabId},
@@ -132,6 +133,7 @@ pub(crate) struct Inner {
     opening: tokio::sync::Mutex<()>,
     /// Requests that work with it.
     in_use: AtomicUsize,
+    pub(crate) clipboard: Clipboard,
 }
 
 #[derive(Debug)]
@@ -166,6 +168,7 @@ impl Instance {
             state: Mutex::new(state),
             opening: tokio::sync::Mutex::default(),
             in_use: AtomicUsize::new(0),
+            clipboard: Clipboard::default(),
         }))
     }
 
@@ -284,6 +287,11 @@ impl Instance {
         state.lease = Some(Arc::new(lease));
         state.spare = spare;
         state.status = InstanceStatus::Running;
+    }
+
+    /// Its context, if it has one.
+    pub(crate) fn lease(&self) -> Option<Arc<ContextLease>> {
+        self.0.state().lease.clone()
     }
 
     /// Takes the context out, to be disposed; nothing can be opened afterwards.

@@ -42,6 +42,18 @@ const STORE_PING_DEADLINE: Duration = Duration::from_secs(1);
 /// How long background tasks may take to end, after the requests did.
 const TASKS_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Routes that have deadlines of their own, or none: they wait for pages, or stream.
+const UNTIMED: [&str; 8] = [
+    "/analysis",
+    "/browser/navigate",
+    "/browser/tabs/{tab}/navigate",
+    "/browser/network/stream",
+    "/browser/tabs/{tab}/network/stream",
+    "/browser/network/export/stream",
+    "/browser/tabs/{tab}/network/export/stream",
+    tools::CALL_ROUTE,
+];
+
 /// Flags of `paddock serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -202,8 +214,7 @@ impl Parts {
             .merge(status_page::router(page));
         let section = self.live.section(|config| &config.server);
         let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
-        // These have deadlines of their own, which may be longer.
-        for pattern in ["/analysis", "/browser/navigate", "/browser/tabs/{id}/navigate", tools::CALL_ROUTE] {
+        for pattern in UNTIMED {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
         if config.server.debug {

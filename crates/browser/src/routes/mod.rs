@@ -2,9 +2,15 @@
 //!
 //! One file per family. A route that acts on a tab is written once, as `/x`, and is there as `/tabs/{tab}/x` too.
 
+mod console;
+mod cookies;
+mod emulation;
 mod instances;
 mod navigate;
+mod network;
 mod observe;
+mod page;
+mod storage;
 mod tabs;
 
 use axum::{middleware, response::Response};
@@ -22,10 +28,19 @@ type Routes = OpenApiRouter<BrowserService>;
 
 /// All routes of the area, to be nested under `/browser`.
 pub fn router(service: BrowserService) -> OpenApiRouter {
-    let in_tab =
-        OpenApiRouter::new().merge(navigate::in_tab()).merge(observe::in_tab()).merge(tabs::in_tab());
+    let in_tab = OpenApiRouter::new()
+        .merge(console::in_tab())
+        .merge(cookies::in_tab())
+        .merge(emulation::in_tab())
+        .merge(navigate::in_tab())
+        .merge(network::in_tab())
+        .merge(observe::in_tab())
+        .merge(page::in_tab())
+        .merge(storage::in_tab())
+        .merge(tabs::in_tab());
     OpenApiRouter::new()
         .merge(instances::routes())
+        .merge(page::routes())
         .merge(tabs::routes())
         .merge(with_tab_paths(in_tab))
         .layer(middleware::map_response(add_error_members))

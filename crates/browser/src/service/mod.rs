@@ -2,9 +2,15 @@
 //!
 //! One file per family of routes holds their requests, their answers and the functions behind them.
 
+mod console;
+mod cookies;
+mod emulation;
 mod instances;
 mod navigate;
+mod network;
 mod observe;
+mod page;
+mod storage;
 mod tabs;
 mod target;
 
@@ -17,9 +23,25 @@ use paddock_platform::{
 use tokio::sync::Mutex;
 
 pub use self::{
+    console::{ConsoleQuery, ConsoleView, ErrorsView, LogCleared},
+    cookies::{Cleared, CookieList, CookieQuery, CookieView, CookiesSet, NewCookie, SetCookiesRequest},
+    emulation::{
+        CredentialsApplied, CredentialsRequest, GeolocationApplied, GeolocationRequest, HeadersApplied,
+        HeadersRequest, MediaApplied, MediaRequest, OfflineApplied, OfflineRequest, ViewportApplied,
+        ViewportRequest,
+    },
     instances::{Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped},
     navigate::{NavigateRequest, Navigated, WaitFor},
+    network::{
+        BodyQuery, BrokenAsset, BrokenAssets, ExportQuery, Exported, ExportedFile, NetworkCleared,
+        NetworkDetail, NetworkList, NetworkQuery, RouteList, RouteQuery, RoutesChanged,
+    },
     observe::{EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView},
+    page::{
+        CacheStatus, ClipboardText, ClipboardView, ClipboardWritten, MetricsView, Pdf, PdfDocument, PdfQuery,
+        SavedFile, TimingView,
+    },
+    storage::{ClearStorageRequest, SetStorageRequest, StorageCleared, StorageQuery},
     tabs::{CloseRequest, Closed, OpenRequest, TabList, TabView},
     target::Target,
 };
@@ -95,15 +117,7 @@ impl BrowserService {
     /// A new tab in the caller's first instance, which is started if there is none. At the bound, the tab that was not
     /// used for longest makes room: a client that only navigates never closes one.
     async fn tab_anywhere(&self, caller: &Caller) -> Result<TabInUse, Problem> {
-        let instance = {
-            let _starting = self.starting.lock().await;
-            let running =
-                self.owned(caller).find(|instance| instance.info().status == InstanceStatus::Running);
-            match running {
-                Some(instance) => instance,
-                None => self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await?,
-            }
-        };
+        let instance = self.instance_anywhere(caller).await?;
         match self.new_tab(&instance).await {
             Err(BrowserError::TabsExhausted { .. }) => {
                 if let Some(tab) = instance.tabs().into_iter().min_by_key(Tab::used) {
@@ -112,6 +126,16 @@ impl BrowserService {
                 Ok(self.new_tab(&instance).await?)
             }
             result => Ok(result?),
+        }
+    }
+
+    /// The caller's first instance that runs, or a new one.
+    async fn instance_anywhere(&self, caller: &Caller) -> Result<Instance, BrowserError> {
+        let _starting = self.starting.lock().await;
+        let running = self.owned(caller).find(|instance| instance.info().status == InstanceStatus::Running);
+        match running {
+            Some(instance) => Ok(instance),
+            None => self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await,
         }
     }
 
