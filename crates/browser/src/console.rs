@@ -223,8 +223,8 @@ mod tests {
 
     use super::*;
 
-    fn event(method: &'static str, params: serde_json::Value) -> Event {
-        Event { method, params: Payload::from_json(&params) }
+    fn event(method: &'static str, params: &serde_json::Value) -> Event {
+        Event { method, params: Payload::from_json(params) }
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
             { "type": "object", "description": "Array(2)", "objectId": "1" }, { "type": "undefined" },
         ], "stackTrace": { "callFrames": [
             { "functionName": "f", "url": "http://a/x.js", "lineNumber": 3, "columnNumber": 0 }] } });
-        console.take(&event("Runtime.consoleAPICalled", params), &Cleared::default());
+        console.take(&event("Runtime.consoleAPICalled", &params), &Cleared::default());
         let [message] = console.messages.as_slice() else { panic!("one message") };
         assert_eq!((message.level.as_str(), message.message.as_str()), ("warn", "a 7 Array(2) undefined"));
         assert_eq!((message.url.as_str(), message.line, message.column), ("http://a/x.js", 4, 1));
@@ -247,11 +247,11 @@ mod tests {
         let cleared = Cleared { messages: 10.0, errors: 0.0 };
         let call =
             |at| json!({ "type": "log", "timestamp": at, "args": [{ "type": "string", "value": "x" }] });
-        console.take(&event("Runtime.consoleAPICalled", call(10.0)), &cleared);
-        console.take(&event("Runtime.consoleAPICalled", call(11.0)), &cleared);
+        console.take(&event("Runtime.consoleAPICalled", &call(10.0)), &cleared);
+        console.take(&event("Runtime.consoleAPICalled", &call(11.0)), &cleared);
         let thrown = json!({ "timestamp": 1.0, "exceptionDetails": { "text": "Uncaught", "lineNumber": 1,
             "columnNumber": 2, "exception": { "type": "object", "description": "Error: boom\n    at f (x)" } } });
-        console.take(&event("Runtime.exceptionThrown", thrown), &cleared);
+        console.take(&event("Runtime.exceptionThrown", &thrown), &cleared);
         assert_eq!((console.messages.len(), console.errors.len()), (1, 1));
         assert_eq!(console.errors[0].message, "Uncaught: Error: boom");
     }

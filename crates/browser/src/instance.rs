@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -23,6 +24,7 @@ use crate::{
     ids::{InstanceId, TabId},
     pool::{ContextLease, Isolation},
     process::Process,
+    profile::Profile,
     tab::{Attached, Tab, TabSpec},
 };
 
@@ -134,6 +136,8 @@ pub(crate) struct Inner {
     /// Requests that work with it.
     in_use: AtomicUsize,
     pub(crate) clipboard: Clipboard,
+    /// Files that its pages read; gone with it.
+    scratch: OnceLock<Profile>,
 }
 
 #[derive(Debug)]
@@ -169,6 +173,7 @@ impl Instance {
             opening: tokio::sync::Mutex::default(),
             in_use: AtomicUsize::new(0),
             clipboard: Clipboard::default(),
+            scratch: OnceLock::new(),
         }))
     }
 
@@ -292,6 +297,15 @@ impl Instance {
     /// Its context, if it has one.
     pub(crate) fn lease(&self) -> Option<Arc<ContextLease>> {
         self.0.state().lease.clone()
+    }
+
+    /// A private directory that goes with it.
+    pub(crate) fn scratch(&self) -> std::io::Result<&Path> {
+        if self.0.scratch.get().is_none() {
+            // Of two that are made at once, one is dropped again.
+            self.0.scratch.set(self.0.shared.profiles.create()?).ok();
+        }
+        self.0.scratch.get().map(Profile::path).ok_or_else(|| std::io::Error::other("no directory"))
     }
 
     /// Takes the context out, to be disposed; nothing can be opened afterwards.

@@ -33,6 +33,7 @@ mod evaluate;
 mod files;
 mod fleet;
 mod gate;
+pub mod guard;
 mod ids;
 mod instance;
 mod navigate;
@@ -56,7 +57,9 @@ pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
 pub use error::{BROWSER_CRASHED, BROWSER_UNAVAILABLE, BrowserError, PAGE_UNRESPONSIVE, TABS_EXHAUSTED};
 pub use evaluate::{EVALUATION_FAILED, EVALUATION_TIMEOUT, EvaluateError, World};
-pub use files::FILE_NAME_INVALID;
+pub use files::{
+    DOWNLOAD_FAILED, DOWNLOAD_REFUSED, DOWNLOAD_TOO_LARGE, FILE_NAME_INVALID, STATE_SEALED, StateFile,
+};
 pub use fleet::Fleet;
 pub use ids::{InstanceId, ParseIdError, TabId};
 pub use instance::{Instance, InstanceGuard, InstanceInfo, InstanceSpec, InstanceStatus};

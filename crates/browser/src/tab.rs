@@ -218,6 +218,11 @@ impl Tab {
         Ok(reply.target_info)
     }
 
+    /// How its pages' requests name the browser, unless the tab was told to pretend another.
+    pub(crate) fn user_agent(&self) -> String {
+        crate::emulation::default_user_agent(self.0.process.user_agent())
+    }
+
     /// Closes it with its page, also one that is busy for ever.
     pub async fn close(&self) {
         close_target(&self.0.session, &self.0.process).await;

@@ -11,7 +11,7 @@ use paddock_cdp::{
     CallError, Event, Session, Subscription,
     protocol::fetch::{
         AuthChallengeResponse, AuthRequired, ContinueRequest, ContinueWithAuth, Disable, Enable, FailRequest,
-        FulfillRequest, Header, RequestPaused,
+        FulfillRequest, Header, RequestPattern, RequestPaused,
     },
 };
 use paddock_platform::task::Tasks;
@@ -119,7 +119,11 @@ impl Interception {
     async fn enable(&self, session: &Session) -> Result<(), CallError> {
         let (patterns, handle_auth_requests) = {
             let state = self.lock();
-            let patterns: Vec<_> = state.routes.iter().map(|route| route.request_pattern()).collect();
+            let mut patterns: Vec<_> = state.routes.iter().map(|route| route.request_pattern()).collect();
+            if state.credentials.is_some() {
+                // Chrome asks for credentials only of requests that it holds.
+                patterns.push(RequestPattern { url_pattern: "*".to_owned(), resource_type: None });
+            }
             (patterns, state.credentials.is_some())
         };
         session.send(&Enable { patterns: &patterns, handle_auth_requests }).await.map(drop)

@@ -186,14 +186,14 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { entries_max: 3, size_max: 1 << 20 };
 
-    fn event(method: &'static str, params: serde_json::Value) -> Event {
-        Event { method, params: Payload::from_json(&params) }
+    fn event(method: &'static str, params: &serde_json::Value) -> Event {
+        Event { method, params: Payload::from_json(params) }
     }
 
     fn request(id: &str, url: &str) -> Event {
         event(
             "Network.requestWillBeSent",
-            json!({
+            &json!({
             "requestId": id, "timestamp": 1.0, "wallTime": 1_700_000_000.5, "type": "Fetch",
             "request": { "url": url, "method": "GET", "headers": { "Accept": "*/*" } } }),
         )
@@ -202,7 +202,7 @@ mod tests {
     fn response(id: &str, status: u16) -> Event {
         event(
             "Network.responseReceived",
-            json!({
+            &json!({
             "requestId": id, "timestamp": 1.2, "type": "Fetch",
             "response": { "status": status, "mimeType": "text/plain", "headers": { "X": "1" } } }),
         )
@@ -211,7 +211,7 @@ mod tests {
     fn finished(id: &str) -> Event {
         event(
             "Network.loadingFinished",
-            json!({ "requestId": id, "timestamp": 1.5, "encodedDataLength": 120.0 }),
+            &json!({ "requestId": id, "timestamp": 1.5, "encodedDataLength": 120.0 }),
         )
     }
 
@@ -235,7 +235,7 @@ mod tests {
         log.apply(&request("1", "http://a/old"), BOUNDS);
         let next = event(
             "Network.requestWillBeSent",
-            json!({
+            &json!({
             "requestId": "1", "timestamp": 1.1, "request": { "url": "http://a/new", "method": "GET" },
             "redirectResponse": { "status": 302, "headers": { "Location": "/new" } } }),
         );

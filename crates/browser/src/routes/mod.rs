@@ -5,6 +5,7 @@
 mod console;
 mod cookies;
 mod emulation;
+mod files;
 mod instances;
 mod navigate;
 mod network;
@@ -32,6 +33,7 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         .merge(console::in_tab())
         .merge(cookies::in_tab())
         .merge(emulation::in_tab())
+        .merge(files::in_tab())
         .merge(navigate::in_tab())
         .merge(network::in_tab())
         .merge(observe::in_tab())
@@ -39,6 +41,7 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         .merge(storage::in_tab())
         .merge(tabs::in_tab());
     OpenApiRouter::new()
+        .merge(files::routes())
         .merge(instances::routes())
         .merge(page::routes())
         .merge(tabs::routes())

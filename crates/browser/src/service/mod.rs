@@ -5,6 +5,7 @@
 mod console;
 mod cookies;
 mod emulation;
+mod files;
 mod instances;
 mod navigate;
 mod network;
@@ -29,6 +30,11 @@ pub use self::{
         CredentialsApplied, CredentialsRequest, GeolocationApplied, GeolocationRequest, HeadersApplied,
         HeadersRequest, MediaApplied, MediaRequest, OfflineApplied, OfflineRequest, ViewportApplied,
         ViewportRequest,
+    },
+    files::{
+        BrowserState, CleanStatesRequest, Download, DownloadQuery, DownloadedFile, LoadStateRequest,
+        SaveStateRequest, SavedDownload, SiteStorage, StateDeleted, StateList, StateLoaded, StateQuery,
+        StateSaved, StatesCleaned, UploadRequest, Uploaded,
     },
     instances::{Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped},
     navigate::{NavigateRequest, Navigated, WaitFor},

@@ -139,3 +139,12 @@ pub struct ReleaseObjectGroup<'a> {
     pub object_group: &'a str,
 }
 command!(ReleaseObjectGroup<'a>, "Runtime.releaseObjectGroup", super::Empty);
+
+/// Lets one object of the page go.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseObject<'a> {
+    /// Which.
+    pub object_id: &'a str,
+}
+command!(ReleaseObject<'a>, "Runtime.releaseObject", super::Empty);
