@@ -118,7 +118,7 @@ fn vitals(capture: &Capture) -> Vitals {
         ttfb_ms: timing.ttfb_ms,
         tbt_ms: timing.observed.then(|| blocking_ms(timing)),
         inp_ms: timing.interactions.iter().map(|it| it.duration_ms).max_by(f64::total_cmp),
-        bytes: Some(capture.navigation.bytes),
+        bytes: Some(capture.navigation.bytes_transferred),
         requests: Some(capture.navigation.requests),
     }
 }

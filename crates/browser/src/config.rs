@@ -2,11 +2,17 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, thread::available_parallelism};
 
-use paddock_platform::units::{ByteSize, HumanDuration};
+use paddock_platform::{
+    config::SecretRef,
+    units::{ByteSize, HumanDuration},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::egress::{EgressOptions, Network};
+use crate::{
+    egress::{Destination, EgressOptions},
+    guard::ContentGuard,
+};
 
 /// # Browsers
 ///
@@ -51,11 +57,37 @@ pub struct BrowserOptions {
     pub navigation_queue_max: usize,
     /// How long a navigation may take when the request names no time.
     pub navigation_timeout: HumanDuration,
-    /// Networks that pages may reach beside the public internet, for example `["127.0.0.0/8"]`. Checked on every
-    /// connection of every page.
-    pub allow: Vec<Network>,
-    /// Most bytes that one navigation may load, decompressed, sub-resources included; loading is stopped there.
+    /// Networks and hosts that pages may reach beside the public internet, for example `["127.0.0.0/8",
+    /// "*.intranet.example"]`. Checked on every connection of every page, after its name was resolved. The addresses of
+    /// this machine are not reached unless they are listed.
+    pub allow: Vec<Destination>,
+    /// Networks and hosts that pages may not reach, also if `allow` lists them, for example `["*.ads.example"]`. `*`
+    /// leaves only what `allow` lists.
+    pub deny: Vec<Destination>,
+    /// Connections of all pages that are open at a time. Takes effect at the next start.
+    pub connections_max: NonZeroUsize,
+    /// How long resolving a host's name and connecting to it may take.
+    pub connect_timeout: HumanDuration,
+    /// How long a page's connection may stay open without a byte in either direction.
+    pub connection_idle_timeout: HumanDuration,
+    /// What is done about text of pages that addresses a model instead of people: `off`, `warn` or `strip`.
+    pub content_guard: ContentGuard,
+    /// Most bytes of a file that is fetched for a caller.
+    pub download_size_max: ByteSize,
+    /// The directory that callers may upload files of this machine from, by `paths`. If there is none, they may not.
+    pub uploads_dir: Option<PathBuf>,
+    /// What saved states are encrypted with when a caller asks for it without a passphrase: `env:NAME` or `file:/path`.
+    pub state_key: Option<SecretRef>,
+    /// Most bytes that one navigation may load, decompressed, sub-resources included; loading is stopped there. A page
+    /// that stays may load as much again every minute.
     pub page_size_max: ByteSize,
+    /// Requests of a tab that are remembered for its network log; the oldest make room.
+    pub network_entries_max: usize,
+    /// Bytes that the network log of a tab may take.
+    pub network_log_size_max: ByteSize,
+    /// Whether the bodies of answers are fetched as they come and kept with the network log (4 MiB per tab, 1 MiB each),
+    /// so that they can be read later. Without it Chrome keeps the last megabyte of a tab. Takes effect for new tabs.
+    pub network_bodies: bool,
     /// How long a Chrome process without an instance is kept.
     pub idle_after: HumanDuration,
     /// How long Chrome itself, no page involved, may take to answer before it is taken for hung and killed.
@@ -84,7 +116,18 @@ impl Default for BrowserOptions {
             navigation_queue_max: 200,
             navigation_timeout: HumanDuration::from_secs(30),
             allow: Vec::new(),
+            deny: Vec::new(),
+            connections_max: const { NonZeroUsize::new(4096).unwrap() },
+            connect_timeout: HumanDuration::from_secs(10),
+            connection_idle_timeout: HumanDuration::from_secs(600),
+            content_guard: ContentGuard::Warn,
+            download_size_max: ByteSize::mib(20),
+            uploads_dir: None,
+            state_key: None,
             page_size_max: ByteSize::mib(50),
+            network_entries_max: 1000,
+            network_log_size_max: ByteSize::mib(1),
+            network_bodies: false,
             idle_after: HumanDuration::from_secs(300),
             unresponsive_after: HumanDuration::from_secs(20),
             memory_floor: ByteSize::mib(512),
@@ -101,7 +144,14 @@ impl BrowserOptions {
 
     /// What the egress needs of the options.
     pub(crate) fn egress(self) -> EgressOptions {
-        EgressOptions { allow: self.allow, ..EgressOptions::default() }
+        EgressOptions {
+            allow: self.allow,
+            deny: self.deny,
+            connections_max: self.connections_max.get(),
+            connect_timeout: self.connect_timeout.get(),
+            idle_timeout: self.connection_idle_timeout.get(),
+            ..EgressOptions::default()
+        }
     }
 }
 

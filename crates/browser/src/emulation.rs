@@ -8,7 +8,7 @@ use paddock_cdp::{
 /// How a headless build names itself where others say `Chrome/`.
 const HEADLESS: &str = "HeadlessChrome/";
 /// Fingers that a touch screen reports, as phones do.
-const TOUCH_POINTS: u32 = 5;
+pub(crate) const TOUCH_POINTS: u32 = 5;
 
 /// A screen and the device around it.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,12 +51,16 @@ impl Emulation {
             enabled: self.touch,
             max_touch_points: self.touch.then_some(TOUCH_POINTS),
         };
-        let default =
-            if self.mobile { on_android(user_agent) } else { user_agent.replace(HEADLESS, "Chrome/") };
+        let default = if self.mobile { on_android(user_agent) } else { default_user_agent(user_agent) };
         let agent = SetUserAgentOverride { user_agent: self.user_agent.as_deref().unwrap_or(&default) };
         tokio::try_join!(session.send(&metrics), session.send(&touch), session.send(&agent))?;
         Ok(())
     }
+}
+
+/// The engine's user agent without the mark of its headless build.
+pub(crate) fn default_user_agent(engine: &str) -> String {
+    engine.replace(HEADLESS, "Chrome/")
 }
 
 /// The user agent of the same version of Chrome on a phone, in the form that Chrome has frozen for all of them.

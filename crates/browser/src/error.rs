@@ -46,6 +46,9 @@ pub enum BrowserError {
     /// The egress does not start.
     #[error(transparent)]
     Egress(#[from] EgressError),
+    /// The client for downloads cannot be made.
+    #[error("cannot make a client for downloads")]
+    Fetcher(#[source] reqwest::Error),
     /// As many instances as may be.
     #[error("all {max} instances are in use (`[browser] instances_max`); stop one or come back later")]
     InstancesExhausted {
@@ -113,7 +116,7 @@ impl From<BrowserError> for Problem {
             BrowserError::Engine(_) | BrowserError::Launch(_) => {
                 Self::new(BROWSER_UNAVAILABLE, text).retry_after(RETRY_AFTER)
             }
-            BrowserError::Profiles(_) | BrowserError::Egress(_) => {
+            BrowserError::Profiles(_) | BrowserError::Egress(_) | BrowserError::Fetcher(_) => {
                 Self::internal("starting a browser", &error)
             }
             BrowserError::InstancesExhausted { .. }

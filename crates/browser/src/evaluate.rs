@@ -186,7 +186,7 @@ impl Tab {
     }
 
     /// The isolated world of the present document: the one in which its scripts of [`TabSpec`](crate::TabSpec) ran.
-    async fn isolated_world(&self) -> Result<i64, CallError> {
+    pub(crate) async fn isolated_world(&self) -> Result<i64, CallError> {
         let (frame_id, loader_id) =
             self.0.page.with(|page| (page.main_frame.clone(), page.loader_id.clone()));
         let known = self.0.world.lock().unwrap_or_else(PoisonError::into_inner).clone();

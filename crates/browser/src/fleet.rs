@@ -17,6 +17,7 @@ use crate::{
     egress::Egress,
     engine::{Engine, EngineError},
     error::BrowserError,
+    files::{Exports, Fetcher, States},
     gate::Gate,
     ids::{InstanceId, TabId},
     instance::{Instance, InstanceInfo, InstanceSpec, InstanceStatus},
@@ -50,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) egress: Egress,
     pub(crate) pool: Pool,
     pub(crate) gate: Gate,
+    pub(crate) exports: Exports,
+    pub(crate) states: States,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) profiles: Profiles,
     instances: Mutex<BTreeMap<InstanceId, Instance>>,
     ready: Mutex<Vec<Ready>>,
     upkeep: Notify,
@@ -71,13 +76,15 @@ impl Fleet {
         tasks: &Tasks,
     ) -> Result<Self, BrowserError> {
         crate::metrics::describe();
+        let (exports, states) = (Exports::new(data_dir), States::new(data_dir));
         let data_dir = data_dir.to_owned();
         let profiles = tokio::task::spawn_blocking(move || Profiles::open(&data_dir))
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(BrowserError::Profiles)?;
         let egress = Egress::start(options.map(BrowserOptions::egress), tasks).await?;
-        let pool = Pool::new(options.clone(), profiles, egress.clone(), tasks.clone());
+        let fetcher = Fetcher::new(egress.clone()).map_err(BrowserError::Fetcher)?;
+        let pool = Pool::new(options.clone(), profiles.clone(), egress.clone(), tasks.clone());
         let gate = Gate::new(options.current().navigation_concurrency());
         let shared = Arc::new(Shared {
             options,
@@ -85,6 +92,10 @@ impl Fleet {
             egress,
             pool,
             gate,
+            exports,
+            states,
+            fetcher,
+            profiles,
             instances: Mutex::default(),
             ready: Mutex::default(),
             upkeep: Notify::new(),

@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -17,11 +18,13 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use crate::{
+    clipboard::Clipboard,
     error::BrowserError,
     fleet::Shared,
     ids::{InstanceId, TabId},
     pool::{ContextLease, Isolation},
     process::Process,
+    profile::Profile,
     tab::{Attached, Tab, TabSpec},
 };
 
@@ -132,6 +135,9 @@ pub(crate) struct Inner {
     opening: tokio::sync::Mutex<()>,
     /// Requests that work with it.
     in_use: AtomicUsize,
+    pub(crate) clipboard: Clipboard,
+    /// Files that its pages read; gone with it.
+    scratch: OnceLock<Profile>,
 }
 
 #[derive(Debug)]
@@ -166,6 +172,8 @@ impl Instance {
             state: Mutex::new(state),
             opening: tokio::sync::Mutex::default(),
             in_use: AtomicUsize::new(0),
+            clipboard: Clipboard::default(),
+            scratch: OnceLock::new(),
         }))
     }
 
@@ -284,6 +292,20 @@ impl Instance {
         state.lease = Some(Arc::new(lease));
         state.spare = spare;
         state.status = InstanceStatus::Running;
+    }
+
+    /// Its context, if it has one.
+    pub(crate) fn lease(&self) -> Option<Arc<ContextLease>> {
+        self.0.state().lease.clone()
+    }
+
+    /// A private directory that goes with it.
+    pub(crate) fn scratch(&self) -> std::io::Result<&Path> {
+        if self.0.scratch.get().is_none() {
+            // Of two that are made at once, one is dropped again.
+            self.0.scratch.set(self.0.shared.profiles.create()?).ok();
+        }
+        self.0.scratch.get().map(Profile::path).ok_or_else(|| std::io::Error::other("no directory"))
     }
 
     /// Takes the context out, to be disposed; nothing can be opened afterwards.

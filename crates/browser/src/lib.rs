@@ -23,33 +23,47 @@ pub mod sessions;
 pub mod snapshot;
 
 mod activity;
+mod clipboard;
 mod config;
+mod console;
+mod cookies;
 mod coordination;
 mod emulation;
 mod engine;
+mod environment;
 mod error;
 mod evaluate;
+mod files;
 mod fleet;
 mod gate;
+pub mod guard;
 mod ids;
 mod instance;
 mod navigate;
+mod network;
 mod observe;
 mod page;
+mod pdf;
 mod pool;
 mod process;
 mod profile;
 mod routes;
 mod screenshot;
+mod storage;
 mod tab;
+mod timing;
 mod tools;
 
 pub use config::{BrowserOptions, EngineChoice};
+pub use console::{Console, ConsoleMessage, PageError};
 pub use coordination::{Handoff, HoldError, Holds, Lock, NO_CURRENT_TAB, TAB_LOCKED, TAB_PAUSED_HANDOFF};
 pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
 pub use error::{BROWSER_CRASHED, BROWSER_UNAVAILABLE, BrowserError, PAGE_UNRESPONSIVE, TABS_EXHAUSTED};
 pub use evaluate::{EVALUATION_FAILED, EVALUATION_TIMEOUT, EvaluateError, World};
+pub use files::{
+    DOWNLOAD_FAILED, DOWNLOAD_REFUSED, DOWNLOAD_TOO_LARGE, FILE_NAME_INVALID, STATE_SEALED, StateFile,
+};
 pub use fleet::Fleet;
 pub use ids::{InstanceId, ParseIdError, TabId};
 pub use instance::{Instance, InstanceGuard, InstanceInfo, InstanceSpec, InstanceStatus};
@@ -57,14 +71,20 @@ pub use navigate::{
     ADDRESS_REFUSED, BAD_ANSWER, DIALOG_LOOP, HOST_NOT_FOUND, HOST_UNREACHABLE, NOT_A_PAGE, NavigateError,
     NavigateOptions, Navigation, PAGE_TOO_LARGE, REDIRECT_LOOP, TLS_FAILED, Wait,
 };
+pub use network::{
+    Entry as NetworkEntry, ExportFormat, Filter as NetworkFilter, Route, RouteAction, RouteError,
+};
 pub use observe::{ObserveError, SNAPSHOT_FAILED};
 pub use paddock_cdp as cdp;
 pub use page::Stage;
+pub use pdf::{PDF_FAILED, PDF_TOO_LARGE, PdfError};
 pub use pool::Isolation;
 pub use process::LaunchError;
 pub use routes::{UNTIMED_ROUTES, router};
 pub use screenshot::{Area, Format, Rect, Screenshot};
 pub use service::BrowserService;
 pub use sessions::Sessions;
+pub use storage::{Area as StorageArea, Item as StorageItem, StorageChanged, Stored};
 pub use tab::{Tab, TabSpec};
+pub use timing::{PageMemory, PageTiming};
 pub use tools::tools;

@@ -12,6 +12,8 @@ pub const BROWSER_PROCESSES: &str = "browser_processes";
 pub const BROWSER_PROCESS_RESTARTS_TOTAL: &str = "browser_process_restarts_total";
 /// Renderers that crashed.
 pub const BROWSER_TAB_CRASHES_TOTAL: &str = "browser_tab_crashes_total";
+/// Tabs that were closed because their pages flooded the connection to Chrome.
+pub const BROWSER_TAB_FLOODS_TOTAL: &str = "browser_tab_floods_total";
 /// Time from the request for an instance until it is ready.
 pub const BROWSER_INSTANCE_CREATE_DURATION_SECONDS: &str = "browser_instance_create_duration_seconds";
 /// Time that navigations took, settling included, by `outcome`.
@@ -34,6 +36,11 @@ pub(crate) fn describe() {
         "Chrome processes that ended by themselves"
     );
     describe_counter!(BROWSER_TAB_CRASHES_TOTAL, Unit::Count, "Renderers that crashed");
+    describe_counter!(
+        BROWSER_TAB_FLOODS_TOTAL,
+        Unit::Count,
+        "Tabs that were closed because their pages flooded the connection to Chrome"
+    );
     describe_histogram!(
         BROWSER_INSTANCE_CREATE_DURATION_SECONDS,
         Unit::Seconds,

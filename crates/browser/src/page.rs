@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use paddock_cdp::{
@@ -16,23 +17,30 @@ use paddock_cdp::{
 };
 use tokio::{sync::watch, time::Instant};
 
-/// The events that [`Page::apply`] understands.
+/// The events that a tab's follower takes in: those that [`Page::apply`] understands, those of the log, and those about
+/// the session.
 pub(crate) const EVENTS: &[&str] = &[
     "Page.frameNavigated",
     "Page.navigatedWithinDocument",
     "Page.lifecycleEvent",
     "Page.javascriptDialogOpening",
     "Network.requestWillBeSent",
+    "Network.requestServedFromCache",
     "Network.responseReceived",
     "Network.dataReceived",
     "Network.loadingFinished",
     "Network.loadingFailed",
     "Inspector.targetCrashed",
+    paddock_cdp::SESSION_FLOODED,
 ];
 /// Requests in flight that are followed; a page with more does not count as busy because of the rest.
 const REQUESTS_MAX: usize = 10_000;
 /// Documents of the main frame that are remembered.
 const HISTORY_MAX: usize = 64;
+/// Bytes that a document may load after it was stopped before it is stopped again.
+const STOP_STEP: u64 = 1 << 20;
+/// How long a document may stay for each time that it loads as much as it may.
+const ALLOWANCE_PERIOD: Duration = Duration::from_mins(1);
 /// Navigations of the main frame whose answers are remembered.
 const ANSWERS_MAX: usize = 8;
 /// Requests that stay open by design, or that nothing on the page waits for.
@@ -108,11 +116,25 @@ pub(crate) struct Page {
     // Since the navigation began:
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
+    /// On the wire, of requests that have ended.
+    pub(crate) bytes_transferred: u64,
     pub(crate) dialogs: u32,
     pub(crate) crashed: bool,
     pub(crate) closed: bool,
-    /// Loading was stopped because of its size.
-    stopped: bool,
+    // Since the present document was committed:
+    committed: Option<Instant>,
+    document_bytes: u64,
+    /// What it had loaded when it was last stopped.
+    stopped_at: Option<u64>,
+}
+
+/// What is to be done about a document that loads more than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Stop what it loads.
+    Stop,
+    /// Close it: it goes on in spite of that.
+    Close,
 }
 
 impl Page {
@@ -124,6 +146,7 @@ impl Page {
             url: frame.url,
             mime: frame.mime_type,
             quiet_since: Some(now),
+            committed: Some(now),
             ..Self::default()
         }
     }
@@ -132,9 +155,9 @@ impl Page {
     pub(crate) fn begin(&mut self, now: Instant) {
         self.requests = 0;
         self.bytes = 0;
+        self.bytes_transferred = 0;
         self.dialogs = 0;
         self.crashed = false;
-        self.stopped = false;
         self.answers.clear();
         self.forget_requests(now);
     }
@@ -172,18 +195,37 @@ impl Page {
         }
     }
 
-    /// Whether more was loaded than may be and loading is not over; true once per document.
-    pub(crate) fn is_too_much(&mut self, bytes_max: u64) -> bool {
-        let too_much = !self.stopped && self.stage < Stage::Loaded && self.bytes > bytes_max;
-        self.stopped |= too_much;
-        too_much
+    /// What is to be done about the document's size: it may load `bytes_max`, and as much again for every minute that it
+    /// stays. Asked after every event; says each thing once.
+    pub(crate) fn excess(&mut self, bytes_max: u64, now: Instant) -> Option<Excess> {
+        let bytes = self.document_bytes;
+        if bytes <= bytes_max {
+            return None;
+        }
+        let stay = self.committed.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let periods = 1 + stay.as_secs() / ALLOWANCE_PERIOD.as_secs();
+        let allowed = bytes_max.saturating_mul(periods);
+        if bytes <= allowed || self.stopped_at.is_some_and(|at| bytes < at.saturating_add(STOP_STEP)) {
+            return None;
+        }
+        self.stopped_at = Some(bytes);
+        Some(if bytes > allowed.saturating_add(bytes_max) { Excess::Close } else { Excess::Stop })
+    }
+
+    /// Takes in what is there now, after events were lost that may have told of it. What the document has loaded is
+    /// unknown then: nobody waits for it any more.
+    pub(crate) fn resync(&mut self, frame: Frame, now: Instant) {
+        if frame.loader_id != self.loader_id {
+            self.frame_navigated(FrameNavigated { frame }, now);
+        }
+        self.stage = Stage::Loaded;
     }
 
     /// Takes an event in. Events that are not understood change nothing.
     pub(crate) fn apply(&mut self, event: &Event, now: Instant) {
         let params = &event.params;
         match event.method {
-            "Page.frameNavigated" => params.parse().map(|event| self.frame_navigated(event)),
+            "Page.frameNavigated" => params.parse().map(|event| self.frame_navigated(event, now)),
             "Page.navigatedWithinDocument" => params.parse().map(|event: NavigatedWithinDocument| {
                 if event.frame_id == self.main_frame {
                     self.url = event.url;
@@ -202,11 +244,14 @@ impl Page {
             "Network.requestWillBeSent" => params.parse().map(|event| self.request(event)),
             "Network.responseReceived" => params.parse().map(|event| self.response(event)),
             "Network.dataReceived" => params.parse().map(|event: DataReceived| {
-                self.bytes += event.data_length.max(event.encoded_data_length);
+                let bytes = event.data_length.max(event.encoded_data_length);
+                self.bytes += bytes;
+                self.document_bytes += bytes;
             }),
-            "Network.loadingFinished" => {
-                params.parse().map(|event: LoadingFinished| self.finished(&event.request_id, None))
-            }
+            "Network.loadingFinished" => params.parse().map(|event: LoadingFinished| {
+                self.bytes_transferred += event.encoded_data_length.max(0.0) as u64;
+                self.finished(&event.request_id, None);
+            }),
             "Network.loadingFailed" => params.parse().map(|event: LoadingFailed| {
                 self.finished(&event.request_id, Some(event.error_text));
             }),
@@ -220,10 +265,13 @@ impl Page {
         }
     }
 
-    fn frame_navigated(&mut self, FrameNavigated { frame }: FrameNavigated) {
+    fn frame_navigated(&mut self, FrameNavigated { frame }: FrameNavigated, now: Instant) {
         if frame.parent_id.is_some() {
             return;
         }
+        self.committed = Some(now);
+        self.document_bytes = 0;
+        self.stopped_at = None;
         self.main_frame = frame.id;
         self.stage = Stage::Committed;
         self.is_error = frame.unreachable_url.is_some();
@@ -442,6 +490,40 @@ mod tests {
             now,
         );
         assert_eq!(page.breach(1000, 5), Some(Breach::TooLarge { bytes: 1001 }));
+    }
+
+    #[test]
+    fn a_document_is_stopped_at_its_bound_also_after_it_has_loaded_and_closed_if_it_goes_on() {
+        let (mut page, now) = (page(), Instant::now());
+        let mib = 1_u64 << 20;
+        let load = |page: &mut Page, mib: u64| {
+            page.apply(
+                &event("Network.dataReceived", &json!({ "requestId": "1", "dataLength": mib << 20 })),
+                now,
+            );
+        };
+        page.apply(&committed("L1", "http://a/"), now);
+        page.stage = Stage::Loaded;
+        load(&mut page, 5);
+        assert_eq!(page.excess(5 * mib, now), None);
+        load(&mut page, 1);
+        assert_eq!(page.excess(5 * mib, now), Some(Excess::Stop));
+        assert_eq!(page.excess(5 * mib, now), None);
+        load(&mut page, 1);
+        assert_eq!(page.excess(5 * mib, now), Some(Excess::Stop));
+        assert_eq!(page.excess(5 * mib, now + Duration::from_secs(61)), None);
+        load(&mut page, 4);
+        assert_eq!(page.excess(5 * mib, now), Some(Excess::Close));
+        page.apply(&committed("L2", "http://a/"), now);
+        assert_eq!(page.excess(5 * mib, now), None);
+    }
+
+    #[test]
+    fn what_lost_events_said_is_taken_from_the_frame() {
+        let (mut page, now) = (page(), Instant::now());
+        let frame = json!({ "id": "F", "loaderId": "L7", "url": "http://a/" });
+        page.resync(serde_json::from_value(frame).unwrap(), now);
+        assert_eq!((page.documents_since("L7"), page.stage), (Some(0), Stage::Loaded));
     }
 
     proptest! {

@@ -148,8 +148,12 @@ impl Pool {
         };
         let context = Some(&**lease.context_id());
         let permissions = GrantPermissions { permissions: &[], browser_context_id: context };
-        let downloads =
-            SetDownloadBehavior { behavior: "deny", browser_context_id: context, events_enabled: false };
+        let downloads = SetDownloadBehavior {
+            behavior: "deny",
+            browser_context_id: context,
+            download_path: None,
+            events_enabled: false,
+        };
         let browser = lease.process().connection().browser();
         tokio::try_join!(browser.send(&permissions), browser.send(&downloads))
             .map_err(|error| hung(lease.process(), error))?;
@@ -260,9 +264,11 @@ impl Pool {
     }
 }
 
-/// A browser process that misses a deadline of its own (no page is involved) is hung: it is killed.
+/// A browser process that misses a deadline of its own (no page is involved) is hung: it is killed. One that is heard of
+/// meanwhile is not: the answer waits behind what some page floods the pipe with.
 pub(crate) fn hung(process: &Process, error: CallError) -> BrowserError {
-    if matches!(error, CallError::Deadline { .. }) {
+    let silence = process.connection().silence();
+    if matches!(error, CallError::Deadline { deadline, .. } if silence >= deadline / 2) {
         process.kill_unresponsive();
     }
     BrowserError::Call(error)

@@ -1,13 +1,16 @@
 //! Tabs: one page each, with the task that follows its events.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use metrics::{counter, gauge};
 use paddock_cdp::{
-    CallError, Session, Subscription,
+    CallError, SESSION_FLOODED, Session, SessionState, Subscription,
     protocol::{
         emulation::SetFocusEmulationEnabled,
         network,
@@ -22,12 +25,15 @@ use paddock_cdp::{
 use tokio::time::Instant;
 
 use crate::{
+    config::BrowserOptions,
     emulation::Emulation,
+    environment::Environment,
     error::BrowserError,
     fleet::Shared,
     ids::{InstanceId, TabId},
-    metrics::{BROWSER_DIALOGS_TOTAL, BROWSER_TAB_CRASHES_TOTAL, BROWSER_TABS},
-    page::{EVENTS, Page, SharedPage},
+    metrics::{BROWSER_DIALOGS_TOTAL, BROWSER_TAB_CRASHES_TOTAL, BROWSER_TAB_FLOODS_TOTAL, BROWSER_TABS},
+    network::{log, retain::retain},
+    page::{EVENTS, Excess, Page, SharedPage},
     pool::{ContextLease, hung},
     process::Process,
     snapshot::Snapshot,
@@ -39,8 +45,11 @@ pub(crate) const WORLD: &str = "paddock";
 const EVENTS_MAX: usize = 4096;
 /// Dialogs that a page may open between two navigations; at one more, its tab is closed.
 pub(crate) const DIALOGS_MAX: u32 = 20;
-/// Bytes of bodies that Chrome keeps per tab for later questions. Nobody asks yet, and the default is 100 MB.
+/// Bytes of bodies that Chrome keeps per tab for later questions; its own default is 100 MB.
 const BODIES_SIZE_MAX: u64 = 1 << 20;
+
+/// How long the state of a page may take to be asked for anew.
+const RESYNC_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a tab is opened with.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +78,10 @@ pub(crate) struct Inner {
     pub(crate) world: Mutex<Option<(String, i64)>>,
     /// The last snapshot: references continue from it, and the next may be shown as its difference.
     pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
+    /// What stays when the page or the session is replaced.
+    pub(crate) environment: Arc<Environment>,
+    /// `Runtime` stays enabled: scripts of the isolated world need it.
+    pub(crate) keeps_runtime: bool,
     used: AtomicU64,
 }
 
@@ -108,8 +121,6 @@ impl Attached {
             session.send(&page::Enable {}),
             session.send(&SetLifecycleEventsEnabled { enabled: true }),
             session.send(&network),
-            // Without it, scripts of an isolated world are not run when a navigation changes the renderer process.
-            session.send(&runtime::Enable {}),
             // Every tab believes to be the one that is looked at: no throttling, and `:focus` works.
             session.send(&SetFocusEmulationEnabled { enabled: true }),
         )?;
@@ -130,6 +141,18 @@ impl Attached {
     ) -> Result<Tab, BrowserError> {
         let Self { session, process, events, frame } = self;
         spec.emulation.apply(&session, process.user_agent()).await?;
+        let keeps_runtime = !spec.scripts.is_empty();
+        if keeps_runtime {
+            // Without it, scripts of an isolated world are not run when a navigation changes the renderer process. Not
+            // for others: it makes Chrome report all that the page writes to its console.
+            session.send(&runtime::Enable {}).await?;
+        }
+        let environment = Arc::<Environment>::default();
+        environment.apply(&session, &shared.tasks).await?;
+        if shared.options.current().network_bodies {
+            let log = Arc::clone(&environment.log);
+            shared.tasks.spawn("browser_bodies", retain(session.clone(), log));
+        }
         for source in &spec.scripts {
             let script = AddScriptToEvaluateOnNewDocument {
                 source,
@@ -149,6 +172,8 @@ impl Attached {
             navigating: tokio::sync::Mutex::default(),
             world: Mutex::default(),
             snapshot: Mutex::default(),
+            environment: Arc::clone(&environment),
+            keeps_runtime,
             used: AtomicU64::new(0),
         }));
         tab.touch();
@@ -158,6 +183,7 @@ impl Attached {
             process: tab.0.process.clone(),
             page: Arc::clone(&tab.0.page),
             shared: Arc::clone(&tab.0.shared),
+            environment,
             events,
         };
         tab.0.shared.tasks.spawn("browser_tab", async move {
@@ -190,6 +216,11 @@ impl Tab {
         let command = GetTargetInfo { target_id: self.0.session.target_id() };
         let reply = self.0.process.connection().browser().send(&command).await?;
         Ok(reply.target_info)
+    }
+
+    /// How its pages' requests name the browser, unless the tab was told to pretend another.
+    pub(crate) fn user_agent(&self) -> String {
+        crate::emulation::default_user_agent(self.0.process.user_agent())
     }
 
     /// Closes it with its page, also one that is busy for ever.
@@ -243,6 +274,7 @@ struct Follower {
     process: Process,
     page: Arc<SharedPage>,
     shared: Arc<Shared>,
+    environment: Arc<Environment>,
     events: Subscription,
 }
 
@@ -266,31 +298,61 @@ impl Follower {
     async fn run(mut self) {
         let _counted = Counted::new();
         let mut dropped = 0;
+        let mut bounds = Bounds::of(&self.shared.options.current());
         while let Some(event) = self.events.next().await {
             let lost = self.events.dropped() > dropped;
             dropped = self.events.dropped();
-            let mut too_much = false;
+            if event.method == "Page.frameNavigated" {
+                bounds = Bounds::of(&self.shared.options.current());
+            }
+            self.environment.log.apply(&event, bounds.log);
+            let mut excess = None;
             self.page.update(|page| {
                 let now = Instant::now();
                 page.apply(&event, now);
                 if lost {
                     page.forget_requests(now);
                 }
-                too_much = page.is_too_much(self.shared.options.current().page_size_max.get());
+                excess = page.excess(bounds.page_size_max, now);
             });
-            if too_much {
+            match excess {
                 // The navigation that asked for it may have given up waiting long ago.
-                self.session.send(&page::StopLoading {}).await.ok();
+                Some(Excess::Stop) => _ = self.session.send(&page::StopLoading {}).await,
+                Some(Excess::Close) => {
+                    tracing::info!(browser.tab = %self.id, "closing a tab whose page loads without end");
+                    close_target(&self.session, &self.process).await;
+                }
+                None => {}
             }
             match event.method {
                 "Page.javascriptDialogOpening" => {
                     self.dismiss(event.parse().map_or_else(|_| String::new(), kind_of)).await;
                 }
                 "Inspector.targetCrashed" => counter!(BROWSER_TAB_CRASHES_TOTAL).increment(1),
+                SESSION_FLOODED => {
+                    counter!(BROWSER_TAB_FLOODS_TOTAL).increment(1);
+                    tracing::warn!(browser.tab = %self.id, "closing a tab whose page floods the connection to Chrome");
+                    close_target(&self.session, &self.process).await;
+                }
                 _ => {}
+            }
+            if lost {
+                self.resync().await;
+                dropped = self.events.dropped();
             }
         }
         self.page.update(|page| page.closed = true);
+    }
+
+    /// Asks for what the events that were lost may have said: which document is there.
+    async fn resync(&self) {
+        if self.session.state() == SessionState::Crashed {
+            self.page.update(|page| page.crashed = true);
+            return;
+        }
+        if let Ok(tree) = self.session.send_within(&GetFrameTree {}, RESYNC_DEADLINE).await {
+            self.page.update(|page| page.resync(tree.frame_tree.frame, Instant::now()));
+        }
     }
 
     /// Answers a dialog as a user in a hurry would, until there are too many.
@@ -306,6 +368,22 @@ impl Follower {
         if let Err(error) = self.session.send(&answer).await {
             tracing::debug!(browser.tab = %self.id, error = %error, "a dialog was not dismissed");
         }
+    }
+}
+
+/// What the options allow a tab.
+struct Bounds {
+    log: log::Bounds,
+    page_size_max: u64,
+}
+
+impl Bounds {
+    fn of(options: &BrowserOptions) -> Self {
+        let log = log::Bounds {
+            entries_max: options.network_entries_max,
+            size_max: options.network_log_size_max.as_usize(),
+        };
+        Self { log, page_size_max: options.page_size_max.get() }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use paddock_browser::egress::{Egress, EgressFailure, EgressOptions, Network, Resolve};
+use paddock_browser::egress::{Destination, Egress, EgressFailure, EgressOptions, Resolve};
 use paddock_platform::{
     config::{Live, Section},
     task::Tasks,
@@ -26,7 +26,7 @@ use tokio::{
 /// Longer than anything here takes; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn networks(texts: &[&str]) -> Vec<Network> {
+fn networks(texts: &[&str]) -> Vec<Destination> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 

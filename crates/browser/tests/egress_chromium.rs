@@ -1,10 +1,6 @@
 //! The egress as a real Chrome uses it: nothing that a page does gets past it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests fail by panicking, and say what they skip"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::{
     net::SocketAddr,
@@ -20,7 +16,10 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
-use paddock_browser::egress::{Egress, EgressFailure, EgressOptions};
+use paddock_browser::{
+    BrowserOptions, Engine,
+    egress::{Egress, EgressFailure, EgressOptions},
+};
 use paddock_platform::{config::Section, task::Tasks};
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -28,17 +27,12 @@ use tokio::{
     time::timeout,
 };
 
-const ENGINES: [&str; 3] =
-    ["/usr/lib/chromium/chromium-headless-shell", "/usr/bin/chromium-headless-shell", "/usr/bin/chromium"];
 /// Starting Chrome on a machine that compiles beside it takes its time.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-fn engine() -> Option<PathBuf> {
-    let found = ENGINES.iter().map(Path::new).find(|path| path.exists());
-    if found.is_none() {
-        println!("skipped: no Chromium on this machine");
-    }
-    found.map(Path::to_owned)
+/// The engine that the fleet would run; a machine without one cannot run these tests, and says so.
+fn engine() -> PathBuf {
+    Engine::find(&BrowserOptions::default()).unwrap().path
 }
 
 /// The page after its scripts ran, as Chrome prints it.
@@ -112,7 +106,7 @@ fn is_refusal(failure: Option<&EgressFailure>) -> bool {
 
 #[tokio::test]
 async fn a_loopback_page_is_refused_by_default_and_served_when_allowed() {
-    let Some(engine) = engine() else { return };
+    let engine = engine();
     let tasks = Tasks::default();
     let site = Site::default();
     *site.page.lock().unwrap() = "<p id=proof>served</p>".to_owned();
@@ -161,7 +155,7 @@ fn page_that_tries(target: SocketAddr) -> String {
 
 #[tokio::test]
 async fn an_allowed_page_reaches_nothing_that_is_not_allowed() {
-    let Some(engine) = engine() else { return };
+    let engine = engine();
     let tasks = Tasks::default();
     let private = Site::default();
     let target = private.start(&tasks, "127.0.0.1").await;
@@ -196,7 +190,7 @@ async fn an_allowed_page_reaches_nothing_that_is_not_allowed() {
 
 #[tokio::test]
 async fn webrtc_sends_nothing_past_the_egress() {
-    let Some(engine) = engine() else { return };
+    let engine = engine();
     let tasks = Tasks::default();
     let stun = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let turn = TcpListener::bind("127.0.0.1:0").await.unwrap();

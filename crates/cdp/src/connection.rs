@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     driver::{Driver, Transport},
     error::{CallError, ConnectError},
+    flow::Flow,
     message::Payload,
     protocol::target::{AttachToTarget, DetachedFromTarget},
     session::{Session, SessionState},
-    subscription::Subscriber,
+    subscription::{SESSION_FLOODED, Subscriber},
     websocket,
 };
 
@@ -37,6 +38,10 @@ pub struct ConnectionOptions {
     pub calls_max: usize,
     /// Most commands waiting to be written; further callers wait, within their deadline.
     pub outgoing_max: usize,
+    /// Bytes of events that one target may emit at once.
+    pub event_burst_max: usize,
+    /// Bytes of events that one target may emit per second in the long run.
+    pub event_bytes_per_s_max: usize,
 }
 
 impl Default for ConnectionOptions {
@@ -47,6 +52,9 @@ impl Default for ConnectionOptions {
             message_size_max: 128 << 20,
             calls_max: 4096,
             outgoing_max: 256,
+            // The console of a page, with the 10 MB that Chrome keeps of it, is the largest burst that is asked for.
+            event_burst_max: 48 << 20,
+            event_bytes_per_s_max: 16 << 20,
         }
     }
 }
@@ -114,6 +122,13 @@ impl Connection {
         self.handle.core.closed.is_cancelled()
     }
 
+    /// For how long nothing has come from Chrome.
+    pub fn silence(&self) -> Duration {
+        let core = &self.handle.core;
+        let last = Duration::from_millis(core.received_ms.load(Ordering::Relaxed));
+        core.started.elapsed().saturating_sub(last)
+    }
+
     /// How many calls await a reply.
     pub fn calls_in_flight(&self) -> usize {
         self.handle.core.state().pending.len()
@@ -126,6 +141,9 @@ pub(crate) struct Core {
     pub(crate) options: ConnectionOptions,
     pub(crate) closed: CancellationToken,
     call_id_last: AtomicU64,
+    started: Instant,
+    /// When something came last, since `started`.
+    received_ms: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -155,6 +173,7 @@ struct Pending {
 struct SessionEntry {
     state: watch::Sender<SessionState>,
     subscribers: Vec<Subscriber>,
+    flow: Flow,
 }
 
 /// A call's place in the table; dropping it takes the call out, answered or not.
@@ -182,6 +201,8 @@ impl Core {
             options,
             closed: CancellationToken::new(),
             call_id_last: AtomicU64::new(0),
+            started: Instant::now(),
+            received_ms: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }
@@ -222,7 +243,7 @@ impl Core {
     pub(crate) fn add_session(&self, id: Arc<str>) -> watch::Receiver<SessionState> {
         let initial = if self.closed.is_cancelled() { SessionState::Closed } else { SessionState::Live };
         let (sender, receiver) = watch::channel(initial);
-        let entry = SessionEntry { state: sender, subscribers: Vec::new() };
+        let entry = SessionEntry { state: sender, subscribers: Vec::new(), flow: Flow::new(Instant::now()) };
         self.state().sessions.insert(id, entry);
         receiver
     }
@@ -264,11 +285,32 @@ impl Core {
         if let Some(entry) = self.state().sessions.get_mut(session) {
             entry.subscribers.retain(|subscriber| subscriber.offer(method, params));
         }
+        self.note_flow(session, params.as_bytes().len());
         if method == "Target.detachedFromTarget"
             && let Ok(DetachedFromTarget { session_id }) = params.parse()
         {
             self.end(SessionState::Detached, |id| id == session_id);
         }
+    }
+
+    /// Counts bytes of a session's events, and tells its subscribers when there are too many. The browser's own session
+    /// is not a page's to fill.
+    pub(crate) fn note_flow(&self, session: &str, size: usize) {
+        if session.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        let Some(entry) = state.sessions.get_mut(session) else { return };
+        let (burst_max, per_s_max) = (self.options.event_burst_max, self.options.event_bytes_per_s_max);
+        if entry.flow.overflows(size, burst_max, per_s_max, Instant::now()) {
+            entry.subscribers.retain(|subscriber| subscriber.offer(SESSION_FLOODED, &Payload::empty()));
+        }
+    }
+
+    /// Notes that Chrome is heard of.
+    pub(crate) fn note_received(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.received_ms.store(now, Ordering::Relaxed);
     }
 
     /// Ends everything: Chrome is gone.

@@ -84,13 +84,16 @@ async fn read_pipe(core: &Core, mut reader: Box<dyn AsyncRead + Send + Unpin>) -
         if reader.read_buf(decoder.buffer_mut()).await? == 0 {
             return Ok(());
         }
+        core.note_received();
         while let Some(frame) = decoder.next_frame() {
             match frame {
                 Frame::Message(bytes) => dispatch(core, &bytes),
-                Frame::Oversized { head, size } => {
+                Frame::Oversized { head, tail, size } => {
                     tracing::debug!(size, "dropped a message over the maximum size");
                     if let Some(id) = message::leading_id(&head) {
                         core.answer(id, Err(Failure::TooLarge(size)));
+                    } else if let Some(session) = message::trailing_session(&tail) {
+                        core.note_flow(session, size);
                     }
                 }
             }
@@ -114,6 +117,7 @@ async fn read_websocket(
     mut stream: futures_util::stream::SplitStream<Box<Socket>>,
 ) -> std::io::Result<()> {
     while let Some(message) = stream.next().await {
+        core.note_received();
         match message.map_err(std::io::Error::other)? {
             Message::Text(text) => dispatch(core, &text.into()),
             Message::Close(_) => return Ok(()),

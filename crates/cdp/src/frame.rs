@@ -6,6 +6,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// How much of an oversized message is kept: enough to read the `id` that Chrome writes first.
 const HEAD_SIZE: usize = 64;
+/// How much of its end is kept: enough to read the `sessionId` that Chrome writes last.
+const TAIL_SIZE: usize = 64;
 
 /// One message of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum Frame {
     Oversized {
         /// Its first bytes (at most 64).
         head: Bytes,
+        /// Its last bytes (at most 64).
+        tail: Bytes,
         /// Its size in bytes.
         size: usize,
     },
@@ -34,6 +38,7 @@ pub struct FrameDecoder {
 #[derive(Debug)]
 struct Discarding {
     head: Bytes,
+    tail: Vec<u8>,
     size: usize,
 }
 
@@ -61,7 +66,12 @@ impl FrameDecoder {
         if self.discarding.is_some() || end > self.size_max {
             self.discard(end);
             self.buffer.advance(1);
-            return self.discarding.take().map(|Discarding { head, size }| Frame::Oversized { head, size });
+            let discarded = self.discarding.take();
+            return discarded.map(|Discarding { head, tail, size }| Frame::Oversized {
+                head,
+                tail: tail.into(),
+                size,
+            });
         }
         let message = self.buffer.split_to(end).freeze();
         self.buffer.advance(1);
@@ -70,8 +80,12 @@ impl FrameDecoder {
 
     fn discard(&mut self, count: usize) {
         let head = || Bytes::copy_from_slice(&self.buffer[..count.min(HEAD_SIZE)]);
-        let discarding = self.discarding.get_or_insert_with(|| Discarding { head: head(), size: 0 });
+        let discarding =
+            self.discarding.get_or_insert_with(|| Discarding { head: head(), tail: Vec::new(), size: 0 });
         discarding.size += count;
+        discarding.tail.extend_from_slice(&self.buffer[count.saturating_sub(TAIL_SIZE)..count]);
+        let surplus = discarding.tail.len().saturating_sub(TAIL_SIZE);
+        discarding.tail.drain(..surplus);
         self.buffer.advance(count);
         self.scanned = 0;
     }

@@ -18,13 +18,15 @@
 //! What a caller may rely on:
 //! - every call has a deadline, and ends early when its target crashes or detaches or when Chrome goes away;
 //! - a call whose future is dropped leaves nothing behind;
-//! - every queue, the number of calls in flight and the size of a message have a maximum ([`ConnectionOptions`]).
+//! - every queue, the number of calls in flight and the size of a message have a maximum ([`ConnectionOptions`]);
+//! - a target whose events come faster than they may is reported ([`SESSION_FLOODED`]): all targets share one pipe.
 //!
 //! The crate spawns no task: [`Connection::new`] returns a [`Driver`] that its owner runs.
 
 mod connection;
 mod driver;
 mod error;
+mod flow;
 mod frame;
 mod message;
 mod pipe;
@@ -41,4 +43,4 @@ pub use message::Payload;
 pub use pipe::Pipe;
 pub use protocol::Command;
 pub use session::{Session, SessionState};
-pub use subscription::{Event, Subscription};
+pub use subscription::{Event, SESSION_FLOODED, Subscription};

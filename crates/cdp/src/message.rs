@@ -97,6 +97,15 @@ pub(crate) fn leading_id(head: &[u8]) -> Option<u64> {
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
 }
 
+/// The session that an event ends with, read from its last bytes alone.
+pub(crate) fn trailing_session(tail: &[u8]) -> Option<&str> {
+    const NAME: &str = "\"sessionId\":\"";
+    // What the page wrote may end anywhere in the tail, and may have been cut within a character.
+    let start = tail.windows(NAME.len()).rposition(|window| window == NAME.as_bytes())? + NAME.len();
+    let end = start + tail[start..].iter().position(|byte| *byte == b'"')?;
+    (&tail[end..] == b"\"}").then(|| std::str::from_utf8(&tail[start..end]).ok()).flatten()
+}
+
 #[derive(Serialize)]
 struct Outgoing<'a, P> {
     id: u64,
@@ -137,6 +146,13 @@ mod tests {
             panic!("not an event");
         };
         assert_eq!((&*session, &*method, params.as_bytes()), ("S", "New.event", &br#"{"a":1}"#[..]));
+    }
+
+    #[test]
+    fn the_session_is_read_from_the_tail_of_an_event() {
+        assert_eq!(trailing_session(br#"xx"}]},"sessionId":"A1B2"}"#), Some("A1B2"));
+        assert_eq!(trailing_session(br#"xx"sessionId":"A1B2","x":1}"#), None);
+        assert_eq!(trailing_session(b"xx}}"), None);
     }
 
     #[test]

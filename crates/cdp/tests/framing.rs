@@ -27,7 +27,11 @@ fn decode(stream: &[u8], chunk_sizes: &[usize]) -> Vec<Frame> {
 
 fn expected(message: &[u8]) -> Frame {
     if message.len() > SIZE_MAX {
-        Frame::Oversized { head: Bytes::copy_from_slice(&message[..64]), size: message.len() }
+        Frame::Oversized {
+            head: Bytes::copy_from_slice(&message[..64]),
+            tail: Bytes::copy_from_slice(&message[message.len() - 64..]),
+            size: message.len(),
+        }
     } else {
         Frame::Message(Bytes::copy_from_slice(message))
     }
@@ -48,8 +52,12 @@ proptest! {
         // The head of an oversized message may be cut short by a chunk, but never by less than what had arrived.
         for (frame, message) in frames.iter().zip(&messages) {
             match (frame, expected(message)) {
-                (Frame::Oversized { head, size }, Frame::Oversized { head: whole, size: size_whole }) => {
+                (
+                    Frame::Oversized { head, tail, size },
+                    Frame::Oversized { head: whole, tail: end, size: size_whole },
+                ) => {
                     prop_assert_eq!(head, &whole);
+                    prop_assert_eq!(tail, &end);
                     prop_assert_eq!(*size, size_whole);
                 }
                 (frame, whole) => prop_assert_eq!(frame, &whole),

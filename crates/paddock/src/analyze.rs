@@ -12,7 +12,10 @@ use paddock_analysis::{
     AnalysisError, AnalysisRequest, Analyzer, Finished, Progress, Screen, Stage, Target,
     report::{self, Format},
 };
-use paddock_browser::{BrowserError, Fleet, NavigateError, egress::Network};
+use paddock_browser::{
+    BrowserError, Fleet, NavigateError,
+    egress::{Destination, Network},
+};
 use paddock_platform::{config::Live, identity::Tenant, signal::stop_on_signals, task::Tasks};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -76,7 +79,7 @@ pub(crate) async fn run(args: AnalyzeArgs) -> CommandResult {
     let request = request(&args)?;
     let output = Output::from_args(&args)?;
     let mut config = load(&args.config)?.config;
-    config.browser.allow.extend(args.allow);
+    config.browser.allow.extend(args.allow.into_iter().map(Destination::from));
     // One page needs no spare browser behind it.
     config.browser.warm = 0;
     let live = Live::new(config);
@@ -228,7 +231,7 @@ fn progress() -> (Progress, impl FnOnce()) {
 fn exit_of_navigation(error: &NavigateError) -> Exit {
     match error {
         NavigateError::InvalidUrl { .. } => Exit::Usage,
-        NavigateError::AddressRefused { .. } => Exit::AddressRefused,
+        NavigateError::AddressRefused { .. } | NavigateError::AddressDenied { .. } => Exit::AddressRefused,
         NavigateError::HostNotFound { .. }
         | NavigateError::Unreachable { .. }
         | NavigateError::Tls { .. }

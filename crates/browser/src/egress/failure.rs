@@ -21,6 +21,14 @@ pub enum EgressFailure {
         /// The network that makes it refused.
         network: Network,
     },
+    /// The operator does not want pages to reach it.
+    #[error("`{host}` is not allowed: `[browser] deny` lists {rule}")]
+    Denied {
+        /// The host or address.
+        host: String,
+        /// The entry of the list.
+        rule: String,
+    },
     /// The host's name resolved to no address.
     #[error("the name does not resolve")]
     NotFound,
@@ -43,6 +51,7 @@ impl EgressFailure {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Refused { .. } => "refused",
+            Self::Denied { .. } => "denied",
             Self::NotFound => "not_found",
             Self::ConnectionRefused => "connection_refused",
             Self::Unreachable => "unreachable",

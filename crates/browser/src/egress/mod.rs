@@ -10,7 +10,9 @@
 //! Invariant: no socket is connected to an address for which `policy::refusal` was not asked.
 
 mod connect;
+mod destination;
 mod failure;
+mod local;
 mod metrics;
 mod network;
 mod policy;
@@ -30,6 +32,7 @@ use paddock_platform::{config::Section, task::Tasks};
 use tokio::net::TcpListener;
 
 pub use self::{
+    destination::Destination,
     failure::EgressFailure,
     metrics::{EGRESS_BYTES_TOTAL, EGRESS_CONNECTIONS, EGRESS_REFUSED_TOTAL},
     network::{Network, ParseNetworkError},
@@ -39,8 +42,10 @@ pub use self::{
 /// What pages may reach, and the bounds of their connections. All but `connections_max` follow a reload.
 #[derive(Clone, Debug)]
 pub struct EgressOptions {
-    /// Networks that pages may reach beside the public internet.
-    pub allow: Vec<Network>,
+    /// What pages may reach beside the public internet.
+    pub allow: Vec<Destination>,
+    /// What pages may not reach, whatever `allow` says; `*` is all that `allow` does not list.
+    pub deny: Vec<Destination>,
     /// Connections open at once; further ones are closed at once. Read at the start only.
     pub connections_max: usize,
     /// How long a client may take to say where it wants to go.
@@ -55,6 +60,7 @@ impl Default for EgressOptions {
     fn default() -> Self {
         Self {
             allow: Vec::new(),
+            deny: Vec::new(),
             connections_max: 4096,
             handshake_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),

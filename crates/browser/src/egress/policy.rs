@@ -93,7 +93,7 @@ pub(super) fn name(network: &Network) -> &'static str {
         .chain(&SPECIAL_V6)
         .chain([&UNASSIGNED_V6])
         .find(|special| special.network == *network)
-        .map_or("not public", |special| special.name)
+        .map_or("an address of this machine", |special| special.name)
 }
 
 fn special(table: &'static [Special], address: IpAddr) -> Option<&'static Special> {

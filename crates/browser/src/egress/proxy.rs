@@ -14,8 +14,9 @@ use tokio::{
 
 use super::{
     EgressOptions,
-    connect::connect,
+    connect::{Rules, connect},
     failure::EgressFailure,
+    local::LocalAddresses,
     metrics::{EGRESS_BYTES_TOTAL, EGRESS_CONNECTIONS, EGRESS_REFUSED_TOTAL},
     relay::{Traffic, relay},
     resolve::Resolve,
@@ -50,6 +51,7 @@ pub(super) struct Proxy {
     slots: Arc<Semaphore>,
     traffic: Traffic,
     address: SocketAddr,
+    local: LocalAddresses,
 }
 
 impl Proxy {
@@ -64,7 +66,7 @@ impl Proxy {
             sent: counter!(EGRESS_BYTES_TOTAL, "direction" => "sent"),
             received: counter!(EGRESS_BYTES_TOTAL, "direction" => "received"),
         };
-        Self { options, resolver, failures, slots, traffic, address }
+        Self { options, resolver, failures, slots, traffic, address, local: LocalAddresses::default() }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -146,7 +148,9 @@ impl Proxy {
         client: &mut TcpStream,
     ) -> Result<TcpStream, EgressFailure> {
         let key = (target.host.clone(), target.port);
-        match connect(target, self.resolver.as_ref(), &options.allow, options.connect_timeout).await {
+        let local = self.local.current();
+        let rules = Rules { allow: &options.allow, deny: &options.deny, local: &local };
+        match connect(target, self.resolver.as_ref(), rules, options.connect_timeout).await {
             Ok(host) => {
                 self.failures.invalidate(&key).await;
                 Ok(host)

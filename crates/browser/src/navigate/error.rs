@@ -67,6 +67,14 @@ pub enum NavigateError {
         /// The network that is refused.
         network: Network,
     },
+    /// The operator does not want pages to reach the host.
+    #[error("{reason}")]
+    AddressDenied {
+        /// The host of the URL.
+        host: String,
+        /// Which entry of the list keeps pages from it.
+        reason: String,
+    },
     /// The host's name resolves to no address.
     #[error("the host {host} was not found")]
     HostNotFound {
@@ -175,7 +183,7 @@ impl NavigateError {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::InvalidUrl { .. } => "invalid_url",
-            Self::AddressRefused { .. } => "address_refused",
+            Self::AddressRefused { .. } | Self::AddressDenied { .. } => "address_refused",
             Self::HostNotFound { .. } => "host_not_found",
             Self::Unreachable { .. } => "unreachable",
             Self::Tls { .. } => "tls",
@@ -204,7 +212,7 @@ impl From<NavigateError> for Problem {
     fn from(error: NavigateError) -> Self {
         let kind = match &error {
             NavigateError::InvalidUrl { .. } => INVALID_REQUEST,
-            NavigateError::AddressRefused { .. } => ADDRESS_REFUSED,
+            NavigateError::AddressRefused { .. } | NavigateError::AddressDenied { .. } => ADDRESS_REFUSED,
             NavigateError::HostNotFound { .. } => HOST_NOT_FOUND,
             NavigateError::Unreachable { .. } => HOST_UNREACHABLE,
             NavigateError::Tls { .. } => TLS_FAILED,

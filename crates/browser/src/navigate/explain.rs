@@ -120,6 +120,9 @@ fn of_egress(failure: EgressFailure, host: String, port: u16) -> NavigateError {
         EgressFailure::Refused { address, network } => {
             NavigateError::AddressRefused { host, address, network }
         }
+        failure @ EgressFailure::Denied { .. } => {
+            NavigateError::AddressDenied { host, reason: failure.to_string() }
+        }
         EgressFailure::NotFound => NavigateError::HostNotFound { host },
         failure => NavigateError::Unreachable { host: format!("{host}:{port}"), reason: failure.to_string() },
     }

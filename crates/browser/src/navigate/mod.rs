@@ -32,6 +32,8 @@ use crate::{
     tab::{DIALOGS_MAX, Tab},
 };
 
+/// How long the news of a crash may take from the session to the page: they come by the same way.
+const CRASH_NEWS_MAX: Duration = Duration::from_secs(1);
 /// How long Chrome may take to say where it is.
 const ASK_DEADLINE: Duration = Duration::from_secs(5);
 /// Documents that a page may lead to by itself (script, meta refresh) before that is a loop.
@@ -113,6 +115,9 @@ pub struct Navigation {
     pub dialogs: u32,
     /// Bytes loaded so far, decompressed, sub-resources included.
     pub bytes: u64,
+    /// Bytes on the wire of the requests that have ended, headers included.
+    #[serde(default)]
+    pub bytes_transferred: u64,
     /// Requests made so far.
     pub requests: u64,
     /// Milliseconds from the start of the navigation to its end, waiting for a turn excluded.
@@ -236,7 +241,7 @@ impl Attempt<'_> {
         if self.tab.session().state() == SessionState::Crashed {
             // The session may know of the crash before the page does; the news must not hit this navigation.
             let known = page.until(|page| (page.crashed || page.closed).then_some(()));
-            timeout_at(self.deadline, known).await.ok();
+            timeout_at(self.deadline.min(Instant::now() + CRASH_NEWS_MAX), known).await.ok();
             // Navigating is what starts a new renderer.
             self.tab.session().revive();
         }
@@ -349,6 +354,7 @@ impl Attempt<'_> {
                 settled,
                 dialogs: page.dialogs,
                 bytes: page.bytes,
+                bytes_transferred: page.bytes_transferred,
                 requests: page.requests,
                 duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             }

@@ -3,11 +3,18 @@
 //! One file per family. A route that acts on a tab is written once, as `/x`, and is there as `/tabs/{tab}/x` too.
 
 mod activity;
+mod console;
+mod cookies;
 mod coordination;
+mod emulation;
+mod files;
 mod instances;
 mod navigate;
+mod network;
 mod observe;
+mod page;
 mod sessions;
+mod storage;
 mod system;
 mod tabs;
 
@@ -28,6 +35,13 @@ type Routes = OpenApiRouter<BrowserService>;
 pub const UNTIMED_ROUTES: &[&str] = &[
     "/browser/navigate",
     "/browser/tabs/{tab}/navigate",
+    "/browser/network/stream",
+    "/browser/tabs/{tab}/network/stream",
+    "/browser/network/export/stream",
+    "/browser/tabs/{tab}/network/export/stream",
+    "/browser/evaluate",
+    "/browser/tabs/{tab}/evaluate",
+    "/browser/instances/{id}/tabs/open",
     "/browser/api/events",
     "/browser/api/agents/{id}/events",
 ];
@@ -35,14 +49,23 @@ pub const UNTIMED_ROUTES: &[&str] = &[
 /// All routes of the area, to be nested under `/browser`.
 pub fn router(service: BrowserService) -> OpenApiRouter {
     let in_tab = OpenApiRouter::new()
+        .merge(console::in_tab())
+        .merge(cookies::in_tab())
         .merge(coordination::in_tab())
+        .merge(emulation::in_tab())
+        .merge(files::in_tab())
         .merge(navigate::in_tab())
+        .merge(network::in_tab())
         .merge(observe::in_tab())
+        .merge(page::in_tab())
+        .merge(storage::in_tab())
         .merge(system::in_tab())
         .merge(tabs::in_tab());
     let routes = OpenApiRouter::new()
         .merge(activity::routes())
+        .merge(files::routes())
         .merge(instances::routes())
+        .merge(page::routes())
         .merge(system::routes())
         .merge(tabs::routes())
         .merge(with_tab_paths(in_tab));

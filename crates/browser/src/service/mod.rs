@@ -3,10 +3,17 @@
 //! One file per family of routes holds their requests, their answers and the functions behind them.
 
 mod activity;
+mod console;
+mod cookies;
 mod coordination;
+mod emulation;
+mod files;
 mod instances;
 mod navigate;
+mod network;
 mod observe;
+mod page;
+mod storage;
 mod system;
 mod tabs;
 mod target;
@@ -29,13 +36,34 @@ use tokio::sync::Mutex;
 
 pub use self::{
     activity::{AgentDetail, EventList, Reported},
+    console::{ConsoleQuery, ConsoleView, ErrorsView, LogCleared},
+    cookies::{Cleared, CookieList, CookieQuery, CookieView, CookiesSet, NewCookie, SetCookiesRequest},
     coordination::{
         HandoffRequest, HandoffView, LockRequest, Locked, ResumeRequest, Resumed, UnlockRequest, Unlocked,
     },
+    emulation::{
+        CredentialsApplied, CredentialsRequest, GeolocationApplied, GeolocationRequest, HeadersApplied,
+        HeadersRequest, MediaApplied, MediaRequest, OfflineApplied, OfflineRequest, ViewportApplied,
+        ViewportRequest,
+    },
+    files::{
+        BrowserState, CleanStatesRequest, Download, DownloadQuery, DownloadedFile, LoadStateRequest,
+        SaveStateRequest, SavedDownload, SiteStorage, StateDeleted, StateList, StateLoaded, StateQuery,
+        StateSaved, StatesCleaned, UploadRequest, Uploaded,
+    },
     instances::{Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped},
     navigate::{NavigateRequest, Navigated, WaitFor},
+    network::{
+        BodyQuery, BrokenAsset, BrokenAssets, ExportQuery, Exported, ExportedFile, NetworkCleared,
+        NetworkDetail, NetworkList, NetworkQuery, RouteList, RouteQuery, RoutesChanged,
+    },
     observe::{EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView},
-    system::{ConfigView, Figures, FleetStatus, TabMetrics, TenantMetrics},
+    page::{
+        CacheStatus, ClipboardText, ClipboardView, ClipboardWritten, MetricsView, Pdf, PdfDocument, PdfQuery,
+        SavedFile, TimingView,
+    },
+    storage::{ClearStorageRequest, SetStorageRequest, StorageCleared, StorageQuery},
+    system::{ConfigView, Figures, FleetStatus, TenantMetrics},
     tabs::{CloseRequest, Closed, OpenRequest, TabAction, TabActionDone, TabActionRequest, TabList, TabView},
     target::Target,
 };
@@ -266,15 +294,7 @@ impl BrowserService {
     /// A new tab in the caller's first instance, which is started if there is none. At the bound, the tab that was not
     /// used for longest makes room: a client that only navigates never closes one.
     async fn tab_anywhere(&self, caller: &Caller) -> Result<TabInUse, Problem> {
-        let instance = {
-            let _starting = self.starting.lock().await;
-            let running =
-                self.owned(caller).find(|instance| instance.info().status == InstanceStatus::Running);
-            match running {
-                Some(instance) => instance,
-                None => self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await?,
-            }
-        };
+        let instance = self.instance_anywhere(caller).await?;
         match self.new_tab(&instance).await {
             Err(BrowserError::TabsExhausted { .. }) => {
                 let now = Timestamp::now();
@@ -285,6 +305,16 @@ impl BrowserService {
                 Ok(self.new_tab(&instance).await?)
             }
             result => Ok(result?),
+        }
+    }
+
+    /// The caller's first instance that runs, or a new one.
+    async fn instance_anywhere(&self, caller: &Caller) -> Result<Instance, BrowserError> {
+        let _starting = self.starting.lock().await;
+        let running = self.owned(caller).find(|instance| instance.info().status == InstanceStatus::Running);
+        match running {
+            Some(instance) => Ok(instance),
+            None => self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await,
         }
     }
 

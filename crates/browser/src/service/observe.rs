@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{BrowserService, READ, Target, WRITE, timeout_of};
 use crate::{
     evaluate::World,
+    guard,
     ids::TabId,
     screenshot::{Area, Format, Screenshot},
     snapshot::{self, Filter, Rendered, SnapshotOptions},
@@ -66,6 +67,9 @@ pub struct SnapshotView {
     pub snapshot: String,
     /// Whether nodes were left out.
     pub truncated: bool,
+    /// What is to be known of text that addresses a model.
+    #[serde(rename = "idpiWarning", skip_serializing_if = "Option::is_none")]
+    pub idpi_warning: Option<String>,
 }
 
 /// Which picture.
@@ -142,15 +146,23 @@ impl BrowserService {
             None => format_default,
         };
         let (snapshot, previous) = tab.snapshot(options).await?;
-        let rendered = match previous.filter(|_| query.diff) {
+        let mut rendered = match previous.filter(|_| query.diff) {
             Some(previous) => snapshot.render_diff(&previous, format, query.max_tokens),
             None => snapshot.render(format, query.max_tokens),
         };
+        let is_json = format == snapshot::Format::Json;
+        let texts = snapshot.nodes.iter().flat_map(|node| [Some(node.name.as_str()), node.text.as_deref()]);
+        let mode = self.fleet.0.options.current().content_guard;
+        let idpi_warning = guard::guard(mode, texts.flatten(), &mut rendered.body, is_json);
+        if let Some(warning) = &idpi_warning {
+            put_warning(&mut rendered.body, warning, is_json);
+        }
         let view = SnapshotView {
             url: snapshot.url.clone(),
             title: snapshot.title.clone(),
             snapshot: String::new(),
             truncated: rendered.truncated,
+            idpi_warning,
         };
         Ok((rendered, view))
     }
@@ -186,6 +198,16 @@ impl BrowserService {
         let result = serde_json::from_str(value.get())
             .map_err(|_| Problem::new(INTERNAL, "the value of the expression is nested too deeply"))?;
         Ok(Evaluated { result })
+    }
+}
+
+/// Puts a warning into a snapshot: as a member of the JSON, or as a comment after the first line.
+fn put_warning(body: &mut String, warning: &str, is_json: bool) {
+    if is_json && body.starts_with("{\"") {
+        body.insert_str(1, &format!("\"idpiWarning\":{},", Value::from(warning)));
+    } else if !is_json {
+        let at = body.find('\n').map_or(body.len(), |at| at + 1);
+        body.insert_str(at, &format!("# idpiWarning: {}\n", warning.replace('\n', " ")));
     }
 }
 

@@ -1,6 +1,5 @@
 //! The server as Pinchtab's clients ask for it: figures, the configuration, the state of the fleet.
 
-use paddock_cdp::protocol::performance::{Enable, GetMetrics};
 use paddock_platform::{
     identity::Caller,
     problem::{NOT_IMPLEMENTED, Problem},
@@ -10,28 +9,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{BrowserService, READ, Target};
-use crate::{error::BrowserError, sessions::not_in_session};
+use crate::{service::MetricsView, sessions::not_in_session};
 
 const MIB: f64 = (1 << 20) as f64;
-
-/// What the page of a tab costs.
-#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
-pub struct TabMetrics {
-    /// Memory of its scripts' objects, in MiB.
-    #[serde(rename = "jsHeapUsedMB")]
-    pub js_heap_used_mb: f64,
-    /// Memory set aside for them, in MiB.
-    #[serde(rename = "jsHeapTotalMB")]
-    pub js_heap_total_mb: f64,
-    /// Documents, those of frames included.
-    pub documents: u64,
-    /// Frames.
-    pub frames: u64,
-    /// Nodes of all documents, those included that only scripts hold.
-    pub nodes: u64,
-    /// Event listeners.
-    pub listeners: u64,
-}
 
 /// What the caller's tenant has and did. The server's own figures are at `/metrics` of the server, for Prometheus.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -48,7 +28,7 @@ pub struct TenantMetrics {
 }
 
 /// Figures of the tenant or of a tab.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Figures {
     /// Without a tab.
@@ -57,7 +37,7 @@ pub enum Figures {
         metrics: TenantMetrics,
     },
     /// Of a tab.
-    Tab(TabMetrics),
+    Tab(MetricsView),
 }
 
 /// The effective configuration.
@@ -92,21 +72,7 @@ impl BrowserService {
         if target.tab.is_none() {
             return Ok(Figures::Tenant { metrics: self.tenant_metrics(&target.caller)? });
         }
-        let tab = self.tab(target, READ).await?;
-        let session = tab.session();
-        session.send(&Enable {}).await.map_err(BrowserError::from)?;
-        let read = session.send(&GetMetrics {}).await.map_err(BrowserError::from)?.metrics;
-        let value =
-            |name: &str| read.iter().find(|metric| metric.name == name).map_or(0.0, |metric| metric.value);
-        let count = |name: &str| value(name) as u64;
-        Ok(Figures::Tab(TabMetrics {
-            js_heap_used_mb: value("JSHeapUsedSize") / MIB,
-            js_heap_total_mb: value("JSHeapTotalSize") / MIB,
-            documents: count("Documents"),
-            frames: count("Frames"),
-            nodes: count("Nodes"),
-            listeners: count("JSEventListeners"),
-        }))
+        Ok(Figures::Tab(self.metrics(target).await?))
     }
 
     /// What the caller's tenant has and did.

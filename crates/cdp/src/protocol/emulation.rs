@@ -47,3 +47,37 @@ pub struct SetUserAgentOverride<'a> {
     pub user_agent: &'a str,
 }
 command!(SetUserAgentOverride<'a>, "Emulation.setUserAgentOverride", Empty);
+
+/// Where the page believes to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct SetGeolocationOverride {
+    /// Degrees north.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latitude: Option<f64>,
+    /// Degrees east.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longitude: Option<f64>,
+    /// In metres.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+}
+command!(SetGeolocationOverride, "Emulation.setGeolocationOverride", Empty);
+
+/// Media type and features that style sheets ask for.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct SetEmulatedMedia<'a> {
+    /// `screen` or `print`; empty for Chrome's own.
+    pub media: &'a str,
+    /// The features that differ from Chrome's own.
+    pub features: &'a [MediaFeature],
+}
+command!(SetEmulatedMedia<'a>, "Emulation.setEmulatedMedia", Empty);
+
+/// A media feature, for example `prefers-color-scheme: dark`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MediaFeature {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}

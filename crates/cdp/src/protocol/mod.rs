@@ -3,11 +3,15 @@
 //! Source: the protocol description at <https://chromedevtools.github.io/devtools-protocol/tot/>.
 
 pub mod browser;
+pub mod dom;
 pub mod emulation;
+pub mod fetch;
+pub mod io;
 pub mod network;
 pub mod page;
 pub mod performance;
 pub mod runtime;
+pub mod storage;
 pub mod target;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

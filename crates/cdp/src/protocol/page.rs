@@ -250,3 +250,65 @@ pub struct Captured {
     pub data: String,
 }
 command!(CaptureScreenshot<'a>, "Page.captureScreenshot", Captured);
+
+/// Prints the page. Lengths are inches; what is absent is Chrome's default.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrintToPdf {
+    /// Sideways.
+    pub landscape: bool,
+    /// With the lines above and below.
+    pub display_header_footer: bool,
+    /// With backgrounds.
+    pub print_background: bool,
+    /// Scale, 0.1 to 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+    /// Width of the paper.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paper_width: Option<f64>,
+    /// Height of the paper.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paper_height: Option<f64>,
+    /// Upper margin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin_top: Option<f64>,
+    /// Lower margin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin_bottom: Option<f64>,
+    /// Left margin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin_left: Option<f64>,
+    /// Right margin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin_right: Option<f64>,
+    /// For example `1-3,5`; all if empty.
+    pub page_ranges: String,
+    /// HTML of the line above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header_template: Option<String>,
+    /// HTML of the line below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub footer_template: Option<String>,
+    /// Whether `@page` decides about the paper.
+    #[serde(rename = "preferCSSPageSize")]
+    pub prefer_css_page_size: bool,
+    /// `ReturnAsBase64` or `ReturnAsStream`.
+    pub transfer_mode: &'static str,
+    /// With tags for screen readers.
+    #[serde(rename = "generateTaggedPDF")]
+    pub generate_tagged_pdf: bool,
+    /// With an outline.
+    pub generate_document_outline: bool,
+}
+
+/// Reply of [`PrintToPdf`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Printed {
+    /// The document in base64; empty if it is a stream.
+    #[serde(default)]
+    pub data: String,
+    /// The stream, if one was asked for.
+    pub stream: Option<String>,
+}
+command!(PrintToPdf, "Page.printToPDF", Printed);

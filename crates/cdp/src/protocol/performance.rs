@@ -1,32 +1,34 @@
-//! The `Performance` domain: what a page costs.
+//! `Performance`: counters of a page.
 
 use serde::{Deserialize, Serialize};
 
 use super::{command, plain_commands};
 
 plain_commands! {
-    /// Starts collecting.
+    /// Collects counters.
     Enable = "Performance.enable";
+    /// Collects no counters any more.
+    Disable = "Performance.disable";
 }
 
-/// Reads the metrics of a page.
+/// Asks for the counters.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct GetMetrics {}
 
-command!(GetMetrics, "Performance.getMetrics", Metrics);
-
-/// The metrics of a page.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// Reply of [`GetMetrics`].
+#[derive(Clone, Debug, Deserialize)]
 pub struct Metrics {
-    /// Each by its name.
+    /// The counters.
+    #[serde(default)]
     pub metrics: Vec<Metric>,
 }
 
-/// One metric.
+/// A counter.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Metric {
-    /// For example `JSHeapUsedSize`.
+    /// Name.
     pub name: String,
-    /// In the metric's own unit: bytes, seconds or a count.
+    /// Value.
     pub value: f64,
 }
+command!(GetMetrics, "Performance.getMetrics", Metrics);

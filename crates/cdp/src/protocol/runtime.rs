@@ -8,6 +8,8 @@ use super::{command, plain_commands};
 plain_commands! {
     /// Reports execution contexts; also makes scripts of an isolated world run at the start of every document.
     Enable = "Runtime.enable";
+    /// Reports no execution contexts and no console any more.
+    Disable = "Runtime.disable";
     /// Ends whatever script runs now, also an endless loop.
     TerminateExecution = "Runtime.terminateExecution";
 }
@@ -53,6 +55,8 @@ pub struct RemoteObject {
     pub unserializable_value: Option<String>,
     /// How the console would show it.
     pub description: Option<String>,
+    /// Names the object, when its value was not asked for.
+    pub object_id: Option<String>,
 }
 
 /// What was thrown, and where.
@@ -70,4 +74,77 @@ pub struct ExceptionDetails {
     pub column_number: u32,
     /// The thrown value.
     pub exception: Option<RemoteObject>,
+    /// The script, if it has an address.
+    pub url: Option<String>,
+    /// How the script got there.
+    pub stack_trace: Option<StackTrace>,
 }
+
+/// Parameters of `Runtime.consoleAPICalled`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsoleApiCalled {
+    /// `log`, `warning`, `error`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What was logged.
+    #[serde(default)]
+    pub args: Vec<RemoteObject>,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub timestamp: f64,
+    /// Where from.
+    pub stack_trace: Option<StackTrace>,
+}
+
+/// Parameters of `Runtime.exceptionThrown`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionThrown {
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub timestamp: f64,
+    /// What was thrown.
+    pub exception_details: ExceptionDetails,
+}
+
+/// Calls that led somewhere, the innermost first.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StackTrace {
+    /// The calls.
+    #[serde(default)]
+    pub call_frames: Vec<CallFrame>,
+}
+
+/// One call of a stack.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CallFrame {
+    /// The function; empty for one without a name.
+    pub function_name: String,
+    /// The script.
+    pub url: String,
+    /// Line, from 0.
+    pub line_number: i64,
+    /// Column, from 0.
+    pub column_number: i64,
+}
+
+/// Lets objects of the page go that were handed out.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseObjectGroup<'a> {
+    /// Which group.
+    pub object_group: &'a str,
+}
+command!(ReleaseObjectGroup<'a>, "Runtime.releaseObjectGroup", super::Empty);
+
+/// Lets one object of the page go.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseObject<'a> {
+    /// Which.
+    pub object_id: &'a str,
+}
+command!(ReleaseObject<'a>, "Runtime.releaseObject", super::Empty);
