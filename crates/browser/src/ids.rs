@@ -82,6 +82,11 @@ id!(
     TabId, "tab_", r"^tab_[0-9a-f]{8}$"
 );
 
+id!(
+    /// Names a profile: `prof_` and eight hexadecimal digits.
+    ProfileId, "prof_", r"^prof_[0-9a-f]{8}$"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 mod instances;
 mod navigate;
 mod observe;
+mod profiles;
 mod tabs;
 
 use axum::{middleware, response::Response};
@@ -26,6 +27,7 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         OpenApiRouter::new().merge(navigate::in_tab()).merge(observe::in_tab()).merge(tabs::in_tab());
     OpenApiRouter::new()
         .merge(instances::routes())
+        .merge(profiles::routes())
         .merge(tabs::routes())
         .merge(with_tab_paths(in_tab))
         .layer(middleware::map_response(add_error_members))

@@ -3,12 +3,18 @@
 //! One file per family of routes holds their requests, their answers and the functions behind them.
 
 mod instances;
+mod lifecycle;
 mod navigate;
 mod observe;
+mod profiles;
 mod tabs;
 mod target;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use paddock_platform::{
     identity::{Caller, Scope},
@@ -17,9 +23,13 @@ use paddock_platform::{
 use tokio::sync::Mutex;
 
 pub use self::{
-    instances::{Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped},
+    instances::{
+        DefaultInstance, Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped,
+    },
+    lifecycle::InstanceMetrics,
     navigate::{NavigateRequest, Navigated, WaitFor},
     observe::{EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView},
+    profiles::{ChangeProfile, CreateProfile, ProfileDone, ProfileMeta, ProfileQuery, ProfileView},
     tabs::{CloseRequest, Closed, OpenRequest, TabList, TabView},
     target::Target,
 };
@@ -40,12 +50,16 @@ pub(crate) const WRITE: Scope = Scope::write("browser");
 /// Longest time that a request can ask for.
 const TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
+/// Locks that tenants share.
+const STARTING_LOCKS: usize = 16;
+
 /// The fleet as callers use it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BrowserService {
     fleet: Fleet,
-    /// One caller at a time starts the instance for navigations that name none.
-    starting: Arc<Mutex<()>>,
+    /// One caller of a tenant at a time starts the instance for navigations that name none. Tenants share locks, so
+    /// that there are not more of them than this.
+    starting: Arc<[Mutex<()>; STARTING_LOCKS]>,
 }
 
 /// A tab while a request works with it: its instance stays awake.
@@ -78,41 +92,70 @@ impl BrowserService {
     /// caller's that was used last.
     pub(crate) async fn tab(&self, target: &Target, scope: Scope) -> Result<TabInUse, Problem> {
         target.caller.require(scope)?;
-        let tab = match &target.tab {
-            Some(id) => self.own_tab(&target.caller, id)?,
+        let (instance, id) = match &target.tab {
+            Some(id) => (self.owner_of(&target.caller, id)?, id.clone()),
             None => self
                 .owned(&target.caller)
-                .flat_map(|instance| instance.tabs())
-                .max_by_key(Tab::used)
+                .flat_map(|instance| {
+                    instance
+                        .tab_entries()
+                        .into_iter()
+                        .map(move |entry| (entry.used, entry.id, instance.clone()))
+                })
+                .max_by_key(|(used, ..)| *used)
+                .map(|(_, id, instance)| (instance, id))
                 .ok_or_else(|| {
                     Problem::not_found("tab", "current").with("hint", "navigate somewhere first")
                 })?,
         };
-        let instance = self.own(&target.caller, tab.instance_id())?.enter().await?;
+        let (instance, tab) = instance.enter_tab(&id).await?;
         Ok(TabInUse { tab, _instance: instance })
     }
 
     /// A new tab in the caller's first instance, which is started if there is none. At the bound, the tab that was not
     /// used for longest makes room: a client that only navigates never closes one.
     async fn tab_anywhere(&self, caller: &Caller) -> Result<TabInUse, Problem> {
-        let instance = {
-            let _starting = self.starting.lock().await;
-            let running =
-                self.owned(caller).find(|instance| instance.info().status == InstanceStatus::Running);
-            match running {
-                Some(instance) => instance,
-                None => self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await?,
-            }
-        };
+        let instance = self.any_instance(caller).await?;
         match self.new_tab(&instance).await {
             Err(BrowserError::TabsExhausted { .. }) => {
-                if let Some(tab) = instance.tabs().into_iter().min_by_key(Tab::used) {
-                    tab.close().await;
+                if let Some(oldest) = instance.tab_entries().into_iter().min_by_key(|entry| entry.used) {
+                    match oldest.tab {
+                        Some(tab) => tab.close().await,
+                        None => drop(instance.forget_asleep(&oldest.id)),
+                    }
                 }
                 Ok(self.new_tab(&instance).await?)
             }
             result => Ok(result?),
         }
+    }
+
+    /// The caller's first instance that can be used, awake or not; a new one if there is none.
+    pub(crate) async fn any_instance(&self, caller: &Caller) -> Result<Instance, Problem> {
+        if let Some(instance) = self.first(caller) {
+            return Ok(instance);
+        }
+        let mut hasher = DefaultHasher::new();
+        caller.tenant().hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % STARTING_LOCKS as u64).unwrap_or(0);
+        let _starting = self.starting[place].lock().await;
+        match self.first(caller) {
+            Some(instance) => Ok(instance),
+            None => Ok(self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await?),
+        }
+    }
+
+    /// The caller's first instance: one that is awake if there is one.
+    pub(crate) fn first(&self, caller: &Caller) -> Option<Instance> {
+        let rank = |instance: &Instance| match instance.status() {
+            InstanceStatus::Running => Some(0),
+            InstanceStatus::Starting => Some(1),
+            InstanceStatus::Hibernated => Some(2),
+            InstanceStatus::Error => Some(3),
+            InstanceStatus::Stopping | InstanceStatus::Stopped => None,
+        };
+        let ranked = self.owned(caller).filter_map(|instance| Some((rank(&instance)?, instance)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, instance)| instance)
     }
 
     async fn new_tab(&self, instance: &Instance) -> Result<TabInUse, BrowserError> {
@@ -122,18 +165,22 @@ impl BrowserService {
 
     pub(crate) fn owned(&self, caller: &Caller) -> impl Iterator<Item = Instance> {
         let tenant = caller.tenant().clone();
-        self.fleet.handles().into_iter().filter(move |instance| *instance.tenant() == tenant)
+        let handles = self.fleet.handles().into_iter();
+        handles.filter(move |instance| instance.is_kept() && *instance.tenant() == tenant)
     }
 
     /// Another tenant's instance is as unknown as none.
     pub(crate) fn own(&self, caller: &Caller, id: &InstanceId) -> Result<Instance, Problem> {
-        let instance = self.fleet.instance(id).filter(|instance| instance.tenant() == caller.tenant());
+        let own = |instance: &Instance| instance.is_kept() && instance.tenant() == caller.tenant();
+        let instance = self.fleet.instance(id).filter(own);
         instance.ok_or_else(|| BrowserError::InstanceNotFound(id.clone()).into())
     }
 
-    fn own_tab(&self, caller: &Caller, id: &TabId) -> Result<Tab, Problem> {
-        let tab = self.fleet.tab(id).filter(|tab| self.own(caller, tab.instance_id()).is_ok());
-        tab.ok_or_else(|| BrowserError::TabNotFound(id.clone()).into())
+    /// The caller's instance that a tab belongs to, whether the tab has a page now or not.
+    pub(crate) fn owner_of(&self, caller: &Caller, id: &TabId) -> Result<Instance, Problem> {
+        let own = |instance: &Instance| instance.is_kept() && instance.tenant() == caller.tenant();
+        let instance = self.fleet.instance_of(id).filter(own);
+        instance.ok_or_else(|| BrowserError::TabNotFound(id.clone()).into())
     }
 }
 

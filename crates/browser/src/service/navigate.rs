@@ -97,10 +97,7 @@ impl BrowserService {
         let tab = match (&target.tab, &request.instance_id) {
             (Some(_), _) if !request.new_tab => self.tab(&target, WRITE).await?,
             (_, Some(id)) => self.new_tab(&self.own(&target.caller, id)?).await?,
-            (Some(id), None) => {
-                let instance = self.own_tab(&target.caller, id)?.instance_id().clone();
-                self.new_tab(&self.own(&target.caller, &instance)?).await?
-            }
+            (Some(id), None) => self.new_tab(&self.owner_of(&target.caller, id)?).await?,
             (None, None) => self.tab_anywhere(&target.caller).await?,
         };
         self.go(&tab, &request.url, options).await

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::{BrowserService, Navigated, READ, Target, WRITE};
 use crate::{
     ids::{InstanceId, TabId},
+    instance::{Instance, TabEntry},
     navigate::Wait,
-    tab::Tab,
 };
 
 /// A tab in a list.
@@ -32,7 +32,7 @@ pub struct TabView {
     /// `page`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `active`, or `crashed`: the next navigation revives it.
+    /// `active`; `crashed`: the next navigation revives it; `hibernated`: the next use opens it again.
     pub status: String,
 }
 
@@ -75,11 +75,11 @@ impl BrowserService {
     pub async fn tabs(&self, caller: &Caller, id: Option<&InstanceId>) -> Result<Vec<TabView>, Problem> {
         caller.require(READ)?;
         let mut tabs = match id {
-            Some(id) => self.own(caller, id)?.tabs(),
-            None => self.owned(caller).flat_map(|instance| instance.tabs()).collect(),
+            Some(id) => entries(&self.own(caller, id)?),
+            None => self.owned(caller).flat_map(|instance| entries(&instance)).collect(),
         };
-        tabs.sort_by_key(|tab| Reverse(tab.used()));
-        Ok(join_all(tabs.into_iter().map(view)).await)
+        tabs.sort_by_key(|(_, entry)| Reverse(entry.used));
+        Ok(join_all(tabs.into_iter().map(|(id, entry)| view(id, entry))).await)
     }
 
     /// Opens a tab, and goes somewhere with it if asked.
@@ -111,7 +111,15 @@ impl BrowserService {
     }
 }
 
-async fn view(tab: Tab) -> TabView {
+fn entries(instance: &Instance) -> Vec<(InstanceId, TabEntry)> {
+    instance.tab_entries().into_iter().map(|entry| (instance.id().clone(), entry)).collect()
+}
+
+async fn view(instance_id: InstanceId, TabEntry { id, tab, url, title, .. }: TabEntry) -> TabView {
+    let Some(tab) = tab else {
+        let (kind, status) = ("page".to_owned(), "hibernated".to_owned());
+        return TabView { id, instance_id, url, title, kind, status };
+    };
     let crashed = tab.session().state() == SessionState::Crashed;
     let (url, title) = match tab.info().await {
         Ok(info) => (info.url, info.title),
