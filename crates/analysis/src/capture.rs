@@ -72,7 +72,8 @@ impl Camera<'_> {
     }
 
     async fn attempt(&self, request: &AnalysisRequest, screen: Screen) -> Result<Capture, AnalysisError> {
-        let spec = InstanceSpec { name: "analysis".to_owned(), ..InstanceSpec::new(request.tenant.clone()) };
+        let spec =
+            InstanceSpec { name: "analysis".to_owned(), ..InstanceSpec::ephemeral(request.tenant.clone()) };
         // Goes back to the fleet also when the analysis is given up halfway.
         let instance = InstanceGuard::new(self.fleet.create(spec).await?);
         let emulation = emulation(screen);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     egress::{Destination, EgressOptions},
     guard::ContentGuard,
+    ports::PortRange,
 };
 
 /// # Browsers
@@ -26,8 +27,34 @@ pub struct BrowserOptions {
     /// Whether Chrome's own sandbox is on. When the server runs as root it is off in any case, because Chrome refuses
     /// to start otherwise.
     pub sandbox: bool,
-    /// Most instances at a time.
+    /// Most instances at a time, those that hibernate included: they cost disk, not memory.
     pub instances_max: usize,
+    /// Most instances of one tenant, those that hibernate included.
+    pub instances_per_tenant_max: usize,
+    /// Ports that are reserved for instances that ask for one.
+    pub ports: PortRange,
+    /// Most named profiles of one tenant.
+    pub profiles_per_tenant_max: usize,
+    /// Most instances that are awake at a time. When another is needed, the one that was idle for longest hibernates.
+    pub instances_running_max: usize,
+    /// How long an instance is kept awake that nothing uses. Then its state is saved and its memory given back; the
+    /// next request wakes it.
+    pub hibernate_after: HumanDuration,
+    /// How long after a change an instance's state is saved: what `kill -9` may cost.
+    pub checkpoint_after: HumanDuration,
+    /// How long an instance is kept that nobody uses; then it is stopped.
+    pub expire_after: HumanDuration,
+    /// Most bytes of web storage that are saved of one instance, and of one tab of it.
+    pub state_size_max: ByteSize,
+    /// Most requests that work with one instance at a time; further ones are refused with 429.
+    pub requests_per_instance_max: usize,
+    /// Memory of a Chrome process with its children (proportional set size) above which it is replaced: it takes no
+    /// further instance, and those in it hibernate as soon as they are idle.
+    pub process_memory_max: ByteSize,
+    /// Age at which a Chrome process is replaced in the same way.
+    pub process_age_max: HumanDuration,
+    /// How often each Chrome process is asked whether it still answers.
+    pub heartbeat_interval: HumanDuration,
     /// Most instances that share one Chrome process: a crash of the process takes them all.
     pub contexts_per_process_max: NonZeroUsize,
     /// Most tabs of one instance, windows that its pages open included.
@@ -92,7 +119,8 @@ pub struct BrowserOptions {
     pub idle_after: HumanDuration,
     /// How long Chrome itself, no page involved, may take to answer before it is taken for hung and killed.
     pub unresponsive_after: HumanDuration,
-    /// Memory that must be available on the machine for another instance to be created.
+    /// Memory that must be left, by the tighter of machine and control group, when another instance is awake. Below it
+    /// idle instances hibernate, and if that does not help, new ones are refused with 503.
     pub memory_floor: ByteSize,
 }
 
@@ -101,7 +129,19 @@ impl Default for BrowserOptions {
         Self {
             engine: EngineChoice::HeadlessShell,
             sandbox: true,
-            instances_max: 200,
+            instances_max: 1000,
+            instances_per_tenant_max: 1000,
+            ports: PortRange::new(9868, 9968),
+            profiles_per_tenant_max: 1000,
+            instances_running_max: 200,
+            hibernate_after: HumanDuration::from_secs(300),
+            checkpoint_after: HumanDuration::from_secs(3),
+            expire_after: HumanDuration::from_secs(30 * 86_400),
+            state_size_max: ByteSize::mib(8),
+            requests_per_instance_max: 64,
+            process_memory_max: ByteSize::mib(4096),
+            process_age_max: HumanDuration::from_secs(86_400),
+            heartbeat_interval: HumanDuration::from_secs(5),
             contexts_per_process_max: const { NonZeroUsize::new(25).unwrap() },
             tabs_per_instance_max: 20,
             tab_idle_after: None,

@@ -11,7 +11,11 @@ const HEADLESS: &str = "HeadlessChrome/";
 pub(crate) const TOUCH_POINTS: u32 = 5;
 
 /// A screen and the device around it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[expect(
+    clippy::unsafe_derive_deserialize,
+    reason = "the unsafe code is in the macro that awaits several calls"
+)]
 pub struct Emulation {
     /// Width of the viewport in CSS pixels.
     pub width: u32,

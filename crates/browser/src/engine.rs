@@ -37,6 +37,8 @@ pub struct Engine {
     pub kind: EngineKind,
     /// Whether it runs in its own sandbox.
     pub sandbox: Sandbox,
+    /// Whether its windows are on a display.
+    pub headed: bool,
 }
 
 /// The two builds of Chrome.
@@ -70,6 +72,12 @@ pub enum EngineError {
         /// The command that installs it on Debian.
         install: &'static str,
     },
+    /// Windows were asked for where no display is.
+    #[error(
+        "there is no display for a headed browser; run the server under `xvfb-run` (`apt-get install xvfb`) or with \
+         DISPLAY set, or start the instance headless"
+    )]
+    NoDisplay,
     /// The configured path is not an executable file.
     #[error("`{}` of `[browser] engine` is not an executable file", path.display())]
     NotExecutable {
@@ -95,7 +103,22 @@ impl Engine {
             (true, true) => Sandbox::OffForRoot,
             (true, false) => Sandbox::On,
         };
-        Ok(Self { path, kind, sandbox })
+        Ok(Self { path, kind, sandbox, headed: false })
+    }
+
+    /// The full browser, for windows on the display of the server's environment.
+    pub fn headed(options: &BrowserOptions) -> Result<Self, EngineError> {
+        let engine = match &options.engine {
+            EngineChoice::HeadlessShell => EngineChoice::Chromium,
+            other => other.clone(),
+        };
+        let engine = Self::find(&BrowserOptions { engine, ..options.clone() })?;
+        let display = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+        if display("DISPLAY") || display("WAYLAND_DISPLAY") {
+            Ok(Self { headed: true, ..engine })
+        } else {
+            Err(EngineError::NoDisplay)
+        }
     }
 
     /// Asks the binary for its version, for example `Chromium 156.0.8078.79`.
@@ -152,7 +175,8 @@ impl Engine {
         let mut arguments: Vec<String> = ALWAYS.map(str::to_owned).into();
         arguments.push(format!("--user-data-dir={}", profile.display()));
         if self.kind == EngineKind::Chromium {
-            arguments.extend(["--headless=new", "--no-startup-window"].map(str::to_owned));
+            arguments.push("--no-startup-window".to_owned());
+            arguments.extend((!self.headed).then(|| "--headless=new".to_owned()));
         }
         if self.sandbox != Sandbox::On {
             arguments.push("--no-sandbox".to_owned());

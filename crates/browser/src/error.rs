@@ -3,7 +3,8 @@
 use http::StatusCode;
 use paddock_cdp::CallError;
 use paddock_platform::{
-    problem::{INTERNAL, NOT_FOUND, OVERLOADED, Problem, ProblemKind, error_chain},
+    problem::{CONFLICT, INTERNAL, NOT_FOUND, OVERLOADED, Problem, ProblemKind, RATE_LIMITED, error_chain},
+    store::StoreError,
     units::ByteSize,
 };
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use crate::{
     egress::EgressError,
     engine::EngineError,
-    ids::{InstanceId, TabId},
+    ids::{InstanceId, ProfileId, TabId},
+    ports::PortRange,
     process::LaunchError,
 };
 
@@ -30,6 +32,9 @@ pub const PAGE_UNRESPONSIVE: ProblemKind =
 
 /// When a full server is worth asking again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// When an instance that lost its Chrome is worth asking again.
+const RESTORE_AFTER: Duration = Duration::from_secs(1);
 
 /// Work with an instance or a tab failed.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,67 @@ pub enum BrowserError {
         /// What there must be.
         floor: ByteSize,
     },
+    /// As many instances as a tenant may have.
+    #[error("the tenant has {max} instances (`[browser] instances_per_tenant_max`); stop one first")]
+    TenantInstancesExhausted {
+        /// The bound.
+        max: usize,
+    },
+    /// As many instances are awake as may be, and all are in use.
+    #[error("{max} instances are awake and in use (`[browser] instances_running_max`); come back later")]
+    RunningExhausted {
+        /// The bound.
+        max: usize,
+    },
+    /// As many requests work with an instance as may.
+    #[error("{max} requests work with instance `{id}` already (`[browser] requests_per_instance_max`)")]
+    InstanceBusy {
+        /// Which.
+        id: InstanceId,
+        /// The bound.
+        max: usize,
+    },
+    /// The instance is used and cannot hibernate.
+    #[error("instance `{0}` is in use; it cannot hibernate now")]
+    InstanceInUse(InstanceId),
+    /// The instance lost its Chrome and is being restored.
+    #[error("instance `{0}` is being restored; try again")]
+    InstanceRestarting(InstanceId),
+    /// Another instance uses the profile.
+    #[error("profile `{profile}` is in use by instance `{instance}`; stop that first")]
+    ProfileInUse {
+        /// The profile.
+        profile: ProfileId,
+        /// The instance.
+        instance: InstanceId,
+    },
+    /// No port is free.
+    #[error("no port is free in {range} (`[browser] ports`); stop an instance that has one")]
+    PortsExhausted {
+        /// The range.
+        range: PortRange,
+    },
+    /// The port that was asked for is taken.
+    #[error("port {port} is taken; ask for another, or for `auto`")]
+    PortTaken {
+        /// Which.
+        port: u16,
+    },
+    /// As many profiles as a tenant may have.
+    #[error("the tenant has {max} profiles (`[browser] profiles_per_tenant_max`); delete one first")]
+    ProfilesExhausted {
+        /// The bound.
+        max: usize,
+    },
+    /// There is no such profile.
+    #[error("no profile `{0}`")]
+    ProfileNotFound(String),
+    /// A profile of that name exists.
+    #[error("a profile named `{0}` exists already")]
+    ProfileExists(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// There is no such instance.
     #[error("no instance `{0}`")]
     InstanceNotFound(InstanceId),
@@ -103,6 +169,19 @@ pub enum BrowserError {
     Stopping,
 }
 
+impl BrowserError {
+    /// Whether it was not even tried: the server is at a bound of its own.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::InstancesExhausted { .. }
+                | Self::RunningExhausted { .. }
+                | Self::MemoryLow { .. }
+                | Self::Stopping
+        )
+    }
+}
+
 impl From<CallError> for BrowserError {
     fn from(error: CallError) -> Self {
         Self::Call(error)
@@ -120,10 +199,24 @@ impl From<BrowserError> for Problem {
                 Self::internal("starting a browser", &error)
             }
             BrowserError::InstancesExhausted { .. }
+            | BrowserError::RunningExhausted { .. }
+            | BrowserError::PortsExhausted { .. }
             | BrowserError::MemoryLow { .. }
             | BrowserError::Stopping => Self::new(OVERLOADED, text).retry_after(RETRY_AFTER),
+            BrowserError::TenantInstancesExhausted { .. }
+            | BrowserError::ProfilesExhausted { .. }
+            | BrowserError::InstanceBusy { .. } => Self::new(RATE_LIMITED, text).retry_after(RETRY_AFTER),
+            BrowserError::InstanceInUse(_)
+            | BrowserError::ProfileInUse { .. }
+            | BrowserError::PortTaken { .. }
+            | BrowserError::ProfileExists(_) => Self::new(CONFLICT, text),
+            BrowserError::InstanceRestarting(_) => {
+                Self::new(BROWSER_CRASHED, text).retry_after(RESTORE_AFTER)
+            }
+            BrowserError::Store(error) => error.into(),
             BrowserError::TabsExhausted { .. } => Self::new(TABS_EXHAUSTED, text),
-            BrowserError::InstanceNotFound(_)
+            BrowserError::ProfileNotFound(_)
+            | BrowserError::InstanceNotFound(_)
             | BrowserError::TabNotFound(_)
             | BrowserError::NoElement(_)
             | BrowserError::InstanceStopped(_) => Self::new(NOT_FOUND, text),
@@ -138,9 +231,11 @@ impl From<BrowserError> for Problem {
 /// What a user is told of a command that failed.
 pub(crate) fn call_problem(error: &CallError) -> Problem {
     match error {
-        CallError::Closed { .. } => {
-            Problem::new(BROWSER_CRASHED, "Chrome ended during the call; the instance and its pages are lost")
-        }
+        CallError::Closed { .. } => Problem::new(
+            BROWSER_CRASHED,
+            "Chrome ended during the call; the instance is being restored, try again",
+        )
+        .retry_after(RESTORE_AFTER),
         CallError::Crashed { .. } => {
             Problem::new(BROWSER_CRASHED, "the page's renderer crashed; navigating the tab again revives it")
         }

@@ -1,43 +1,53 @@
-//! The fleet: creates, lists and stops instances, keeps some ready, and heals what crashes.
+//! The fleet: creates, lists and stops instances.
+//!
+//! What goes on without anybody asking (instances kept ready, idle ones that hibernate, processes that die) is in
+//! `upkeep.rs` and `watch.rs`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use metrics::{counter, gauge, histogram};
-use paddock_cdp::protocol::target::{GetBrowserContexts, GetTargets, TargetInfoReply};
-use paddock_platform::{config::Section, task::Tasks, units::ByteSize};
-use tokio::{sync::Notify, time::Instant};
+use futures_util::{StreamExt, stream};
+use metrics::{counter, histogram};
+use paddock_cdp::protocol::target::{GetBrowserContexts, GetTargets};
+use paddock_platform::{config::Section, identity::Tenant, store::Store, task::Tasks};
+use tokio::{
+    sync::{Notify, broadcast, oneshot},
+    time::{Instant, timeout},
+};
 
 use crate::{
+    admission::Promised,
     config::BrowserOptions,
     egress::Egress,
     engine::{Engine, EngineError},
     error::BrowserError,
+    events::{Events, FleetChange, FleetEvent},
     files::{Exports, Fetcher, States},
     gate::Gate,
-    ids::{InstanceId, TabId},
-    instance::{Instance, InstanceInfo, InstanceSpec, InstanceStatus},
-    metrics::{
-        BROWSER_INSTANCE_CREATE_DURATION_SECONDS, BROWSER_INSTANCES, BROWSER_PROCESS_RESTARTS_TOTAL,
-        BROWSER_WARM_POOL_TOTAL,
-    },
-    pool::{ContextLease, Isolation, Pool},
+    hibernate::give_cookies,
+    ids::{InstanceId, ProfileId, TabId},
+    instance::{Asleep, Instance, InstanceInfo, InstanceSpec, InstanceStatus, Slot},
+    metrics::{BROWSER_INSTANCE_CREATE_DURATION_SECONDS, BROWSER_WARM_POOL_TOTAL},
+    pool::{ContextLease, Placement, Pool},
+    ports::Ports,
     process::Process,
     profile::Profiles,
+    registry::{Record, Registry, TabHead},
+    saved::Saved,
     tab::{Attached, Tab},
+    upkeep,
+    usage::{self, Usage},
+    watch::watch,
 };
 
-/// How often idle processes and changed options are looked for when nothing else happens.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// First and longest wait after a failed attempt to keep an instance ready.
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
-const BACKOFF_MAX: Duration = Duration::from_mins(1);
-/// Pages that appear in one process and wait to be looked at.
-const APPEARED_MAX: usize = 256;
+/// How long saving may take before the server stops without.
+const LAST_CHECKPOINT_DEADLINE: Duration = Duration::from_secs(5);
+/// Instances that are saved, or stopped, at a time.
+pub(crate) const AT_ONCE: usize = 8;
 
 /// Handle to the fleet. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -55,33 +65,62 @@ pub(crate) struct Shared {
     pub(crate) states: States,
     pub(crate) fetcher: Fetcher,
     pub(crate) profiles: Profiles,
+    pub(crate) registry: Registry,
+    pub(crate) events: Events,
+    pub(crate) promised: Promised,
+    pub(crate) ports: Ports,
     instances: Mutex<BTreeMap<InstanceId, Instance>>,
     ready: Mutex<Vec<Ready>>,
-    upkeep: Notify,
+    pub(crate) upkeep: Notify,
 }
 
 /// An instance's makings, kept for the next one that is asked for.
 #[derive(Debug)]
-struct Ready {
+pub(crate) struct Ready {
     /// Before the lease: the page's session ends before its context does.
-    page: Attached,
-    lease: ContextLease,
+    pub(crate) page: Attached,
+    pub(crate) lease: ContextLease,
 }
 
 impl Fleet {
-    /// Starts the fleet. A missing or broken Chrome is not an error here, but of whoever needs it.
+    /// Starts a fleet whose instances end with it. A missing or broken Chrome is not an error here, but of whoever
+    /// needs it.
     pub async fn start(
         options: Section<BrowserOptions>,
         data_dir: &Path,
         tasks: &Tasks,
     ) -> Result<Self, BrowserError> {
+        Self::start_over(options, data_dir, None, tasks).await
+    }
+
+    /// Starts a fleet whose instances are in a store: those that were there before come back, hibernated.
+    pub async fn start_with_store(
+        options: Section<BrowserOptions>,
+        data_dir: &Path,
+        store: Store,
+        tasks: &Tasks,
+    ) -> Result<Self, BrowserError> {
+        Self::start_over(options, data_dir, Some(store), tasks).await
+    }
+
+    async fn start_over(
+        options: Section<BrowserOptions>,
+        data_dir: &Path,
+        store: Option<Store>,
+        tasks: &Tasks,
+    ) -> Result<Self, BrowserError> {
         crate::metrics::describe();
         let (exports, states) = (Exports::new(data_dir), States::new(data_dir));
-        let data_dir = data_dir.to_owned();
-        let profiles = tokio::task::spawn_blocking(move || Profiles::open(&data_dir))
+        let directory = data_dir.to_owned();
+        let profiles = tokio::task::spawn_blocking(move || Profiles::open(&directory))
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(BrowserError::Profiles)?;
+        let registry = match store {
+            Some(store) => Registry::open(store, data_dir).await?,
+            None => Registry::private(profiles.directory(), tasks),
+        };
+        let records = registry.list().await?;
         let egress = Egress::start(options.map(BrowserOptions::egress), tasks).await?;
         let fetcher = Fetcher::new(egress.clone()).map_err(BrowserError::Fetcher)?;
         let pool = Pool::new(options.clone(), profiles.clone(), egress.clone(), tasks.clone());
@@ -96,17 +135,22 @@ impl Fleet {
             states,
             fetcher,
             profiles,
+            registry,
+            events: Events::default(),
+            promised: Promised::default(),
+            ports: Ports::default(),
             instances: Mutex::default(),
             ready: Mutex::default(),
             upkeep: Notify::new(),
         });
+        shared.bring_back(records);
         let weak = Arc::downgrade(&shared);
         shared.pool.watch(move |process| {
             if let Some(shared) = weak.upgrade() {
                 shared.tasks.spawn("browser_process_watch", watch(Arc::clone(&shared), process.clone()));
             }
         });
-        tasks.spawn("browser_upkeep", upkeep(Arc::clone(&shared)));
+        upkeep::spawn(&shared);
         Ok(Self(shared))
     }
 
@@ -115,24 +159,23 @@ impl Fleet {
         Engine::find(&self.0.options.current())
     }
 
-    /// Creates an instance.
+    /// What happens to instances and tabs from now on, of all tenants. Instances for the server's own use are not told
+    /// of. A receiver that lags misses the oldest, and is told how many.
+    pub fn events(&self) -> broadcast::Receiver<FleetEvent> {
+        self.0.events.subscribe()
+    }
+
+    /// Creates an instance. If the caller goes away meanwhile, it is stopped as soon as it is there.
     pub async fn create(&self, spec: InstanceSpec) -> Result<Instance, BrowserError> {
-        let started = Instant::now();
-        let isolation = spec.isolation;
-        self.0.check_memory()?;
-        let starting = Starting::enter(&self.0, spec)?;
-        let ready = if isolation == Isolation::Context { self.0.take_ready() } else { None };
-        let hit = ready.is_some();
-        let (lease, page) = match ready {
-            Some(Ready { page, lease }) => (lease, Some(page)),
-            None => (self.0.pool.lease(isolation).await?, None),
-        };
-        let instance = starting.begin(lease, page);
-        if isolation == Isolation::Context {
-            counter!(BROWSER_WARM_POOL_TOTAL, "ready" => if hit { "true" } else { "false" }).increment(1);
-        }
-        histogram!(BROWSER_INSTANCE_CREATE_DURATION_SECONDS).record(started.elapsed());
-        Ok(instance)
+        let (created, receiver) = oneshot::channel();
+        let shared = Arc::clone(&self.0);
+        // What counts against the maxima lives in this task, as the context does that is being made.
+        self.0.tasks.spawn("browser_create", async move {
+            if let Err(Ok(instance)) = created.send(shared.create(spec).await) {
+                instance.close().await;
+            }
+        });
+        receiver.await.unwrap_or(Err(BrowserError::Stopping))
     }
 
     /// The instance of an id.
@@ -140,26 +183,32 @@ impl Fleet {
         self.0.instances().get(id).cloned()
     }
 
-    /// All instances, of all tenants.
+    /// All instances, of all tenants, those for the server's own use included.
     pub fn instances(&self) -> Vec<InstanceInfo> {
         self.handles().iter().map(Instance::info).collect()
     }
 
     /// Handles to all instances, of all tenants, oldest first.
     pub fn handles(&self) -> Vec<Instance> {
-        let mut handles: Vec<Instance> = self.0.instances().values().cloned().collect();
-        handles.sort_by_key(|instance| instance.info().started);
+        let mut handles = self.0.handles();
+        handles.sort_by_key(|instance| (instance.started(), instance.id().clone()));
         handles
     }
 
-    /// The tab of an id, whatever its instance.
+    /// The instance of a tab, whether that has a page or not.
+    pub fn instance_of(&self, id: &TabId) -> Option<Instance> {
+        self.0.instances().values().find(|instance| instance.has_tab(id)).cloned()
+    }
+
+    /// The tab of an id, whatever its instance, if it has a page.
     pub fn tab(&self, id: &TabId) -> Option<Tab> {
         self.0.instances().values().find_map(|instance| instance.tab(id))
     }
 
-    /// Stops an instance: its tabs, cookies and storage are gone when this returns.
+    /// Stops an instance: its tabs, cookies and storage are gone when this returns. What its profile keeps is saved
+    /// before.
     pub async fn stop(&self, id: &InstanceId) -> Result<(), BrowserError> {
-        self.0.stop(id).await
+        self.0.stop(id, "stopped").await
     }
 
     /// How many instances are ready to be taken.
@@ -170,6 +219,18 @@ impl Fleet {
     /// Process ids of the Chromes that run, for diagnosis.
     pub fn process_ids(&self) -> Vec<i32> {
         self.0.pool.processes().iter().map(Process::pid).collect()
+    }
+
+    /// What each Chrome that runs uses with its children, by process id, and how many contexts it holds.
+    pub async fn usage(&self) -> BTreeMap<i32, (Usage, usize)> {
+        let residents = self.0.pool.residents();
+        let groups: BTreeSet<i32> = residents.iter().map(|resident| resident.process.pid()).collect();
+        let usages = tokio::task::spawn_blocking(move || usage::read(&groups)).await.unwrap_or_default();
+        let of = |pid: i32| usages.get(&pid).copied().unwrap_or_default();
+        residents
+            .iter()
+            .map(|resident| (resident.process.pid(), (of(resident.process.pid()), resident.contexts)))
+            .collect()
     }
 
     /// How many contexts all Chromes hold, those kept ready included, for diagnosis.
@@ -188,43 +249,65 @@ impl Fleet {
         for process in self.0.pool.processes() {
             let targets = process.connection().browser().send(&GetTargets {}).await;
             let infos = targets.map(|targets| targets.target_infos).unwrap_or_default();
-            let ready = self
-                .0
-                .ready_list()
-                .iter()
-                .filter(|ready| ready.lease.process().pid() == process.pid())
-                .count();
+            let ready = self.0.ready_list().iter().filter(|ready| ready.lease.process().is(&process)).count();
             counts.push(infos.iter().filter(|info| info.kind == "page").count().saturating_sub(ready));
         }
         counts
     }
 
-    /// Stops everything and waits until no Chrome process is left. The fleet is of no use afterwards.
+    /// Saves what is not saved, stops everything and waits until no Chrome process is left. Instances stay in the
+    /// store. The fleet is of no use afterwards.
     pub async fn shutdown(&self) {
-        let instances = std::mem::take(&mut *self.0.instances());
-        for instance in instances.values() {
-            drop(instance.end());
+        let instances = self.0.handles();
+        let save = stream::iter(instances.iter().filter(|instance| instance.is_kept()))
+            .map(Instance::checkpoint_fully)
+            .buffer_unordered(AT_ONCE)
+            .for_each(|result| async move {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "an instance was not saved before the server stopped");
+                }
+            });
+        if timeout(LAST_CHECKPOINT_DEADLINE, save).await.is_err() {
+            tracing::warn!("not all instances were saved in time; they come back as they were saved before");
+        }
+        self.0.instances().clear();
+        for instance in &instances {
+            drop(instance.end("the server stops"));
         }
         self.0.ready_list().clear();
         self.0.pool.close().await;
+        self.0.registry.close().await;
     }
 }
 
 /// An instance in the list that has no context yet; taken out again unless it gets one.
-struct Starting<'a> {
-    shared: &'a Arc<Shared>,
+struct Starting {
+    shared: Arc<Shared>,
     instance: Instance,
     begun: bool,
 }
 
-impl<'a> Starting<'a> {
-    fn enter(shared: &'a Arc<Shared>, spec: InstanceSpec) -> Result<Self, BrowserError> {
-        let max = shared.options.current().instances_max;
+impl Starting {
+    fn enter(shared: &Arc<Shared>, spec: InstanceSpec) -> Result<Self, BrowserError> {
+        let options = shared.options.current();
         let mut instances = shared.instances();
-        if instances.len() >= max {
-            // A lost instance holds nothing; its report makes room for one that works.
-            let lost = instances.iter().find(|(_, instance)| instance.is_lost()).map(|(id, _)| id.clone());
-            instances.remove(&lost.ok_or(BrowserError::InstancesExhausted { max })?);
+        // Those for the server's own use are bounded by what may be awake.
+        if !spec.ephemeral {
+            let kept = || instances.values().filter(|instance| instance.is_kept());
+            if kept().count() >= options.instances_max {
+                return Err(BrowserError::InstancesExhausted { max: options.instances_max });
+            }
+            if kept().filter(|instance| *instance.tenant() == spec.tenant).count()
+                >= options.instances_per_tenant_max
+            {
+                return Err(BrowserError::TenantInstancesExhausted { max: options.instances_per_tenant_max });
+            }
+            if let Some(profile) = &spec.profile
+                && let Some(user) = kept().find(|instance| instance.spec().profile.as_ref() == Some(profile))
+            {
+                let (profile, instance) = (profile.clone(), user.id().clone());
+                return Err(BrowserError::ProfileInUse { profile, instance });
+            }
         }
         let mut id = InstanceId::new();
         while instances.contains_key(&id) {
@@ -233,40 +316,144 @@ impl<'a> Starting<'a> {
         let instance = Instance::new(id.clone(), spec, Arc::clone(shared));
         instances.insert(id, instance.clone());
         drop(instances);
-        shared.count_instances();
-        Ok(Self { shared, instance, begun: false })
-    }
-
-    fn begin(mut self, lease: ContextLease, page: Option<Attached>) -> Instance {
-        self.begun = true;
-        self.instance.begin(lease, page);
-        self.shared.count_instances();
-        self.instance.clone()
+        instance
+            .0
+            .tell(FleetChange::Instance { status: InstanceStatus::Starting, cause: "created".to_owned() });
+        Ok(Self { shared: Arc::clone(shared), instance, begun: false })
     }
 }
 
-impl Drop for Starting<'_> {
+impl Drop for Starting {
     fn drop(&mut self) {
-        if !self.begun {
-            self.shared.instances().remove(self.instance.id());
-            self.shared.count_instances();
+        if self.begun {
+            return;
+        }
+        let id = self.instance.id().clone();
+        self.shared.instances().remove(&id);
+        drop(self.instance.end("it could not be started"));
+        if self.instance.is_kept() {
+            let shared = Arc::clone(&self.shared);
+            self.shared.tasks.spawn("browser_forget", async move {
+                if let Err(error) = shared.registry.delete(&id).await {
+                    tracing::warn!(%error, browser.instance = %id, "an instance that did not start is left in the store");
+                }
+            });
         }
     }
 }
 
 impl Shared {
-    pub(crate) async fn stop(&self, id: &InstanceId) -> Result<(), BrowserError> {
+    async fn create(self: &Arc<Self>, spec: InstanceSpec) -> Result<Instance, BrowserError> {
+        let begun = Instant::now();
+        let placement = Placement::of(&spec);
+        let profile = spec.profile.clone();
+        let mut starting = Starting::enter(self, spec)?;
+        let instance = starting.instance.clone();
+        // Whoever finds it in the list and enters it waits.
+        let lifecycle = Arc::clone(&instance.0.lifecycle).lock_owned().await;
+        let _admitted = self.admit(placement, Some(instance.id())).await?;
+        let ready = if placement == Placement::SHARED { self.take_ready() } else { None };
+        let hit = ready.is_some();
+        let lease = async {
+            match ready {
+                Some(Ready { page, lease }) => Ok((lease, Some(page))),
+                None => Ok((self.pool.lease(placement).await?, None)),
+            }
+        };
+        let record = self.record(&instance, profile);
+        let ((lease, page), saved) = tokio::try_join!(lease, record)?;
+        give_cookies(&lease, &saved).await?;
+        instance.take_over(saved);
+        instance.begin(lease, page, "created")?;
+        starting.begun = true;
+        drop(lifecycle);
+        if placement == Placement::SHARED {
+            counter!(BROWSER_WARM_POOL_TOTAL, "ready" => if hit { "true" } else { "false" }).increment(1);
+        }
+        histogram!(BROWSER_INSTANCE_CREATE_DURATION_SECONDS).record(begun.elapsed());
+        Ok(instance)
+    }
+
+    /// Enters an instance into the registry, and looks up what it starts from.
+    async fn record(&self, instance: &Instance, profile: Option<ProfileId>) -> Result<Saved, BrowserError> {
+        if !instance.is_kept() {
+            return Ok(Saved::default());
+        }
+        let insert = self.registry.insert(instance.id(), instance.spec(), instance.started());
+        let load = async {
+            match &profile {
+                Some(profile) => self.registry.load_profile(profile).await,
+                None => Ok(Saved::default()),
+            }
+        };
+        let ((), saved) = tokio::try_join!(insert, load)?;
+        Ok(saved)
+    }
+
+    /// Puts the instances of an earlier run into the list.
+    fn bring_back(self: &Arc<Self>, records: Vec<Record>) {
+        let mut instances = self.instances();
+        for Record { id, spec, tabs, created_at, used_at } in records {
+            let status = InstanceStatus::Hibernated;
+            let shared = Arc::clone(self);
+            let instance = Instance::restored(id.clone(), spec, shared, status, created_at, used_at);
+            let asleep = |head: TabHead| {
+                let id = head.id.clone();
+                (id, Slot::Asleep(Box::new(Asleep { head, used: 0, eager: false, saved: None })))
+            };
+            if let Some(port) = instance.spec().port
+                && let Ok(port) = self.ports.take(self.options.current().ports, Some(port))
+            {
+                instance.hold_port(port);
+            }
+            instance.0.state().tabs = tabs.into_iter().map(asleep).collect();
+            instances.insert(id, instance);
+        }
+    }
+
+    pub(crate) async fn stop(&self, id: &InstanceId, cause: &str) -> Result<(), BrowserError> {
         let instance = self.instances().get(id).cloned();
         let instance = instance.ok_or_else(|| BrowserError::InstanceNotFound(id.clone()))?;
-        let lease = instance.end();
-        self.count_instances();
-        if let Some(lease) = lease.and_then(Arc::into_inner) {
-            lease.release().await;
+        if instance.spec().profile.is_some() {
+            instance.checkpoint_fully().await?;
         }
+        let lease = instance.end(cause);
+        let release = async {
+            if let Some(lease) = lease.and_then(Arc::into_inner) {
+                lease.release().await;
+            }
+        };
+        let forget = async { if instance.is_kept() { self.registry.delete(id).await } else { Ok(()) } };
+        let ((), forgotten) = tokio::join!(release, forget);
         self.instances().remove(id);
-        self.count_instances();
+        instance.0.set_status(&mut instance.0.state(), InstanceStatus::Stopped, cause);
         self.upkeep.notify_one();
-        Ok(())
+        Ok(forgotten?)
+    }
+
+    /// All instances.
+    pub(crate) fn handles(&self) -> Vec<Instance> {
+        self.instances().values().cloned().collect()
+    }
+
+    /// The instance that uses a profile.
+    pub(crate) fn user_of(&self, tenant: &Tenant, profile: &ProfileId) -> Option<Instance> {
+        let instances = self.instances();
+        let uses = |instance: &&Instance| {
+            instance.tenant() == tenant && instance.spec().profile.as_ref() == Some(profile)
+        };
+        instances.values().find(uses).cloned()
+    }
+
+    /// A tab id that no tab has.
+    pub(crate) fn new_tab_id(&self) -> TabId {
+        let instances = self.handles();
+        loop {
+            let id = TabId::new();
+            if !instances.iter().any(|instance| instance.has_tab(&id)) {
+                return id;
+            }
+        }
     }
 
     fn take_ready(&self) -> Option<Ready> {
@@ -279,115 +466,22 @@ impl Shared {
         ready
     }
 
-    fn check_memory(&self) -> Result<(), BrowserError> {
-        let floor = self.options.current().memory_floor;
-        match memory_available() {
-            Some(available) if available < floor => Err(BrowserError::MemoryLow { available, floor }),
-            _ => Ok(()),
-        }
-    }
-
-    fn count_instances(&self) {
-        let instances: Vec<Instance> = self.instances().values().cloned().collect();
-        for (status, label) in [
-            (InstanceStatus::Starting, "starting"),
-            (InstanceStatus::Running, "running"),
-            (InstanceStatus::Stopping, "stopping"),
-            (InstanceStatus::Error, "error"),
-        ] {
-            let count = instances.iter().filter(|instance| instance.info().status == status).count();
-            gauge!(BROWSER_INSTANCES, "state" => label).set(count as f64);
-        }
-    }
-
-    fn instances(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Instance>> {
+    pub(crate) fn instances(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Instance>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ready_list(&self) -> MutexGuard<'_, Vec<Ready>> {
+    pub(crate) fn ready_list(&self) -> MutexGuard<'_, Vec<Ready>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes one more instance ready, if one is lacking. Whether there was anything to do.
-    async fn prepare(&self) -> Result<bool, BrowserError> {
+    pub(crate) async fn prepare(self: &Arc<Self>) -> Result<bool, BrowserError> {
         if self.ready_list().len() >= self.options.current().warm {
             return Ok(false);
         }
-        let lease = self.pool.lease(Isolation::Context).await?;
+        let lease = self.pool.lease(Placement::SHARED).await?;
         let page = Attached::open(&lease).await?;
         self.ready_list().push(Ready { page, lease });
         Ok(true)
     }
-}
-
-/// Keeps instances ready and retires idle processes, until the server stops.
-async fn upkeep(shared: Arc<Shared>) {
-    let stopping = shared.tasks.stop_token();
-    let mut backoff = BACKOFF_MIN;
-    while !stopping.is_cancelled() {
-        let wait = match shared.prepare().await {
-            Ok(true) => {
-                backoff = BACKOFF_MIN;
-                continue;
-            }
-            Ok(false) => UPKEEP_INTERVAL,
-            Err(error) => {
-                tracing::warn!(error = paddock_platform::problem::error_chain(&error), "no browser is ready");
-                backoff = (backoff * 2).min(BACKOFF_MAX);
-                backoff
-            }
-        };
-        shared.pool.retire_idle();
-        tokio::select! {
-            () = stopping.cancelled() => {}
-            () = shared.upkeep.notified() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
-    shared.ready_list().clear();
-}
-
-/// Follows one process: pages that appear in it, and its end.
-async fn watch(shared: Arc<Shared>, process: Process) {
-    let mut appeared = process.connection().browser().subscribe(&["Target.targetCreated"], APPEARED_MAX);
-    let reason = loop {
-        tokio::select! {
-            Some(event) = appeared.next() => {
-                if let Ok(TargetInfoReply { target_info }) = event.parse()
-                    && target_info.kind == "page"
-                    && let Some(context_id) = &target_info.browser_context_id
-                {
-                    let instance = {
-                        let instances = shared.instances();
-                        instances.values().find(|instance| instance.has_context(&process, context_id)).cloned()
-                    };
-                    // A context without an instance is one that is kept ready: its page is ours.
-                    if let Some(instance) = instance {
-                        instance.page_appeared(&target_info.target_id).await;
-                    }
-                }
-            }
-            reason = process.ended() => break reason,
-        }
-    };
-    shared.pool.remove(&process);
-    if !process.is_expected_to_end() && !shared.tasks.is_stopping() {
-        counter!(BROWSER_PROCESS_RESTARTS_TOTAL).increment(1);
-        tracing::warn!(browser.pid = process.pid(), reason, "Chrome ended by itself");
-    }
-    let instances: Vec<Instance> = shared.instances().values().cloned().collect();
-    for instance in instances {
-        instance.process_ended(&process, &reason);
-    }
-    shared.ready_list().retain(|ready| ready.lease.process().is_alive());
-    shared.count_instances();
-    shared.upkeep.notify_one();
-}
-
-/// What the kernel believes can be had without swapping.
-fn memory_available() -> Option<ByteSize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(ByteSize::bytes(kib << 10))
 }

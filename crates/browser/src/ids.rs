@@ -77,6 +77,19 @@ id!(
     TabId, "tab_", r"^tab_[0-9a-f]{8}$"
 );
 
+id!(
+    /// Names a profile: `prof_` and eight hexadecimal digits.
+    ProfileId, "prof_", r"^prof_[0-9a-f]{8}$"
+);
+
+impl TryFrom<String> for ProfileId {
+    type Error = ParseIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 impl TryFrom<String> for InstanceId {
     type Error = ParseIdError;
 

@@ -10,8 +10,11 @@
 //!
 //! An [`Instance`] is a browser context in a Chrome process that it shares with others, or, on request, alone in one.
 //! The [`Fleet`] fills shared processes one after another, keeps a context with an open page ready in advance, and
-//! watches every process: when one ends by itself, instances that held nothing get a new context when they are next
-//! used, the others report the loss, and another process takes its place.
+//! watches every process: when one ends by itself, its instances are restored in others.
+//!
+//! An instance outlives its context: cookies, storage, addresses and scroll positions are saved in the store. One that
+//! nobody uses hibernates, which gives its memory back, and wakes with the next request; one whose Chrome dies is
+//! restored, and so are all of them after a restart of the server. Ids of instances and tabs stay.
 //!
 //! Everything that involves Chrome has a deadline. A page that misses one is stopped or closed; a browser process that
 //! misses one is killed with its process group. Pages reach the network through the [`egress`] alone.
@@ -23,6 +26,8 @@ pub mod sessions;
 pub mod snapshot;
 
 mod activity;
+mod admission;
+mod areas;
 mod clipboard;
 mod config;
 mod console;
@@ -33,26 +38,37 @@ mod engine;
 mod environment;
 mod error;
 mod evaluate;
+mod events;
 mod files;
 mod fleet;
 mod gate;
 pub mod guard;
+mod hibernate;
 mod ids;
 mod instance;
+mod keeper;
 mod navigate;
 mod network;
 mod observe;
 mod page;
 mod pdf;
 mod pool;
+mod ports;
 mod process;
 mod profile;
+mod profiles;
+mod registry;
 mod routes;
+mod saved;
 mod screenshot;
 mod storage;
 mod tab;
 mod timing;
 mod tools;
+mod upkeep;
+mod usage;
+mod watch;
+mod wire;
 
 pub use config::{BrowserOptions, EngineChoice};
 pub use console::{Console, ConsoleMessage, PageError};
@@ -61,12 +77,13 @@ pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
 pub use error::{BROWSER_CRASHED, BROWSER_UNAVAILABLE, BrowserError, PAGE_UNRESPONSIVE, TABS_EXHAUSTED};
 pub use evaluate::{EVALUATION_FAILED, EVALUATION_TIMEOUT, EvaluateError, World};
+pub use events::{FleetChange, FleetEvent};
 pub use files::{
     DOWNLOAD_FAILED, DOWNLOAD_REFUSED, DOWNLOAD_TOO_LARGE, FILE_NAME_INVALID, STATE_SEALED, StateFile,
 };
 pub use fleet::Fleet;
-pub use ids::{InstanceId, ParseIdError, TabId};
-pub use instance::{Instance, InstanceGuard, InstanceInfo, InstanceSpec, InstanceStatus};
+pub use ids::{InstanceId, ParseIdError, ProfileId, TabId};
+pub use instance::{InUse, Instance, InstanceGuard, InstanceInfo, InstanceSpec, InstanceStatus, TabEntry};
 pub use navigate::{
     ADDRESS_REFUSED, BAD_ANSWER, DIALOG_LOOP, HOST_NOT_FOUND, HOST_UNREACHABLE, NOT_A_PAGE, NavigateError,
     NavigateOptions, Navigation, PAGE_TOO_LARGE, REDIRECT_LOOP, TLS_FAILED, Wait,
@@ -79,7 +96,9 @@ pub use paddock_cdp as cdp;
 pub use page::Stage;
 pub use pdf::{PDF_FAILED, PDF_TOO_LARGE, PdfError};
 pub use pool::Isolation;
+pub use ports::{ParsePortRangeError, PortRange};
 pub use process::LaunchError;
+pub use profiles::{Profile, ProfileSettings};
 pub use routes::{UNTIMED_ROUTES, router};
 pub use screenshot::{Area, Format, Rect, Screenshot};
 pub use service::BrowserService;
@@ -88,3 +107,4 @@ pub use storage::{Area as StorageArea, Item as StorageItem, StorageChanged, Stor
 pub use tab::{Tab, TabSpec};
 pub use timing::{PageMemory, PageTiming};
 pub use tools::tools;
+pub use usage::Usage;

@@ -24,6 +24,16 @@ pub const BROWSER_NAVIGATION_QUEUE_DURATION_SECONDS: &str = "browser_navigation_
 pub const BROWSER_WARM_POOL_TOTAL: &str = "browser_warm_pool_total";
 /// Dialogs that pages opened and that were dismissed.
 pub const BROWSER_DIALOGS_TOTAL: &str = "browser_dialogs_total";
+/// Instances that lost their Chrome and were restored.
+pub const BROWSER_RESTORES_TOTAL: &str = "browser_restores_total";
+/// Instances that gave their memory back.
+pub const BROWSER_HIBERNATIONS_TOTAL: &str = "browser_hibernations_total";
+/// Time that an instance took to have a context again.
+pub const BROWSER_WAKE_DURATION_SECONDS: &str = "browser_wake_duration_seconds";
+/// Chrome processes that were replaced, by `reason`: `hung`, `memory` or `age`.
+pub const BROWSER_PROCESS_REPLACED_TOTAL: &str = "browser_process_replaced_total";
+/// Memory of all Chrome processes with their children: proportional set size.
+pub const BROWSER_MEMORY_BYTES: &str = "browser_memory_bytes";
 
 /// Registers the unit and help of each metric.
 pub(crate) fn describe() {
@@ -60,6 +70,27 @@ pub(crate) fn describe() {
         BROWSER_WARM_POOL_TOTAL,
         Unit::Count,
         "Instances that were created, by whether one was ready"
+    );
+    describe_counter!(
+        BROWSER_RESTORES_TOTAL,
+        Unit::Count,
+        "Instances that lost their Chrome and were restored"
+    );
+    describe_counter!(BROWSER_HIBERNATIONS_TOTAL, Unit::Count, "Instances that gave their memory back");
+    describe_histogram!(
+        BROWSER_WAKE_DURATION_SECONDS,
+        Unit::Seconds,
+        "Time that an instance took to have a context again"
+    );
+    describe_counter!(
+        BROWSER_PROCESS_REPLACED_TOTAL,
+        Unit::Count,
+        "Chrome processes that were replaced, by reason: hung, memory or age"
+    );
+    describe_gauge!(
+        BROWSER_MEMORY_BYTES,
+        Unit::Bytes,
+        "Proportional set size of all Chrome processes with their children"
     );
     describe_counter!(BROWSER_DIALOGS_TOTAL, Unit::Count, "Dialogs of pages that were dismissed");
 }

@@ -3,9 +3,12 @@
 //! Shared processes are filled up one after another, so that few run. A [`ContextLease`] is a context's place in one:
 //! dropping it disposes the context, whatever became of its owner.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use paddock_cdp::{
@@ -23,9 +26,13 @@ use crate::{
     egress::Egress,
     engine::Engine,
     error::BrowserError,
+    instance::InstanceSpec,
     process::{LaunchOptions, Process},
     profile::Profiles,
 };
+
+/// How long a process without a context is kept when another has room.
+const SPARE_IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// Whether an instance shares its Chrome process.
 #[derive(
@@ -47,6 +54,22 @@ pub enum Isolation {
     Context,
     /// A process of its own: no other instance's crash reaches it; some 40 MB and 120 ms.
     Process,
+}
+
+/// Where a context is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) isolation: Isolation,
+    /// With windows, on a display.
+    pub(crate) headed: bool,
+}
+
+impl Placement {
+    pub(crate) const SHARED: Self = Self { isolation: Isolation::Context, headed: false };
+
+    pub(crate) fn of(spec: &InstanceSpec) -> Self {
+        Self { isolation: if spec.headed { Isolation::Process } else { spec.isolation }, headed: spec.headed }
+    }
 }
 
 /// All Chrome processes of a fleet.
@@ -83,6 +106,18 @@ struct Slot {
     shared: bool,
     contexts: usize,
     idle_since: Option<Instant>,
+    started: Instant,
+    /// Takes no further context, and ends with its last one.
+    draining: bool,
+}
+
+/// A process as those see it who look after it.
+#[derive(Clone, Debug)]
+pub(crate) struct Resident {
+    pub(crate) process: Process,
+    pub(crate) contexts: usize,
+    pub(crate) age: Duration,
+    pub(crate) draining: bool,
 }
 
 /// A place in a process, before there is a context; gives the place back when dropped.
@@ -124,16 +159,16 @@ impl Pool {
 
     /// A new, empty context. A caller who goes away meanwhile leaves nothing behind: the context is disposed when it
     /// is there.
-    pub(crate) async fn lease(&self, isolation: Isolation) -> Result<ContextLease, BrowserError> {
+    pub(crate) async fn lease(&self, placement: Placement) -> Result<ContextLease, BrowserError> {
         let pool = self.clone();
-        let lease = async move { pool.lease_now(isolation).await };
+        let lease = async move { pool.lease_now(placement).await };
         self.0.tasks.spawn("browser_lease", lease).await.unwrap_or(Err(BrowserError::Stopping))
     }
 
-    async fn lease_now(&self, isolation: Isolation) -> Result<ContextLease, BrowserError> {
-        let place = match isolation {
+    async fn lease_now(&self, placement: Placement) -> Result<ContextLease, BrowserError> {
+        let place = match placement.isolation {
             Isolation::Context => self.shared_place().await?,
-            Isolation::Process => self.launch(false).await?,
+            Isolation::Process => self.launch(placement).await?,
         };
         let browser = place.process.connection().browser();
         let created = browser.send(&CreateBrowserContext::default()).await;
@@ -144,6 +179,7 @@ impl Pool {
         let lease = ContextLease {
             process: place.process.clone(),
             context_id: context_id.into(),
+            tasks: self.0.tasks.clone(),
             place: Some(place),
         };
         let context = Some(&**lease.context_id());
@@ -167,7 +203,7 @@ impl Pool {
         let _launching = self.0.launching.lock().await;
         match self.free_place() {
             Some(place) => Ok(place),
-            None => self.launch(true).await,
+            None => self.launch(Placement::SHARED).await,
         }
     }
 
@@ -177,17 +213,19 @@ impl Pool {
         let mut slots = self.slots();
         let slot = slots
             .iter_mut()
-            .filter(|slot| slot.shared && slot.contexts < contexts_max && slot.process.is_alive())
+            .filter(|slot| {
+                slot.shared && !slot.draining && slot.contexts < contexts_max && slot.process.is_alive()
+            })
             .max_by_key(|slot| slot.contexts)?;
         slot.contexts += 1;
         slot.idle_since = None;
         Some(Place { pool: self.clone(), process: slot.process.clone() })
     }
 
-    async fn launch(&self, shared: bool) -> Result<Place, BrowserError> {
+    async fn launch(&self, placement: Placement) -> Result<Place, BrowserError> {
         let options = self.0.options.current();
         let launch = LaunchOptions {
-            engine: Engine::find(&options)?,
+            engine: if placement.headed { Engine::headed(&options)? } else { Engine::find(&options)? },
             profiles: self.0.profiles.clone(),
             unresponsive_after: options.unresponsive_after.get(),
             arguments: self.0.egress.chromium_arguments().into(),
@@ -196,7 +234,14 @@ impl Pool {
             return Err(BrowserError::Stopping);
         }
         let process = Process::launch(&launch, &self.0.tasks).await?;
-        self.slots().push(Slot { process: process.clone(), shared, contexts: 1, idle_since: None });
+        self.slots().push(Slot {
+            process: process.clone(),
+            shared: placement.isolation == Isolation::Context,
+            contexts: 1,
+            idle_since: None,
+            started: Instant::now(),
+            draining: false,
+        });
         if self.is_closed() {
             // Closed meanwhile, perhaps before the process was in the list.
             process.kill();
@@ -212,28 +257,57 @@ impl Pool {
 
     fn leave(&self, process: &Process) {
         let mut slots = self.slots();
-        let Some(slot) = slots.iter_mut().find(|slot| slot.process.pid() == process.pid()) else { return };
+        let Some(slot) = slots.iter_mut().find(|slot| slot.process.is(process)) else { return };
         slot.contexts = slot.contexts.saturating_sub(1);
         if slot.contexts > 0 {
             return;
         }
         slot.idle_since = Some(Instant::now());
-        if !slot.shared {
+        if !slot.shared || slot.draining {
             slot.process.kill();
         }
     }
 
-    /// Forgets a process that ended.
-    pub(crate) fn remove(&self, process: &Process) {
-        self.slots().retain(|slot| slot.process.pid() != process.pid());
+    /// Lets a process take no further context; it ends when its last one is gone.
+    pub(crate) fn drain(&self, process: &Process) {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.iter_mut().find(|slot| slot.process.is(process)) {
+            slot.draining = true;
+            if slot.contexts == 0 {
+                slot.process.kill();
+            }
+        }
     }
 
-    /// Ends the shared processes that have been without a context for longer than `idle_after`.
+    /// How the processes are.
+    pub(crate) fn residents(&self) -> Vec<Resident> {
+        let resident = |slot: &Slot| Resident {
+            process: slot.process.clone(),
+            contexts: slot.contexts,
+            age: slot.started.elapsed(),
+            draining: slot.draining,
+        };
+        self.slots().iter().map(resident).collect()
+    }
+
+    /// Forgets a process that ended.
+    pub(crate) fn remove(&self, process: &Process) {
+        self.slots().retain(|slot| !slot.process.is(process));
+    }
+
+    /// Ends the shared processes that have been without a context for longer than `idle_after`, and sooner than that
+    /// those that nobody will miss, because another has room.
     pub(crate) fn retire_idle(&self) {
-        let idle_after = self.0.options.current().idle_after.get();
-        for slot in self.slots().iter() {
-            if slot.contexts == 0 && slot.idle_since.is_some_and(|since| since.elapsed() >= idle_after) {
+        let options = self.0.options.current();
+        let (idle_after, contexts_max) = (options.idle_after.get(), options.contexts_per_process_max.get());
+        let slots = self.slots();
+        let roomy = |slot: &&Slot| slot.shared && !slot.draining && slot.contexts < contexts_max;
+        let mut others = slots.iter().filter(roomy).count();
+        for slot in slots.iter().filter(|slot| slot.contexts == 0 && slot.process.is_alive()) {
+            let wait = if others > 1 { idle_after.min(SPARE_IDLE_MAX) } else { idle_after };
+            if slot.idle_since.is_some_and(|since| since.elapsed() >= wait) {
                 slot.process.kill();
+                others = others.saturating_sub(1);
             }
         }
     }
@@ -279,6 +353,7 @@ pub(crate) fn hung(process: &Process, error: CallError) -> BrowserError {
 pub(crate) struct ContextLease {
     process: Process,
     context_id: Arc<str>,
+    tasks: Tasks,
     /// Taken when the context is disposed.
     place: Option<Place>,
 }
@@ -290,6 +365,11 @@ impl ContextLease {
 
     pub(crate) fn context_id(&self) -> &Arc<str> {
         &self.context_id
+    }
+
+    /// For work that outlives the holder.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Disposes the context and waits until that is done.

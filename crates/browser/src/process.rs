@@ -41,6 +41,8 @@ use crate::{
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long children of a killed process may take to go.
 const REAP_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a Chrome that closed its pipe may take to be gone.
+const EXIT_DEADLINE: Duration = Duration::from_secs(10);
 /// Lines of Chrome's standard error kept for messages.
 const STDERR_LINES_MAX: usize = 12;
 /// Bytes kept of each.
@@ -145,8 +147,11 @@ impl Process {
         let version = match browser.send_within(&GetVersion {}, START_DEADLINE).await {
             Ok(version) => version,
             Err(CallError::Closed { .. }) => {
+                // Mostly it is dead; if it merely closed its end, it will be.
+                kill.cancel();
                 let mut exit = exit;
-                let exit = exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+                let exit = timeout(EXIT_DEADLINE, exit.wait_for(Option::is_some)).await;
+                let exit = exit.ok().and_then(Result::ok).and_then(|exit| exit.clone());
                 return Err(LaunchError::Ended { exit: exit.unwrap_or_default(), stderr: stderr.text() });
             }
             Err(error) => return Err(LaunchError::Call(error)),
@@ -170,6 +175,11 @@ impl Process {
 
     pub(crate) fn pid(&self) -> i32 {
         self.0.pid.as_raw_nonzero().get()
+    }
+
+    /// Whether this is the same process. Process ids come again, handles do not.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn connection(&self) -> &Connection {

@@ -12,9 +12,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 const LOCK: &str = "lock";
+/// How long a new run directory may be without its lock.
+const UNLOCKED_MAX: Duration = Duration::from_mins(1);
 
 /// This server's profiles.
 #[derive(Clone, Debug)]
@@ -69,6 +72,13 @@ impl Profiles {
     }
 }
 
+impl Profiles {
+    /// The run directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+}
+
 impl Profile {
     pub(crate) fn path(&self) -> &Path {
         &self.directory
@@ -94,8 +104,9 @@ fn remove_stale(parent: &Path) -> io::Result<()> {
 
 fn is_stale(directory: &Path) -> bool {
     let Ok(lock) = File::open(directory.join(LOCK)) else {
-        // Just being made, or half removed: the next start sees to it.
-        return false;
+        // Just being made, or what is left of one that was half removed.
+        let age = fs::metadata(directory).and_then(|metadata| metadata.modified()).map(|at| at.elapsed());
+        return matches!(age, Ok(Ok(age)) if age > UNLOCKED_MAX);
     };
     !matches!(lock.try_lock(), Err(TryLockError::WouldBlock | TryLockError::Error(_)))
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +22,7 @@ use paddock_cdp::{
         target::{CloseTarget, CreateTarget, GetTargetInfo, TargetInfo},
     },
 };
+use paddock_platform::task::Tasks;
 use tokio::time::Instant;
 
 use crate::{
@@ -31,12 +32,16 @@ use crate::{
     error::BrowserError,
     fleet::Shared,
     ids::{InstanceId, TabId},
+    instance::Instance,
+    keeper::{Keeper, Kept},
     metrics::{BROWSER_DIALOGS_TOTAL, BROWSER_TAB_CRASHES_TOTAL, BROWSER_TAB_FLOODS_TOTAL, BROWSER_TABS},
     network::{log, retain::retain},
     page::{EVENTS, Excess, Page, SharedPage},
     pool::{ContextLease, hung},
     process::Process,
+    saved::SavedTab,
     snapshot::Snapshot,
+    wire::EnableDomStorage,
 };
 
 /// The isolated world that Paddock's scripts share in every page: they see the DOM, the page does not see them.
@@ -83,6 +88,47 @@ pub(crate) struct Inner {
     /// `Runtime` stays enabled: scripts of the isolated world need it.
     pub(crate) keeps_runtime: bool,
     used: AtomicU64,
+    /// What it was opened with, to open it again with.
+    pub(crate) spec: TabSpec,
+    /// What is kept of it for hibernation.
+    pub(crate) kept: Kept,
+    /// It was opened again and is on its way to where it was.
+    pub(crate) returning: AtomicBool,
+    /// Where that is.
+    was: String,
+}
+
+/// A page that nobody has taken yet: it is closed when this is dropped.
+#[derive(Debug)]
+struct Unclaimed {
+    process: Process,
+    target_id: String,
+    tasks: Tasks,
+    claimed: bool,
+}
+
+impl Unclaimed {
+    fn new(lease: &ContextLease, target_id: &str) -> Self {
+        let (process, tasks) = (lease.process().clone(), lease.tasks().clone());
+        Self { process, target_id: target_id.to_owned(), tasks, claimed: false }
+    }
+
+    fn claim(mut self) {
+        self.claimed = true;
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if self.claimed || !self.process.is_alive() {
+            return;
+        }
+        let (process, target_id) = (self.process.clone(), std::mem::take(&mut self.target_id));
+        self.tasks.spawn("browser_close_unclaimed", async move {
+            // Its context may be gone already, and the page with it.
+            process.connection().browser().send(&CloseTarget { target_id: &target_id }).await.ok();
+        });
+    }
 }
 
 /// A page that is attached and reports its events, but belongs to no tab yet.
@@ -92,6 +138,7 @@ pub(crate) struct Attached {
     process: Process,
     events: Subscription,
     frame: page::Frame,
+    unclaimed: Unclaimed,
 }
 
 impl Attached {
@@ -110,6 +157,7 @@ impl Attached {
     /// Attaches to a page that exists.
     pub(crate) async fn attach(lease: &ContextLease, target_id: &str) -> Result<Self, BrowserError> {
         let process = lease.process().clone();
+        let unclaimed = Unclaimed::new(lease, target_id);
         let session = process.connection().attach(target_id).await.map_err(|error| hung(&process, error))?;
         let events = session.subscribe(EVENTS, EVENTS_MAX);
         let network = network::Enable {
@@ -124,24 +172,44 @@ impl Attached {
             // Every tab believes to be the one that is looked at: no throttling, and `:focus` works.
             session.send(&SetFocusEmulationEnabled { enabled: true }),
         )?;
-        Ok(Self { session, process, events, frame: tree.frame_tree.frame })
+        Ok(Self { session, process, events, frame: tree.frame_tree.frame, unclaimed })
+    }
+
+    /// Closes a page that nobody wants.
+    pub(crate) fn close(lease: &ContextLease, target_id: &str) {
+        drop(Unclaimed::new(lease, target_id));
+    }
+
+    /// Whether its page can be used.
+    pub(crate) fn is_live(&self) -> bool {
+        self.session.state() == SessionState::Live && self.process.is_alive()
     }
 
     pub(crate) fn target_id(&self) -> &str {
         self.session.target_id()
     }
 
-    /// Makes a tab of it.
+    /// Makes a tab of it; one that was open before gets back what was saved of it.
     pub(crate) async fn into_tab(
         self,
-        instance: InstanceId,
+        instance: &Instance,
+        id: TabId,
         spec: &TabSpec,
-        shared: Arc<Shared>,
-        on_close: impl FnOnce(&TabId) + Send + 'static,
+        saved: Option<&SavedTab>,
     ) -> Result<Tab, BrowserError> {
-        let Self { session, process, events, frame } = self;
-        spec.emulation.apply(&session, process.user_agent()).await?;
-        let keeps_runtime = !spec.scripts.is_empty();
+        let Self { session, process, events, frame, unclaimed } = self;
+        let shared = &instance.0.shared;
+        let keeper = instance.is_kept().then(|| Keeper::listen(&session));
+        let kept = saved.map_or_else(Kept::default, Kept::of);
+        let keep = async {
+            if keeper.is_some() {
+                session.send(&EnableDomStorage {}).await?;
+                kept.refresh(&session, &instance.0).await?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(spec.emulation.apply(&session, process.user_agent()), keep)?;
+        let keeps_runtime = !spec.scripts.is_empty() || saved.is_some();
         if keeps_runtime {
             // Without it, scripts of an isolated world are not run when a navigation changes the renderer process. Not
             // for others: it makes Chrome report all that the page writes to its console.
@@ -163,35 +231,54 @@ impl Attached {
         }
         let page = Page::new(frame, Instant::now());
         let tab = Tab(Arc::new(Inner {
-            id: TabId::new(),
-            instance,
+            id,
+            instance: instance.id().clone(),
             session,
             process,
             page: Arc::new(SharedPage::new(page)),
-            shared,
+            shared: Arc::clone(&instance.0.shared),
             navigating: tokio::sync::Mutex::default(),
             world: Mutex::default(),
             snapshot: Mutex::default(),
             environment: Arc::clone(&environment),
             keeps_runtime,
             used: AtomicU64::new(0),
+            spec: spec.clone(),
+            kept,
+            returning: AtomicBool::new(saved.is_some()),
+            was: saved.map(|saved| saved.url.clone()).unwrap_or_default(),
         }));
         tab.touch();
+        unclaimed.claim();
+        tab.follow(instance, events, keeper);
+        Ok(tab)
+    }
+}
+
+impl Tab {
+    /// Starts the tasks beside it.
+    fn follow(&self, instance: &Instance, events: Subscription, keeper: Option<Keeper>) {
+        let tasks = &self.0.shared.tasks;
         let follower = Follower {
-            id: tab.0.id.clone(),
-            session: tab.0.session.clone(),
-            process: tab.0.process.clone(),
-            page: Arc::clone(&tab.0.page),
-            shared: Arc::clone(&tab.0.shared),
-            environment,
+            id: self.0.id.clone(),
+            session: self.0.session.clone(),
+            process: self.0.process.clone(),
+            page: Arc::clone(&self.0.page),
+            shared: Arc::clone(&self.0.shared),
+            environment: Arc::clone(&self.0.environment),
             events,
         };
-        tab.0.shared.tasks.spawn("browser_tab", async move {
+        let (weak, session) = (Arc::downgrade(&instance.0), self.0.session.clone());
+        tasks.spawn("browser_tab", async move {
             let id = follower.id.clone();
             follower.run().await;
-            on_close(&id);
+            if let Some(inner) = weak.upgrade() {
+                Instance(inner).tab_ended(&id, &session);
+            }
         });
-        Ok(tab)
+        if let Some(keeper) = keeper {
+            tasks.spawn("browser_keeper", keeper.run(self.clone(), Arc::downgrade(&instance.0)));
+        }
     }
 }
 
@@ -236,12 +323,27 @@ impl Tab {
     /// Notes that it is used now.
     pub(crate) fn touch(&self) {
         static TICKS: AtomicU64 = AtomicU64::new(0);
-        self.0.used.store(TICKS.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        // From 1: a tab that was not used since the server started comes before all others.
+        self.0.used.store(TICKS.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Orders tabs by their last use.
     pub(crate) fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Where it is, or is about to be again.
+    pub(crate) fn place(&self) -> String {
+        if self.0.returning.load(Ordering::SeqCst) {
+            self.0.was.clone()
+        } else {
+            self.0.page.with(|page| page.url.clone())
+        }
+    }
+
+    /// Takes its old place in that order.
+    pub(crate) fn set_used(&self, used: u64) {
+        self.0.used.store(used, Ordering::Relaxed);
     }
 
     /// Forgets the isolated world, for example after a crash.

@@ -174,16 +174,17 @@ async fn a_killed_chrome_is_a_clear_error_and_is_replaced() {
     });
     let error = result.unwrap_err();
     assert!(matches!(error, NavigateError::BrowserCrashed { .. }) && error.is_transient(), "{error:?}");
-    eventually("the loss is noticed", || used.info().status == InstanceStatus::Error).await;
-    assert!(used.info().error.unwrap().contains("signal: 9"), "{:?}", used.info());
-    let lost = used.open(TabSpec::default()).await.unwrap_err();
-    assert!(matches!(lost, BrowserError::InstanceLost { .. }), "{lost:?}");
-    assert_eq!(group_members(pid), Vec::<String>::new());
-
-    // Nothing was lost in the other one: it gets a new context.
-    assert_eq!(blank.info().status, InstanceStatus::Running);
-    let tab = blank.open(TabSpec::default()).await.unwrap();
-    fleet.visit(&tab, "/").await.unwrap();
+    assert!(paddock_platform::problem::Problem::from(error).retry_after.is_some());
+    eventually("both are restored", || {
+        [&used, &blank].iter().all(|instance| instance.status() == InstanceStatus::Running)
+            && !fleet.fleet.process_ids().contains(&pid)
+    })
+    .await;
+    eventually("it is gone with its children", || group_members(pid).is_empty()).await;
+    for instance in [used, blank] {
+        let tab = instance.open(TabSpec::default()).await.unwrap();
+        fleet.visit(&tab, "/").await.unwrap();
+    }
     eventually("another is ready", || fleet.fleet.ready() == 1).await;
     fleet.visit(&fleet.tab().await, "/").await.unwrap();
     fleet.finish().await;
@@ -193,14 +194,14 @@ async fn a_killed_chrome_is_a_clear_error_and_is_replaced() {
 async fn a_creation_that_is_abandoned_leaves_nothing() {
     let fleet = TestFleet::start().await;
     fleet.instance().await;
+    let mut kept = 1;
     for millis in [0, 1, 3, 10, 30] {
         let create = fleet.fleet.create(InstanceSpec::new(Tenant::local()));
-        tokio::time::timeout(Duration::from_millis(millis), create).await.ok();
+        kept += usize::from(tokio::time::timeout(Duration::from_millis(millis), create).await.is_ok());
     }
-    let finished: Vec<_> = fleet.fleet.instances();
-    assert!(finished.iter().all(|instance| instance.status == InstanceStatus::Running), "{finished:?}");
+    eventually("those that nobody waited for are gone", || fleet.fleet.instances().len() == kept).await;
     let started = std::time::Instant::now();
-    while fleet.fleet.contexts().await != finished.len() {
+    while fleet.fleet.contexts().await != kept {
         assert!(started.elapsed() < Duration::from_secs(30), "contexts are left");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -175,8 +175,8 @@ async fn failures_are_problems_that_say_what_to_do() {
         let (_, problem) = api.post("/navigate", body).await;
         assert_eq!(problem["type"], json!(format!("urn:paddock:problem:{expected}")), "{problem}");
     }
-    let (_, problem) = api.post("/instances/start", json!({ "mode": "headed" })).await;
-    assert_eq!(problem["type"], json!("urn:paddock:problem:not-implemented"), "{problem}");
+    let (_, problem) = api.post("/instances/start", json!({ "mode": "sideways" })).await;
+    assert_eq!(problem["type"], json!("urn:paddock:problem:invalid-request"), "{problem}");
     let (_, problem) = api.post("/evaluate", json!({ "expression": "nonsense(" })).await;
     assert_eq!(problem["type"], json!("urn:paddock:problem:evaluation-failed"), "{problem}");
     fleet.finish().await;
@@ -227,5 +227,128 @@ async fn the_tools_do_what_the_routes_do() {
     let wrong = json!({ "instanceId": "nonsense" });
     let problem = toolbox.call(&caller, "browser_stop", wrong, Duration::from_secs(5)).await.unwrap_err();
     assert!(problem.detail.contains("instanceId"), "{problem:?}");
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_wakes_the_instance_that_it_is_about() {
+    let (fleet, _service, api) = started().await;
+    let (_, page) = api.post("/navigate", json!({ "url": fleet.url("/title/here") })).await;
+    let (tab, instance) = (page["tabId"].as_str().unwrap(), page["instanceId"].as_str().unwrap());
+    let (status, slept) = api.post(&format!("/instances/{instance}/hibernate"), json!({})).await;
+    assert_eq!((status, &slept["status"]), (StatusCode::OK, &json!("hibernated")), "{slept}");
+    let (_, list) = api.get("/tabs").await;
+    assert_eq!((&list["tabs"][0]["id"], &list["tabs"][0]["title"]), (&json!(tab), &json!("here")));
+    let (status, value) = api.post("/evaluate", json!({ "expression": "document.title" })).await;
+    assert_eq!((status, &value["result"]), (StatusCode::OK, &json!("here")), "{value}");
+
+    let (_, log) = api.get(&format!("/instances/{instance}/logs")).await;
+    let log = log.as_str().unwrap();
+    assert!(log.contains("hibernated: asked to") && log.contains("running: awake"), "{log}");
+    let (status, woken) = api.post(&format!("/instances/{instance}/restart"), json!({})).await;
+    assert_eq!((status, &woken["status"]), (StatusCode::OK, &json!("running")), "{woken}");
+    assert_eq!(api.get(&format!("/tabs/{tab}/snapshot")).await.1["title"], json!("here"));
+    let (_, metrics) = api.get("/instances/metrics").await;
+    assert_eq!(metrics[0]["instanceId"], json!(instance));
+    assert!(
+        metrics[0]["memoryMB"].as_f64().unwrap() > 1.0 && metrics[0]["jsHeapUsedMB"].as_f64().unwrap() > 0.0
+    );
+    let (_, health) = api.get("/health").await;
+    assert_eq!(health["defaultInstance"], json!({ "id": instance, "status": "running" }));
+    let (status, same) = api.post("/ensure-browser", json!({})).await;
+    assert_eq!((status, &same["id"]), (StatusCode::OK, &json!(instance)));
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn instances_for_the_servers_own_use_are_nobodys() {
+    let (fleet, _service, api) = started().await;
+    let spec = paddock_browser::InstanceSpec::ephemeral(paddock_platform::identity::Tenant::local());
+    let own = fleet.fleet.create(spec).await.unwrap();
+    let tab = own.open(paddock_browser::TabSpec::default()).await.unwrap();
+    assert_eq!(api.get("/instances").await.1, json!([]));
+    assert_eq!(api.get(&format!("/instances/{}", own.id())).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(api.get(&format!("/tabs/{}/snapshot", tab.id())).await.0, StatusCode::NOT_FOUND);
+    let (_, page) = api.post("/navigate", json!({ "url": fleet.url("/") })).await;
+    assert_ne!(page["instanceId"], json!(own.id()));
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn a_profile_keeps_what_its_instances_learned() {
+    let (fleet, _service, api) = started().await;
+    let (status, profile) = api.post("/profiles", json!({ "name": "work", "useWhen": "at work" })).await;
+    assert_eq!((status, &profile["status"]), (StatusCode::CREATED, &json!("created")), "{profile}");
+    let id = profile["id"].as_str().unwrap().to_owned();
+    let url = fleet.url("/stored");
+    let visit = async |expected: &str| {
+        let (status, instance) = api.post("/instances/start", json!({ "profileId": "work" })).await;
+        assert_eq!((status, &instance["profileId"]), (StatusCode::CREATED, &json!(id)), "{instance}");
+        let (status, problem) = api.post(&format!("/profiles/{id}/start"), json!({})).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+        let path = format!("/instances/{}/tabs/open", instance["id"].as_str().unwrap());
+        api.post(&path, json!({ "url": url })).await;
+        let (_, seen) = api.post("/evaluate", json!({ "expression": "seen.textContent" })).await;
+        assert_eq!(seen["result"], json!(expected));
+        let set = "localStorage.k = 'mine'; document.cookie = 'c=1; max-age=3600'; 0";
+        api.post("/evaluate", json!({ "expression": set })).await;
+        let (_, of) = api.get("/profiles/work/instance").await;
+        assert_eq!((&of["running"], &of["id"]), (&json!(true), &instance["id"]));
+        let (status, stopped) = api.post("/profiles/work/stop", json!({})).await;
+        assert_eq!((status, &stopped["status"]), (StatusCode::OK, &json!("stopped")), "{stopped}");
+    };
+    visit(",,").await;
+    visit("mine,,c=1").await;
+    let reset = api.post(&format!("/profiles/{id}/reset"), json!({})).await;
+    assert_eq!(reset.0, StatusCode::OK);
+    visit(",,").await;
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn profiles_are_named_changed_and_deleted_by_their_id() {
+    let (fleet, _service, api) = started().await;
+    let create = async |name: &str| api.post("/profiles/create", json!({ "name": name })).await;
+    let (_, a) = create("a").await;
+    create("b").await;
+    assert_eq!(create("a").await.0, StatusCode::CONFLICT);
+    assert_eq!(create("../b").await.0, StatusCode::BAD_REQUEST);
+    let id = a["id"].as_str().unwrap();
+    let patch = async |path: &str, body: Value| answer(api.send(Method::PATCH, path, Some(body)).await).await;
+    assert_eq!(patch("/profiles/a", json!({ "name": "c" })).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(patch(&format!("/profiles/{id}"), json!({ "name": "b" })).await.0, StatusCode::CONFLICT);
+    let (status, renamed) = patch(&format!("/profiles/{id}"), json!({ "name": "c" })).await;
+    assert_eq!((status, &renamed["name"]), (StatusCode::OK, &json!("c")), "{renamed}");
+    assert_eq!(api.get(&format!("/profiles/{id}")).await.0, StatusCode::NOT_FOUND);
+    let (_, meta) = patch("/profiles/meta", json!({ "name": "c", "useWhen": "never" })).await;
+    assert_eq!(meta["status"], json!("updated"), "{meta}");
+    assert_eq!(api.get("/profiles/c").await.1["useWhen"], json!("never"));
+
+    api.post("/instances/start", json!({})).await;
+    let names =
+        |list: Value| -> Vec<_> { list.as_array().unwrap().iter().map(|p| p["source"].clone()).collect() };
+    assert_eq!(names(api.get("/profiles").await.1), ["created", "created"]);
+    assert_eq!(names(api.get("/profiles?all=true").await.1), ["created", "created", "temporary"]);
+    let id = renamed["id"].as_str().unwrap();
+    let delete = async |path: String| api.send(Method::DELETE, &path, None).await.status();
+    assert_eq!(delete("/profiles/c".to_owned()).await, StatusCode::NOT_FOUND);
+    assert_eq!(delete(format!("/profiles/{id}")).await, StatusCode::OK);
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn ports_are_given_to_those_who_ask_and_run_out() {
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ports = paddock_browser::PortRange::new(probe, probe);
+    let (fleet, _service, api) = started_with(BrowserOptions { ports, ..options() }).await;
+    let start = async |port: Value| api.post("/instances/start", json!({ "port": port })).await;
+    let (status, first) = start(json!("auto")).await;
+    assert_eq!((status, &first["port"]), (StatusCode::CREATED, &json!(probe.to_string())), "{first}");
+    let (status, problem) = start(json!("auto")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+    assert_eq!(start(json!(probe)).await.0, StatusCode::CONFLICT);
+    assert_eq!(api.post("/instances/start", json!({})).await.1["port"], json!(""));
+    api.post(&format!("/instances/{}/stop", first["id"].as_str().unwrap()), json!({})).await;
+    assert_eq!(start(json!(probe.to_string())).await.1["port"], json!(probe.to_string()));
     fleet.finish().await;
 }

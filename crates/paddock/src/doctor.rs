@@ -181,7 +181,7 @@ async fn open_page(config: &Config) -> Result<Duration, String> {
         .await
         .map_err(|error| error_chain(&error))?;
     let opened = async {
-        let instance = fleet.create(InstanceSpec::new(Tenant::local())).await?;
+        let instance = fleet.create(InstanceSpec::ephemeral(Tenant::local())).await?;
         instance.open(paddock_browser::TabSpec::default()).await
     };
     let outcome = opened.await.map(|_| started.elapsed()).map_err(|error| error_chain(&error));

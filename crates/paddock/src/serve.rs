@@ -175,7 +175,8 @@ impl Parts {
         let idempotency = Idempotency::new(answers, ANSWER_MAX, &tasks);
         let blobs = Blobs::open(&config.blobs, &data).map_err(|error| failure(&error))?;
         let archive = Archive::open(store.clone(), blobs).await.map_err(|error| failure(&error))?;
-        let fleet = Fleet::start(live.section(|config| &config.browser), &data, &tasks)
+        let section = live.section(|config| &config.browser);
+        let fleet = Fleet::start_with_store(section, &data, store.clone(), &tasks)
             .await
             .map_err(|error| failure(&error))?;
         let options = live.section(|config| &config.analysis);

@@ -255,21 +255,20 @@ async fn chrome_killed_during_an_analysis_ends_in_a_report_or_a_clear_error() {
             Html("<!DOCTYPE html><title>Slow page to load</title><h1>Slow</h1><script src=/late.js></script>")
         }),
     );
+    let loading = std::sync::Arc::new(tokio::sync::Notify::new());
+    let asked = std::sync::Arc::clone(&loading);
     let slow = slow.route(
         "/late.js",
-        get(|| async {
+        get(move || async move {
+            asked.notify_one();
             tokio::time::sleep(Duration::from_secs(2)).await;
             "document.title += '!'"
         }),
     );
     let (server, site) = (TestServer::start(&[]), TestSite::start(slow).await);
     let killer = async {
-        let started = std::time::Instant::now();
-        // Wait until the page is being loaded by an instance, then kill every process of every Chrome.
-        while get_json(&server, "/browser/instances").await.as_array().is_none_or(Vec::is_empty) {
-            assert!(started.elapsed() < PATIENCE, "no instance ever ran");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        // When the page is being loaded, kill every process of every Chrome.
+        tokio::time::timeout(PATIENCE, loading.notified()).await.expect("the page is asked for");
         for pid in server.chromes() {
             let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
         }

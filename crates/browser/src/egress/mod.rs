@@ -114,7 +114,7 @@ impl Egress {
     }
 
     /// The arguments that send all of a Chrome's traffic through here, and none past it.
-    pub fn chromium_arguments(&self) -> [String; 5] {
+    pub fn chromium_arguments(&self) -> [String; 6] {
         [
             format!("--proxy-server=socks5://{}", self.address()),
             // Without this Chrome would reach loopback and link-local addresses directly.
@@ -123,6 +123,8 @@ impl Egress {
             format!("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE {}", self.address().ip()),
             // WebRTC would send UDP past the proxy.
             "--force-webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
+            // What the full browser calls the same.
+            "--webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
             "--disable-quic".to_owned(),
         ]
     }

@@ -1,6 +1,15 @@
 //! Instances: start, list, show, stop.
 
-use axum::extract::State;
+use std::convert::Infallible;
+
+use axum::{
+    extract::State,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use paddock_platform::{
     http::{Json, Path},
@@ -12,7 +21,7 @@ use utoipa_axum::routes;
 use super::Routes;
 use crate::{
     ids::InstanceId,
-    service::{BrowserService, Health, InstanceView, StartRequest, Stopped},
+    service::{BrowserService, Health, InstanceMetrics, InstanceView, StartRequest, Stopped},
 };
 
 type Service = State<BrowserService>;
@@ -24,6 +33,19 @@ pub(super) fn routes() -> Routes {
         .routes(routes!(launch_instance))
         .routes(routes!(get_instance))
         .routes(routes!(stop_instance))
+        .routes(routes!(close_instance))
+        .routes(routes!(wake_instance))
+        .routes(routes!(wake_instance_too))
+        .routes(routes!(hibernate_instance))
+        .routes(routes!(restart_instance))
+        .routes(routes!(get_log))
+        .routes(routes!(stream_log))
+        .routes(routes!(list_metrics))
+        .routes(routes!(attach_chrome))
+        .routes(routes!(attach_bridge))
+        .routes(routes!(ensure_browser))
+        .routes(routes!(ensure_chrome))
+        .routes(routes!(restart_browser))
         .routes(routes!(health))
 }
 
@@ -83,7 +105,143 @@ async fn stop_instance(
 #[utoipa::path(get, path = "/health", tag = "browser",
     responses((status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = Health)))]
 async fn health(State(service): Service, caller: Caller) -> Result<(StatusCode, Json<Health>), Problem> {
-    let health = service.health(&caller)?;
+    let health = service.health(&caller).await?;
     let status = if health.reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(health)))
+}
+
+/// Stops an instance; another name of `/instances/{id}/stop`.
+#[utoipa::path(post, path = "/instances/{id}/close", tag = "browser", params(("id" = String, Path)),
+    responses((status = OK, body = Stopped)))]
+async fn close_instance(
+    service: Service,
+    caller: Caller,
+    id: Path<InstanceId>,
+) -> Result<Json<Stopped>, Problem> {
+    stop_instance(service, caller, id).await
+}
+
+/// Wakes an instance that hibernates. Any request does so too.
+#[utoipa::path(post, path = "/instances/{id}/wake", tag = "browser", params(("id" = String, Path)),
+    responses((status = OK, body = InstanceView)))]
+async fn wake_instance(
+    State(service): Service,
+    caller: Caller,
+    Path(id): Path<InstanceId>,
+) -> Result<Json<InstanceView>, Problem> {
+    Ok(Json(service.wake(&caller, &id).await?))
+}
+
+/// Wakes an instance; another name of `/instances/{id}/wake`.
+#[utoipa::path(post, path = "/instances/{id}/start", tag = "browser", params(("id" = String, Path)),
+    responses((status = OK, body = InstanceView)))]
+async fn wake_instance_too(
+    service: Service,
+    caller: Caller,
+    id: Path<InstanceId>,
+) -> Result<Json<InstanceView>, Problem> {
+    wake_instance(service, caller, id).await
+}
+
+/// Saves an instance's state and gives its memory back; the next request wakes it. 409 while something uses it.
+#[utoipa::path(post, path = "/instances/{id}/hibernate", tag = "browser", params(("id" = String, Path)),
+    responses((status = OK, body = InstanceView)))]
+async fn hibernate_instance(
+    State(service): Service,
+    caller: Caller,
+    Path(id): Path<InstanceId>,
+) -> Result<Json<InstanceView>, Problem> {
+    Ok(Json(service.hibernate(&caller, &id).await?))
+}
+
+/// Gives an instance a new context with its cookies, its storage and its tabs.
+#[utoipa::path(post, path = "/instances/{id}/restart", tag = "browser", params(("id" = String, Path)),
+    responses((status = OK, body = InstanceView)))]
+async fn restart_instance(
+    State(service): Service,
+    caller: Caller,
+    Path(id): Path<InstanceId>,
+) -> Result<Json<InstanceView>, Problem> {
+    Ok(Json(service.restart(&caller, &id).await?))
+}
+
+/// Tells what happened to an instance, one line each, the latest last.
+#[utoipa::path(get, path = "/instances/{id}/logs", tag = "browser", params(("id" = String, Path)),
+    responses((status = OK, body = String)))]
+async fn get_log(
+    State(service): Service,
+    caller: Caller,
+    Path(id): Path<InstanceId>,
+) -> Result<String, Problem> {
+    Ok(service.log(&caller, &id)?.into_iter().map(|line| line + "\n").collect())
+}
+
+/// Tells what happens to an instance as server-sent events: what happened so far, then what happens, until it is gone.
+#[utoipa::path(get, path = "/instances/{id}/logs/stream", tag = "browser", params(("id" = String, Path)),
+    responses((status = OK, description = "A stream of `log` events.", content_type = "text/event-stream")))]
+async fn stream_log(
+    State(service): Service,
+    caller: Caller,
+    Path(id): Path<InstanceId>,
+) -> Result<Response, Problem> {
+    let events = service.fleet().events();
+    let so_far = stream::iter(service.log(&caller, &id)?);
+    let later = stream::unfold(events, move |mut events| {
+        let id = id.clone();
+        async move {
+            loop {
+                match events.recv().await {
+                    Ok(event) if event.instance_id == id => {
+                        return Some((format!("{} {}", event.at, event.change), events));
+                    }
+                    Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        }
+    });
+    let lines = so_far.chain(later).map(|line| Ok::<_, Infallible>(Event::default().event("log").data(line)));
+    Ok(Sse::new(lines).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// Tells what the instances of the caller's tenant cost: heap, memory, processor time.
+#[utoipa::path(get, path = "/instances/metrics", tag = "browser",
+    responses((status = OK, body = Vec<InstanceMetrics>)))]
+async fn list_metrics(
+    State(service): Service,
+    caller: Caller,
+) -> Result<Json<Vec<InstanceMetrics>>, Problem> {
+    Ok(Json(service.instance_metrics(&caller).await?))
+}
+
+/// Makes sure that the caller has an instance that is awake, and tells which.
+#[utoipa::path(post, path = "/ensure-browser", tag = "browser", responses((status = OK, body = InstanceView)))]
+async fn ensure_browser(State(service): Service, caller: Caller) -> Result<Json<InstanceView>, Problem> {
+    Ok(Json(service.ensure_browser(&caller).await?))
+}
+
+/// As `/ensure-browser`, by its older name.
+#[utoipa::path(post, path = "/ensure-chrome", tag = "browser", responses((status = OK, body = InstanceView)))]
+async fn ensure_chrome(service: Service, caller: Caller) -> Result<Json<InstanceView>, Problem> {
+    ensure_browser(service, caller).await
+}
+
+/// Gives the caller's first instance a new context with its cookies, its storage and its tabs.
+#[utoipa::path(post, path = "/browser/restart", tag = "browser", responses((status = OK, body = InstanceView)))]
+async fn restart_browser(State(service): Service, caller: Caller) -> Result<Json<InstanceView>, Problem> {
+    Ok(Json(service.restart_browser(&caller).await?))
+}
+
+/// Not done: a Chrome that somebody else started is not driven.
+#[utoipa::path(post, path = "/instances/attach", tag = "browser",
+    responses((status = NOT_IMPLEMENTED, description = "Always.")))]
+async fn attach_chrome(State(service): Service, caller: Caller) -> Result<(), Problem> {
+    service.refuse_to_attach(&caller)
+}
+
+/// Not done: Pinchtab's bridges are not driven.
+#[utoipa::path(post, path = "/instances/attach-bridge", tag = "browser",
+    responses((status = NOT_IMPLEMENTED, description = "Always.")))]
+async fn attach_bridge(State(service): Service, caller: Caller) -> Result<(), Problem> {
+    service.refuse_to_attach(&caller)
 }

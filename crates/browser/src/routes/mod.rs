@@ -13,6 +13,7 @@ mod navigate;
 mod network;
 mod observe;
 mod page;
+mod profiles;
 mod sessions;
 mod storage;
 mod system;
@@ -42,6 +43,7 @@ pub const UNTIMED_ROUTES: &[&str] = &[
     "/browser/evaluate",
     "/browser/tabs/{tab}/evaluate",
     "/browser/instances/{id}/tabs/open",
+    "/browser/instances/{id}/logs/stream",
     "/browser/api/events",
     "/browser/api/agents/{id}/events",
 ];
@@ -66,6 +68,7 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         .merge(files::routes())
         .merge(instances::routes())
         .merge(page::routes())
+        .merge(profiles::routes())
         .merge(system::routes())
         .merge(tabs::routes())
         .merge(with_tab_paths(in_tab));

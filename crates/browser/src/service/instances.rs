@@ -1,14 +1,14 @@
 //! Starting, showing and stopping instances.
 
-use paddock_platform::{
-    identity::Caller,
-    problem::{NOT_IMPLEMENTED, Problem},
-};
+use paddock_platform::{identity::Caller, problem::Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BrowserService, READ, WRITE};
+use super::{
+    BrowserService, READ, WRITE,
+    profiles::{temporary_id, temporary_name},
+};
 use crate::{
     ids::InstanceId,
     instance::{InstanceInfo, InstanceSpec, InstanceStatus},
@@ -22,29 +22,51 @@ pub struct StartRequest {
     /// A name for people.
     #[schemars(length(max = 128))]
     pub name: String,
-    /// `headless`; windows on a screen (`headed`) are not available yet.
+    /// `headless`, or `headed`: with windows on the server's display, in a process of its own.
     pub mode: Option<String>,
     /// As `mode`: true.
     pub headless: Option<bool>,
     /// `context`: own cookies and storage in a shared Chrome process. `process`: a Chrome process of its own.
-    pub isolation: Isolation,
-    /// Not available yet.
+    pub isolation: Option<Isolation>,
+    /// Id or name of the profile to start from; cookies and storage are saved to it. One instance at a time.
     pub profile_id: Option<String>,
-    /// Accepted and not used: all instances are reached through this server.
+    /// A port to reserve for the instance, or `auto`. Nothing needs one: all instances are reached through this server.
+    #[serde(deserialize_with = "number_or_text")]
+    #[schemars(with = "Option<String>")]
+    #[schema(value_type = Option<String>)]
     pub port: Option<String>,
+    /// Refused: extensions are not taken from requests.
+    #[schemars(skip)]
+    #[schema(ignore)]
+    pub extension_paths: Option<Vec<String>>,
+}
+
+/// Clients send ports both ways.
+fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(u16),
+        Text(String),
+    }
+    Ok(match Option::<Either>::deserialize(deserializer)? {
+        Some(Either::Number(number)) => Some(number.to_string()),
+        Some(Either::Text(text)) => Some(text).filter(|text| !text.is_empty()),
+        None => None,
+    })
 }
 
 impl StartRequest {
     /// Refuses what would otherwise be silently not done.
     pub(crate) fn check(&self) -> Result<(), Problem> {
-        if self.headless == Some(false) || self.mode.as_deref() == Some("headed") {
-            return Err(Problem::new(NOT_IMPLEMENTED, "headed instances are not available yet"));
+        if self.extension_paths.is_some() {
+            return Err(Problem::invalid_field(
+                "extensionPaths",
+                "extensionPaths are not supported: extensions are not taken from requests",
+            ));
         }
-        if self.mode.as_deref().is_some_and(|mode| !matches!(mode, "" | "headless")) {
-            return Err(Problem::invalid_field("mode", "must be `headless`"));
-        }
-        if self.profile_id.as_deref().is_some_and(|id| !id.is_empty()) {
-            return Err(Problem::new(NOT_IMPLEMENTED, "profiles are not available yet"));
+        if self.mode.as_deref().is_some_and(|mode| !matches!(mode, "" | "headless" | "headed")) {
+            return Err(Problem::invalid_field("mode", "must be `headless` or `headed`"));
         }
         if self.name.chars().count() > 128 {
             return Err(Problem::invalid_field("name", "must have at most 128 characters"));
@@ -59,15 +81,15 @@ impl StartRequest {
 pub struct InstanceView {
     /// Its id.
     pub id: InstanceId,
-    /// Empty: the instance has no profile that outlives it.
+    /// Its profile; one with the digits of the instance if that has none that outlives it.
     pub profile_id: String,
-    /// Its name.
+    /// The profile's name, or the instance's.
     pub profile_name: String,
-    /// Empty: it is reached through this server.
+    /// The port that was reserved for it; empty if none was asked for.
     pub port: String,
-    /// `headless`.
+    /// `headless` or `headed`.
     pub mode: String,
-    /// True.
+    /// Whether it has no windows.
     pub headless: bool,
     /// What it is doing.
     pub status: InstanceStatus,
@@ -75,6 +97,10 @@ pub struct InstanceView {
     #[schemars(with = "String")]
     #[schema(value_type = String)]
     pub start_time: jiff::Timestamp,
+    /// When a request last used it.
+    #[schemars(with = "String")]
+    #[schema(value_type = String)]
+    pub last_used: jiff::Timestamp,
     /// How it was lost, when its status is `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -88,19 +114,21 @@ pub struct InstanceView {
 
 impl From<InstanceInfo> for InstanceView {
     fn from(info: InstanceInfo) -> Self {
+        let profile = info.spec.profile.as_ref().map(ToString::to_string);
         Self {
-            id: info.id,
-            profile_id: String::new(),
-            profile_name: info.name,
-            port: String::new(),
-            mode: "headless".to_owned(),
-            headless: true,
+            profile_id: profile.unwrap_or_else(|| temporary_id(&info.id)),
+            profile_name: temporary_name(&info),
+            port: info.spec.port.map(|port| port.to_string()).unwrap_or_default(),
+            mode: if info.spec.headed { "headed" } else { "headless" }.to_owned(),
+            headless: !info.spec.headed,
             status: info.status,
             start_time: info.started,
+            last_used: info.used,
             error: info.error,
             attached: false,
-            isolation: info.isolation,
+            isolation: info.spec.isolation,
             tabs: info.tabs,
+            id: info.id,
         }
     }
 }
@@ -129,9 +157,28 @@ pub struct Stopped {
     pub status: String,
 }
 
+/// The instance that requests without one go to.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DefaultInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// What it is doing.
+    pub status: InstanceStatus,
+}
+
 /// How the caller's browsers are.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Health {
+    /// `dashboard`, Pinchtab's word for a server of many instances.
+    pub mode: String,
+    /// Version of the server.
+    pub version: String,
+    /// Named profiles of the caller's tenant.
+    pub profiles: usize,
+    /// The instance that requests without one go to, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_instance: Option<DefaultInstance>,
     /// `ok`, or `error` when no Chrome is installed.
     pub status: String,
     /// Instances of the caller's tenant.
@@ -148,12 +195,37 @@ impl BrowserService {
     pub async fn start(&self, caller: &Caller, request: StartRequest) -> Result<InstanceView, Problem> {
         caller.require(WRITE)?;
         request.check()?;
-        let spec = InstanceSpec {
-            tenant: caller.tenant().clone(),
-            isolation: request.isolation,
-            name: request.name,
+        let profile = match request.profile_id.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => Some(self.fleet.0.registry.profile(caller.tenant(), name).await?),
+            None => None,
         };
-        Ok(self.fleet.create(spec).await?.info().into())
+        let settings = profile.as_ref().map(|profile| profile.settings.clone()).unwrap_or_default();
+        let mode = request.mode.as_deref().filter(|mode| !mode.is_empty()).or(settings.mode.as_deref());
+        let port = match request.port.as_deref() {
+            None => None,
+            Some("auto") => Some(self.fleet.0.ports.take(self.fleet.0.options.current().ports, None)?),
+            Some(text) => {
+                let number =
+                    text.parse().map_err(|_| Problem::invalid_field("port", "must be a port's number"))?;
+                Some(self.fleet.0.ports.take(self.fleet.0.options.current().ports, Some(number))?)
+            }
+        };
+        let spec = InstanceSpec {
+            isolation: request.isolation.or(settings.isolation).unwrap_or_default(),
+            headed: request.headless == Some(false) || mode == Some("headed"),
+            name: match &profile {
+                Some(profile) => profile.name.clone(),
+                None => request.name,
+            },
+            profile: profile.map(|profile| profile.id),
+            port: port.as_ref().map(crate::ports::Port::number),
+            ..InstanceSpec::new(caller.tenant().clone())
+        };
+        let instance = self.fleet.create(spec).await?;
+        if let Some(port) = port {
+            instance.hold_port(port);
+        }
+        Ok(instance.info().into())
     }
 
     /// Stops an instance.
@@ -177,13 +249,20 @@ impl BrowserService {
     }
 
     /// How the caller's browsers are.
-    pub fn health(&self, caller: &Caller) -> Result<Health, Problem> {
+    pub async fn health(&self, caller: &Caller) -> Result<Health, Problem> {
         caller.require(READ)?;
+        let profiles = self.fleet.0.registry.profiles(caller.tenant()).await?;
+        let default = self.first(caller);
         let reason = self.fleet.engine().err().map(|error| error.to_string());
         Ok(Health {
             status: if reason.is_none() { "ok" } else { "error" }.to_owned(),
             instances: self.owned(caller).count(),
-            tabs: self.owned(caller).map(|instance| instance.tabs().len()).sum(),
+            tabs: self.owned(caller).map(|instance| instance.info().tabs).sum(),
+            mode: "dashboard".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            profiles: profiles.len(),
+            default_instance: default
+                .map(|instance| DefaultInstance { id: instance.id().clone(), status: instance.status() }),
             reason,
         })
     }

@@ -9,16 +9,19 @@ mod coordination;
 mod emulation;
 mod files;
 mod instances;
+mod lifecycle;
 mod navigate;
 mod network;
 mod observe;
 mod page;
+mod profiles;
 mod storage;
 mod system;
 mod tabs;
 mod target;
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +31,7 @@ use std::{
 
 use jiff::Timestamp;
 use paddock_platform::{
-    identity::{Caller, Scope, Tenant},
+    identity::{Caller, Scope},
     problem::Problem,
     units::HumanDuration,
 };
@@ -51,7 +54,10 @@ pub use self::{
         SaveStateRequest, SavedDownload, SiteStorage, StateDeleted, StateList, StateLoaded, StateQuery,
         StateSaved, StatesCleaned, UploadRequest, Uploaded,
     },
-    instances::{Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped},
+    instances::{
+        DefaultInstance, Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped,
+    },
+    lifecycle::InstanceMetrics,
     navigate::{NavigateRequest, Navigated, WaitFor},
     network::{
         BodyQuery, BrokenAsset, BrokenAssets, ExportQuery, Exported, ExportedFile, NetworkCleared,
@@ -62,6 +68,7 @@ pub use self::{
         CacheStatus, ClipboardText, ClipboardView, ClipboardWritten, MetricsView, Pdf, PdfDocument, PdfQuery,
         SavedFile, TimingView,
     },
+    profiles::{ChangeProfile, CreateProfile, ProfileDone, ProfileMeta, ProfileQuery, ProfileView},
     storage::{ClearStorageRequest, SetStorageRequest, StorageCleared, StorageQuery},
     system::{ConfigView, Figures, FleetStatus, TenantMetrics},
     tabs::{CloseRequest, Closed, OpenRequest, TabAction, TabActionDone, TabActionRequest, TabList, TabView},
@@ -77,7 +84,7 @@ use crate::{
     error::BrowserError,
     fleet::Fleet,
     ids::{InstanceId, TabId},
-    instance::{InUse, Instance, InstanceSpec, InstanceStatus},
+    instance::{InUse, Instance, InstanceSpec, InstanceStatus, TabEntry},
     sessions::Sessions,
     tab::{Tab, TabSpec},
 };
@@ -89,12 +96,16 @@ pub(crate) const WRITE: Scope = Scope::write("browser");
 /// Longest time that a request can ask for.
 const TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
+/// Locks that tenants share.
+const STARTING_LOCKS: usize = 16;
+
 /// The fleet as callers use it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BrowserService {
     fleet: Fleet,
-    /// One caller at a time starts the instance for navigations that name none.
-    starting: Arc<Mutex<()>>,
+    /// One caller of a tenant at a time starts the instance for navigations that name none. Tenants share locks, so
+    /// that there are not more of them than this.
+    starting: Arc<[Mutex<()>; STARTING_LOCKS]>,
     sessions: Option<Sessions>,
     shared: Arc<Shared>,
 }
@@ -195,26 +206,26 @@ impl BrowserService {
     /// caller's current one. One that is locked by another owner or paused for a person is not given to those who
     /// would change it.
     pub(crate) async fn tab(&self, target: &Target, scope: Scope) -> Result<TabInUse, Problem> {
-        let tab = self.find_tab(target, scope)?;
+        let found = self.find_tab(target, scope)?;
         if scope == WRITE {
-            self.shared.holds.check(tab.id(), target.claimed_owner(), Timestamp::now())?;
+            self.shared.holds.check(&found.1, target.claimed_owner(), Timestamp::now())?;
         }
-        self.enter(target, tab).await
+        self.enter(target, found).await
     }
 
     /// As [`BrowserService::tab`], whoever holds the tab: for what locks, hands over, and for the person who works in it.
     pub(crate) async fn held_tab(&self, target: &Target, scope: Scope) -> Result<TabInUse, Problem> {
-        let tab = self.find_tab(target, scope)?;
-        self.enter(target, tab).await
+        let found = self.find_tab(target, scope)?;
+        self.enter(target, found).await
     }
 
-    fn find_tab(&self, target: &Target, scope: Scope) -> Result<Tab, Problem> {
+    fn find_tab(&self, target: &Target, scope: Scope) -> Result<(Instance, TabId), Problem> {
         target.caller.require(scope)?;
         if let Some(id) = &target.tab {
-            return self.own_tab(&target.caller, id);
+            return Ok((self.owner_of(&target.caller, id)?, id.clone()));
         }
-        if let Some(tab) = self.current_tab(target) {
-            return Ok(tab);
+        if let Some(found) = self.current_tab(target) {
+            return Ok(found);
         }
         let identity = target.identity();
         Err(match identity {
@@ -224,18 +235,23 @@ impl BrowserService {
         .with("hint", "navigate somewhere first, or name a tab"))
     }
 
-    /// The tab that is meant when none is named.
-    fn current_tab(&self, target: &Target) -> Option<Tab> {
+    /// The tab that is meant when none is named, with or without a page.
+    fn current_tab(&self, target: &Target) -> Option<(Instance, TabId)> {
         let identity = target.identity();
         if identity == Identity::Anonymous {
-            return self.owned(&target.caller).flat_map(|instance| instance.tabs()).max_by_key(Tab::used);
+            let entries = self.owned(&target.caller).flat_map(|instance| {
+                let of_instance = instance.clone();
+                let entries = instance.tab_entries().into_iter();
+                entries.map(move |entry| (entry.used, entry.id, of_instance.clone()))
+            });
+            return entries.max_by_key(|(used, ..)| *used).map(|(_, id, instance)| (instance, id));
         }
         let id = self.shared.current.get(target.caller.tenant(), &identity)?;
-        self.own_tab(&target.caller, &id).ok()
+        self.owner_of(&target.caller, &id).ok().map(|instance| (instance, id))
     }
 
-    async fn enter(&self, target: &Target, tab: Tab) -> Result<TabInUse, Problem> {
-        let instance = self.own(&target.caller, tab.instance_id())?.enter().await?;
+    async fn enter(&self, target: &Target, (instance, id): (Instance, TabId)) -> Result<TabInUse, Problem> {
+        let (instance, tab) = instance.enter_tab(&id).await?;
         Ok(self.begin(target, TabInUse::new(self, tab, instance)))
     }
 
@@ -263,30 +279,30 @@ impl BrowserService {
         }
         let tab = match (&target.tab, instance) {
             (_, Some(id)) => self.new_tab(&self.own(&target.caller, id)?).await?,
-            (Some(id), None) => {
-                let instance = self.own_tab(&target.caller, id)?.instance_id().clone();
-                self.new_tab(&self.own(&target.caller, &instance)?).await?
-            }
+            (Some(id), None) => self.new_tab(&self.owner_of(&target.caller, id)?).await?,
             (None, None) => self.tab_anywhere(&target.caller).await?,
         };
         Ok(self.begin(target, tab))
     }
 
-    /// Closes a tab and forgets what was remembered of it.
-    async fn close_tab(&self, tenant: &Tenant, tab: &Tab) {
-        tab.close().await;
-        self.shared.current.forget(tenant, tab.id());
-        self.shared.holds.forget(tab.id());
+    /// Closes a tab, also one that sleeps, and forgets what was remembered of it.
+    async fn close_tab(&self, instance: &Instance, id: &TabId) {
+        match instance.tab(id) {
+            Some(tab) => tab.close().await,
+            None => drop(instance.forget_asleep(id)),
+        }
+        self.shared.current.forget(instance.tenant(), id);
+        self.shared.holds.forget(id);
     }
 
     /// Closes tabs that were not used for `[browser] tab_idle_after`, until the server stops.
     async fn close_idle_tabs(self) {
         let stopping = self.fleet.0.tasks.stop_token();
         while let Some(due) = stopping.run_until_cancelled(self.shared.idle.due()).await {
-            for tab in due.iter().filter_map(|id| self.fleet.tab(id)) {
-                let Some(instance) = self.fleet.instance(tab.instance_id()) else { continue };
-                tracing::debug!(browser.tab = %tab.id(), "closing a tab that nobody uses");
-                self.close_tab(instance.tenant(), &tab).await;
+            for id in &due {
+                let Some(instance) = self.fleet.instance_of(id) else { continue };
+                tracing::debug!(browser.tab = %id, "closing a tab that nobody uses");
+                self.close_tab(&instance, id).await;
             }
         }
     }
@@ -294,13 +310,15 @@ impl BrowserService {
     /// A new tab in the caller's first instance, which is started if there is none. At the bound, the tab that was not
     /// used for longest makes room: a client that only navigates never closes one.
     async fn tab_anywhere(&self, caller: &Caller) -> Result<TabInUse, Problem> {
-        let instance = self.instance_anywhere(caller).await?;
+        let instance = self.any_instance(caller).await?;
         match self.new_tab(&instance).await {
             Err(BrowserError::TabsExhausted { .. }) => {
                 let now = Timestamp::now();
-                let is_free = |tab: &Tab| self.shared.holds.of(tab.id(), now) == (None, None);
-                if let Some(tab) = instance.tabs().into_iter().filter(is_free).min_by_key(Tab::used) {
-                    self.close_tab(caller.tenant(), &tab).await;
+                let is_free = |entry: &TabEntry| self.shared.holds.of(&entry.id, now) == (None, None);
+                let oldest =
+                    instance.tab_entries().into_iter().filter(is_free).min_by_key(|entry| entry.used);
+                if let Some(oldest) = oldest {
+                    self.close_tab(&instance, &oldest.id).await;
                 }
                 Ok(self.new_tab(&instance).await?)
             }
@@ -308,14 +326,32 @@ impl BrowserService {
         }
     }
 
-    /// The caller's first instance that runs, or a new one.
-    async fn instance_anywhere(&self, caller: &Caller) -> Result<Instance, BrowserError> {
-        let _starting = self.starting.lock().await;
-        let running = self.owned(caller).find(|instance| instance.info().status == InstanceStatus::Running);
-        match running {
-            Some(instance) => Ok(instance),
-            None => self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await,
+    /// The caller's first instance that can be used, awake or not; a new one if there is none.
+    pub(crate) async fn any_instance(&self, caller: &Caller) -> Result<Instance, Problem> {
+        if let Some(instance) = self.first(caller) {
+            return Ok(instance);
         }
+        let mut hasher = DefaultHasher::new();
+        caller.tenant().hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % STARTING_LOCKS as u64).unwrap_or(0);
+        let _starting = self.starting[place].lock().await;
+        match self.first(caller) {
+            Some(instance) => Ok(instance),
+            None => Ok(self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await?),
+        }
+    }
+
+    /// The caller's first instance: one that is awake if there is one.
+    pub(crate) fn first(&self, caller: &Caller) -> Option<Instance> {
+        let rank = |instance: &Instance| match instance.status() {
+            InstanceStatus::Running => Some(0),
+            InstanceStatus::Starting => Some(1),
+            InstanceStatus::Hibernated => Some(2),
+            InstanceStatus::Error => Some(3),
+            InstanceStatus::Stopping | InstanceStatus::Stopped => None,
+        };
+        let ranked = self.owned(caller).filter_map(|instance| Some((rank(&instance)?, instance)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, instance)| instance)
     }
 
     async fn new_tab(&self, instance: &Instance) -> Result<TabInUse, BrowserError> {
@@ -325,18 +361,22 @@ impl BrowserService {
 
     pub(crate) fn owned(&self, caller: &Caller) -> impl Iterator<Item = Instance> {
         let tenant = caller.tenant().clone();
-        self.fleet.handles().into_iter().filter(move |instance| *instance.tenant() == tenant)
+        let handles = self.fleet.handles().into_iter();
+        handles.filter(move |instance| instance.is_kept() && *instance.tenant() == tenant)
     }
 
     /// Another tenant's instance is as unknown as none.
     pub(crate) fn own(&self, caller: &Caller, id: &InstanceId) -> Result<Instance, Problem> {
-        let instance = self.fleet.instance(id).filter(|instance| instance.tenant() == caller.tenant());
+        let own = |instance: &Instance| instance.is_kept() && instance.tenant() == caller.tenant();
+        let instance = self.fleet.instance(id).filter(own);
         instance.ok_or_else(|| BrowserError::InstanceNotFound(id.clone()).into())
     }
 
-    fn own_tab(&self, caller: &Caller, id: &TabId) -> Result<Tab, Problem> {
-        let tab = self.fleet.tab(id).filter(|tab| self.own(caller, tab.instance_id()).is_ok());
-        tab.ok_or_else(|| BrowserError::TabNotFound(id.clone()).into())
+    /// The caller's instance that a tab belongs to, whether the tab has a page now or not.
+    pub(crate) fn owner_of(&self, caller: &Caller, id: &TabId) -> Result<Instance, Problem> {
+        let own = |instance: &Instance| instance.is_kept() && instance.tenant() == caller.tenant();
+        let instance = self.fleet.instance_of(id).filter(own);
+        instance.ok_or_else(|| BrowserError::TabNotFound(id.clone()).into())
     }
 }
 

@@ -271,7 +271,7 @@ impl BrowserService {
             let tab = self.tab(target, scope).await?;
             return self.own(&target.caller, tab.instance_id());
         }
-        self.instance_anywhere(&target.caller).await.map_err(Into::into)
+        self.any_instance(&target.caller).await
     }
 }
 

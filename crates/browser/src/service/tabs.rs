@@ -15,8 +15,8 @@ use super::{BrowserService, Navigated, READ, TabInUse, Target, WRITE};
 use crate::{
     coordination::{Handoff, Lock},
     ids::{InstanceId, TabId},
+    instance::{Instance, TabEntry},
     navigate::Wait,
-    tab::Tab,
 };
 
 /// A tab in a list.
@@ -34,7 +34,8 @@ pub struct TabView {
     /// `page`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `active`, `paused_handoff` while a person works in it, or `crashed`: the next navigation revives it.
+    /// `active`; `paused_handoff` while a person works in it; `crashed`: the next navigation revives it; `hibernated`: the
+    /// next use opens it again.
     pub status: String,
     /// Who holds its lock.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,11 +139,11 @@ impl BrowserService {
     pub async fn tabs(&self, caller: &Caller, id: Option<&InstanceId>) -> Result<Vec<TabView>, Problem> {
         caller.require(READ)?;
         let mut tabs = match id {
-            Some(id) => self.own(caller, id)?.tabs(),
-            None => self.owned(caller).flat_map(|instance| instance.tabs()).collect(),
+            Some(id) => entries(&self.own(caller, id)?),
+            None => self.owned(caller).flat_map(|instance| entries(&instance)).collect(),
         };
-        tabs.sort_by_key(|tab| Reverse(tab.used()));
-        let mut views = join_all(tabs.into_iter().map(view)).await;
+        tabs.sort_by_key(|(_, entry)| Reverse(entry.used));
+        let mut views = join_all(tabs.into_iter().map(|(id, entry)| view(id, entry))).await;
         for view in &mut views {
             self.show_hold(view);
         }
@@ -216,12 +217,32 @@ impl BrowserService {
     /// Closes a tab.
     pub async fn close(&self, target: Target) -> Result<Closed, Problem> {
         let tab = self.tab(&target, WRITE).await?;
-        self.close_tab(target.caller.tenant(), &tab).await;
+        let instance = self.owner_of(&target.caller, tab.id())?;
+        self.close_tab(&instance, tab.id()).await;
         Ok(Closed { closed: true, tab_id: tab.id().clone() })
     }
 }
 
-async fn view(tab: Tab) -> TabView {
+fn entries(instance: &Instance) -> Vec<(InstanceId, TabEntry)> {
+    instance.tab_entries().into_iter().map(|entry| (instance.id().clone(), entry)).collect()
+}
+
+async fn view(instance_id: InstanceId, TabEntry { id, tab, url, title, .. }: TabEntry) -> TabView {
+    let Some(tab) = tab else {
+        let (kind, status) = ("page".to_owned(), "hibernated".to_owned());
+        return TabView {
+            id,
+            instance_id,
+            url,
+            title,
+            kind,
+            status,
+            owner: None,
+            locked_until: None,
+            handoff_reason: None,
+            paused_at: None,
+        };
+    };
     let crashed = tab.session().state() == SessionState::Crashed;
     let (url, title) = match tab.info().await {
         Ok(info) => (info.url, info.title),

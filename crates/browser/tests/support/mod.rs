@@ -29,7 +29,7 @@ use paddock_browser::{
     BrowserOptions, Fleet, Instance, InstanceSpec, NavigateError, NavigateOptions, Navigation, Tab, TabSpec,
     Wait,
 };
-use paddock_platform::{config::Section, identity::Tenant, task::Tasks};
+use paddock_platform::{config::Section, identity::Tenant, store::Store, task::Tasks};
 use tempfile::TempDir;
 use url::Url;
 
@@ -56,6 +56,24 @@ impl TestFleet {
         let fleet = Fleet::start(Section::fixed(options), data.path(), &tasks).await.unwrap();
         let pages = Pages::serve(&tasks).await;
         Self { fleet, tasks, data, pages }
+    }
+
+    /// One whose instances are in a store, in a directory that other fleets used or will use.
+    pub async fn start_in(store: Store, data: TempDir, options: BrowserOptions) -> Self {
+        let tasks = Tasks::default();
+        let section = Section::fixed(options);
+        let fleet = Fleet::start_with_store(section, data.path(), store, &tasks).await.unwrap();
+        let pages = Pages::serve(&tasks).await;
+        Self { fleet, tasks, data, pages }
+    }
+
+    /// Stops as a server does that will start again, and gives the directory back.
+    pub async fn restart(self) -> TempDir {
+        let pids = self.fleet.process_ids();
+        self.fleet.shutdown().await;
+        self.tasks.stop(Duration::from_secs(20)).await.unwrap();
+        assert!(pids.into_iter().flat_map(group_members).next().is_none(), "processes are left");
+        self.data
     }
 
     pub async fn instance(&self) -> Instance {
@@ -224,6 +242,8 @@ fn router() -> Router {
         .route("/popups", page("<script>for (let i = 0; i < 6; i++) open('/title/popup')</script>"))
         .route("/permission", page("<p>permission</p>"))
         .route("/frame", page("<iframe src=/title/inner></iframe><p>outer</p>"))
+        .route("/stored", page("<p id=seen></p><div style='height:5000px'></div><script>
+            seen.textContent = [localStorage.k, sessionStorage.k, document.cookie].join()</script>"))
         .route("/cookie", get(|headers: http::HeaderMap| async move {
             let sent = headers.get(header::COOKIE).map_or("none", |value| value.to_str().unwrap());
             ([(header::SET_COOKIE, "seen=1")], html(&format!("<p id=sent>{sent}</p>")))
