@@ -29,7 +29,7 @@ use tracing::Instrument;
 use super::{
     address::{client_address, metered_address},
     answer::render_problem,
-    authenticate::{Authenticate, KeyLimits, NoKeys, token},
+    authenticate::{Authenticate, KeyLimits, NoKeys, token, token_in_query},
     compress::compress,
     endpoint::{Endpoint, RouteRules},
     metrics::{
@@ -248,7 +248,7 @@ impl Shared {
                 take(&meter, &mut exchange.taken)?;
             }
         }
-        let (caller, limits) = self.identify(endpoint, request.headers(), options).await?;
+        let (caller, limits) = self.identify(endpoint, request.headers(), request.uri(), options).await?;
         let key_place = match (caller.key_id(), endpoint.rules.unlimited) {
             (Some(key), false) => {
                 let limit = limits.rate.unwrap_or(options.rates.per_key);
@@ -278,10 +278,13 @@ impl Shared {
         &self,
         endpoint: &Endpoint,
         headers: &HeaderMap,
+        uri: &Uri,
         options: &ServerOptions,
     ) -> Result<(Caller, KeyLimits), Problem> {
         let required = options.keys_required || !self.policies.is_loopback();
-        let token = token(headers).filter(|token| required || self.keys.has_form_of_key(token));
+        let in_query = || token_in_query(uri.query()).filter(|_| endpoint.rules.key_in_query);
+        let token =
+            token(headers).or_else(in_query).filter(|token| required || self.keys.has_form_of_key(token));
         let refused = match token {
             None if !required => return Ok((self.local.clone(), KeyLimits::default())),
             None => Problem::new(

@@ -16,15 +16,20 @@ pub struct RouteRules {
     pub unlimited: bool,
     /// The server's timeout does not hold, because the route has a deadline of its own.
     pub untimed: bool,
+    /// The key may be in the query (`?token=KEY`): browsers cannot put one into the headers of a WebSocket or an event
+    /// stream.
+    pub key_in_query: bool,
 }
 
 impl RouteRules {
     /// For probes: they must tell how the server does exactly when it is at its limits, and have no key.
-    pub const PROBE: Self = Self { open: true, unlimited: true, untimed: false };
+    pub const PROBE: Self = Self { open: true, unlimited: true, untimed: false, key_in_query: false };
     /// For the scraping of metrics.
-    pub const UNLIMITED: Self = Self { open: false, unlimited: true, untimed: false };
+    pub const UNLIMITED: Self = Self { open: false, unlimited: true, untimed: false, key_in_query: false };
     /// For routes that wait as long as their caller asks.
-    pub const UNTIMED: Self = Self { open: false, unlimited: false, untimed: true };
+    pub const UNTIMED: Self = Self { open: false, unlimited: false, untimed: true, key_in_query: false };
+    /// For event streams, for what speaks `WebSocket`, and for what leads to them.
+    pub const STREAM: Self = Self { key_in_query: true, ..Self::UNTIMED };
 }
 
 /// Distinct (method, status) pairs of one route whose handles are cached; beyond, the registry is asked.
