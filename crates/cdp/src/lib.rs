@@ -20,6 +20,8 @@
 //! - a call whose future is dropped leaves nothing behind;
 //! - every queue, the number of calls in flight and the size of a message have a maximum ([`ConnectionOptions`]).
 //!
+//! A [`Relay`] lends a part of the connection to a foreign client: raw JSON in and out, on sessions of its own.
+//!
 //! The crate spawns no task: [`Connection::new`] returns a [`Driver`] that its owner runs.
 
 mod connection;
@@ -29,6 +31,7 @@ mod frame;
 mod message;
 mod pipe;
 pub mod protocol;
+mod relay;
 mod session;
 mod subscription;
 mod websocket;
@@ -37,8 +40,9 @@ pub use connection::{Connection, ConnectionOptions};
 pub use driver::Driver;
 pub use error::{CallError, ConnectError};
 pub use frame::{Frame, FrameDecoder};
-pub use message::Payload;
+pub use message::{ErrorBody, Payload};
 pub use pipe::Pipe;
 pub use protocol::Command;
+pub use relay::{Relay, RelayEnd, RelayError, RelayMessage, RelayMessages, RelayOptions};
 pub use session::{Session, SessionState};
 pub use subscription::{Event, Subscription};
