@@ -17,6 +17,7 @@ use crate::{
     egress::Egress,
     engine::{Engine, EngineError},
     error::BrowserError,
+    feed::Feed,
     gate::Gate,
     ids::{InstanceId, TabId},
     instance::{Instance, InstanceInfo, InstanceSpec, InstanceStatus},
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) egress: Egress,
     pub(crate) pool: Pool,
     pub(crate) gate: Gate,
+    /// What happens, for those who watch.
+    pub(crate) feed: Feed,
     instances: Mutex<BTreeMap<InstanceId, Instance>>,
     ready: Mutex<Vec<Ready>>,
     upkeep: Notify,
@@ -85,6 +88,7 @@ impl Fleet {
             egress,
             pool,
             gate,
+            feed: Feed::default(),
             instances: Mutex::default(),
             ready: Mutex::default(),
             upkeep: Notify::new(),
@@ -277,14 +281,15 @@ impl Shared {
     }
 
     fn count_instances(&self) {
-        let instances: Vec<Instance> = self.instances().values().cloned().collect();
+        let instances: Vec<InstanceInfo> = self.instances().values().map(Instance::info).collect();
+        self.feed.instances_are(&instances);
         for (status, label) in [
             (InstanceStatus::Starting, "starting"),
             (InstanceStatus::Running, "running"),
             (InstanceStatus::Stopping, "stopping"),
             (InstanceStatus::Error, "error"),
         ] {
-            let count = instances.iter().filter(|instance| instance.info().status == status).count();
+            let count = instances.iter().filter(|instance| instance.status == status).count();
             gauge!(BROWSER_INSTANCES, "state" => label).set(count as f64);
         }
     }

@@ -14,6 +14,7 @@ use paddock_platform::identity::Tenant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::{
@@ -132,6 +133,8 @@ pub(crate) struct Inner {
     opening: tokio::sync::Mutex<()>,
     /// Requests that work with it.
     in_use: AtomicUsize,
+    /// It is being stopped: clients that stay connected leave.
+    ended: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -166,6 +169,7 @@ impl Instance {
             state: Mutex::new(state),
             opening: tokio::sync::Mutex::default(),
             in_use: AtomicUsize::new(0),
+            ended: CancellationToken::new(),
         }))
     }
 
@@ -240,15 +244,37 @@ impl Instance {
         self.0.shared.stop(&self.0.id).await.ok();
     }
 
-    /// The context, made again if it was lost while there was nothing in it.
+    /// Cancelled when it is being stopped.
+    pub(crate) fn ended(&self) -> CancellationToken {
+        self.0.ended.clone()
+    }
+
+    /// Its process and browser context, for clients that speak to Chrome themselves. A page that was opened in advance
+    /// becomes a tab: such a client sees it.
+    pub(crate) async fn context(&self) -> Result<(Process, Arc<str>), BrowserError> {
+        let _opening = self.0.opening.lock().await;
+        let lease = self.lease().await?;
+        let spare = self.0.state().spare.take();
+        if let Some(spare) = spare {
+            self.adopt(spare, &TabSpec::default()).await?;
+        }
+        Ok((lease.process().clone(), Arc::clone(lease.context_id())))
+    }
+
+    /// The context for one more tab.
     async fn lease_for_tab(&self) -> Result<Arc<ContextLease>, BrowserError> {
         let tabs_max = self.0.shared.options.current().tabs_per_instance_max;
+        if self.0.state().tabs.len() >= tabs_max {
+            return Err(BrowserError::TabsExhausted { max: tabs_max });
+        }
+        self.lease().await
+    }
+
+    /// The context, made again if it was lost while there was nothing in it.
+    async fn lease(&self) -> Result<Arc<ContextLease>, BrowserError> {
         {
             let state = self.0.state();
             state.check(&self.0.id)?;
-            if state.tabs.len() >= tabs_max {
-                return Err(BrowserError::TabsExhausted { max: tabs_max });
-            }
             if let Some(lease) = &state.lease {
                 return Ok(Arc::clone(lease));
             }
@@ -275,6 +301,9 @@ impl Instance {
         if !tab.is_closed() {
             state.tabs.insert(tab.id().clone(), tab.clone());
         }
+        drop(state);
+        let url = tab.0.page.with(|page| page.url.clone());
+        self.0.shared.feed.tab(&self.0.id, tab.id(), "tabOpened", serde_json::json!({ "url": url }));
         Ok(tab)
     }
 
@@ -288,6 +317,7 @@ impl Instance {
 
     /// Takes the context out, to be disposed; nothing can be opened afterwards.
     pub(crate) fn end(&self) -> Option<Arc<ContextLease>> {
+        self.0.ended.cancel();
         let mut state = self.0.state();
         state.status = InstanceStatus::Stopping;
         state.spare = None;

@@ -25,6 +25,8 @@ pub const BROWSER_DIALOGS_TOTAL: &str = "browser_dialogs_total";
 
 /// Registers the unit and help of each metric.
 pub(crate) fn describe() {
+    crate::passthrough::describe();
+    crate::feed::describe();
     describe_gauge!(BROWSER_INSTANCES, Unit::Count, "Instances, by state");
     describe_gauge!(BROWSER_TABS, Unit::Count, "Open tabs");
     describe_gauge!(BROWSER_PROCESSES, Unit::Count, "Chrome processes that run");

@@ -154,16 +154,22 @@ impl Attached {
         tab.touch();
         let follower = Follower {
             id: tab.0.id.clone(),
+            instance: tab.0.instance.clone(),
             session: tab.0.session.clone(),
             process: tab.0.process.clone(),
             page: Arc::clone(&tab.0.page),
             shared: Arc::clone(&tab.0.shared),
             events,
         };
+        let feed = tab.0.shared.feed.clone();
+        let (session, instance, id) = (tab.0.session.clone(), tab.0.instance.clone(), tab.0.id.clone());
+        tab.0.shared.tasks.spawn("browser_tab_messages", feed.follow(session, instance, id));
         tab.0.shared.tasks.spawn("browser_tab", async move {
-            let id = follower.id.clone();
+            let (id, instance) = (follower.id.clone(), follower.instance.clone());
+            let feed = follower.shared.feed.clone();
             follower.run().await;
             on_close(&id);
+            feed.tab(&instance, &id, "tabClosed", serde_json::json!({}));
         });
         Ok(tab)
     }
@@ -239,6 +245,7 @@ async fn close_target(session: &Session, process: &Process) {
 /// Follows a page's events until it closes.
 struct Follower {
     id: TabId,
+    instance: InstanceId,
     session: Session,
     process: Process,
     page: Arc<SharedPage>,
@@ -270,6 +277,7 @@ impl Follower {
             let lost = self.events.dropped() > dropped;
             dropped = self.events.dropped();
             let mut too_much = false;
+            self.shared.feed.page_event(&self.instance, &self.id, &event);
             self.page.update(|page| {
                 let now = Instant::now();
                 page.apply(&event, now);

@@ -203,8 +203,11 @@ impl Parts {
         let section = self.live.section(|config| &config.server);
         let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
         // These have deadlines of their own, which may be longer.
-        for pattern in ["/analysis", "/browser/navigate", "/browser/tabs/{id}/navigate", tools::CALL_ROUTE] {
+        for pattern in ["/analysis", tools::CALL_ROUTE].iter().chain(paddock_browser::UNTIMED_ROUTES) {
             edge = edge.route(pattern, RouteRules::UNTIMED);
+        }
+        for pattern in paddock_browser::STREAM_ROUTES {
+            edge = edge.route(pattern, RouteRules::STREAM);
         }
         if config.server.debug {
             app = app.merge(profile::router());

@@ -2,9 +2,14 @@
 //!
 //! One file per family. A route that acts on a tab is written once, as `/x`, and is there as `/tabs/{tab}/x` too.
 
+mod batch;
+mod events;
 mod instances;
 mod navigate;
 mod observe;
+mod passthrough;
+mod record;
+mod screencast;
 mod tabs;
 
 use axum::{middleware, response::Response};
@@ -20,12 +25,46 @@ use crate::service::BrowserService;
 
 type Routes = OpenApiRouter<BrowserService>;
 
+/// Routes (under `/browser`) whose requests name a time of their own, which may be longer than the server's.
+pub const UNTIMED_ROUTES: &[&str] = &[
+    "/browser/navigate",
+    "/browser/tabs/{tab}/navigate",
+    "/browser/evaluate",
+    "/browser/tabs/{tab}/evaluate",
+    "/browser/screenshot",
+    "/browser/tabs/{tab}/screenshot",
+    "/browser/instances/{id}/tabs/open",
+    "/browser/batch-navigate",
+    "/browser/instances/{id}/batch-navigate",
+];
+
+/// Routes that browsers open as WebSocket or event stream, and what leads to them: untimed, and with the key in the query
+/// where headers cannot be set.
+pub const STREAM_ROUTES: &[&str] = &[
+    "/browser/instances/{id}/cdp",
+    "/browser/instances/{id}/json",
+    "/browser/instances/{id}/json/",
+    "/browser/instances/{id}/json/list",
+    "/browser/instances/{id}/json/version",
+    "/browser/instances/{id}/json/version/",
+    "/browser/events",
+    "/browser/screencast",
+    "/browser/instances/{id}/screencast",
+    "/browser/instances/{id}/proxy/screencast",
+    "/browser/live",
+];
+
 /// All routes of the area, to be nested under `/browser`.
 pub fn router(service: BrowserService) -> OpenApiRouter {
     let in_tab =
         OpenApiRouter::new().merge(navigate::in_tab()).merge(observe::in_tab()).merge(tabs::in_tab());
     OpenApiRouter::new()
         .merge(instances::routes())
+        .merge(passthrough::routes())
+        .merge(batch::routes())
+        .merge(events::routes())
+        .merge(screencast::routes())
+        .merge(record::routes())
         .merge(tabs::routes())
         .merge(with_tab_paths(in_tab))
         .layer(middleware::map_response(add_error_members))

@@ -2,9 +2,15 @@
 //!
 //! One file per family of routes holds their requests, their answers and the functions behind them.
 
+mod aggregate;
+mod batch;
+mod events;
 mod instances;
 mod navigate;
 mod observe;
+mod passthrough;
+mod record;
+mod screencast;
 mod tabs;
 mod target;
 
@@ -14,15 +20,22 @@ use paddock_platform::{
     identity::{Caller, Scope},
     problem::Problem,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use self::{
+    aggregate::FreshQuery,
+    batch::{Batch, BatchItem, BatchNavigation, BatchOutcome, BatchRequest, BatchResult},
+    events::EventsQuery,
     instances::{Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped},
     navigate::{NavigateRequest, Navigated, WaitFor},
     observe::{EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView},
+    passthrough::{BrowserVersion, DebugTarget},
+    record::{RecordRequest, RecordStarted, RecordStop, RecordStopped, RecordView},
+    screencast::{ScreencastQuery, WatchableTab},
     tabs::{CloseRequest, Closed, OpenRequest, TabList, TabView},
     target::Target,
 };
+use aggregate::Lists;
 pub(crate) use observe::picture;
 
 use crate::{
@@ -30,6 +43,8 @@ use crate::{
     fleet::Fleet,
     ids::{InstanceId, TabId},
     instance::{InUse, Instance, InstanceSpec, InstanceStatus},
+    passthrough::ClientLimits,
+    record::Recordings,
     tab::{Tab, TabSpec},
 };
 
@@ -46,6 +61,15 @@ pub struct BrowserService {
     fleet: Fleet,
     /// One caller at a time starts the instance for navigations that name none.
     starting: Arc<Mutex<()>>,
+    /// Clients of the DevTools passthrough.
+    cdp_clients: ClientLimits,
+    /// Lists that are remembered.
+    lists: Lists,
+    /// One permit per event stream.
+    event_streams: Arc<Semaphore>,
+    /// One permit per viewer of a tab.
+    screencasts: Arc<Semaphore>,
+    recordings: Recordings,
 }
 
 /// A tab while a request works with it: its instance stays awake.
@@ -66,7 +90,16 @@ impl std::ops::Deref for TabInUse {
 impl BrowserService {
     /// The service of a fleet.
     pub fn new(fleet: Fleet) -> Self {
-        Self { fleet, starting: Arc::default() }
+        let options = fleet.0.options.current();
+        Self {
+            fleet,
+            starting: Arc::default(),
+            cdp_clients: ClientLimits::default(),
+            lists: Lists::new(),
+            event_streams: Arc::new(Semaphore::new(options.event_streams_max.min(Semaphore::MAX_PERMITS))),
+            screencasts: Arc::new(Semaphore::new(options.screencasts_max.min(Semaphore::MAX_PERMITS))),
+            recordings: Recordings::default(),
+        }
     }
 
     /// The fleet.

@@ -1,12 +1,13 @@
 //! Listing, opening and closing tabs.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use futures_util::future::join_all;
 use paddock_cdp::SessionState;
 use paddock_platform::{identity::Caller, problem::Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use url::Url;
 use utoipa::ToSchema;
 
@@ -78,8 +79,9 @@ impl BrowserService {
             Some(id) => self.own(caller, id)?.tabs(),
             None => self.owned(caller).flat_map(|instance| instance.tabs()).collect(),
         };
+        tabs.retain(|tab| !tab.is_closed());
         tabs.sort_by_key(|tab| Reverse(tab.used()));
-        Ok(join_all(tabs.into_iter().map(view)).await)
+        Ok(join_all(tabs.into_iter().map(|tab| view(tab, INFO_DEADLINE))).await)
     }
 
     /// Opens a tab, and goes somewhere with it if asked.
@@ -107,15 +109,21 @@ impl BrowserService {
     pub async fn close(&self, target: Target) -> Result<Closed, Problem> {
         let tab = self.tab(&target, WRITE).await?;
         tab.close().await;
+        // Whoever asks for the tabs next does not find it any more.
+        self.fleet.0.feed.changed(tab.instance_id());
         Ok(Closed { closed: true, tab_id: tab.id().clone() })
     }
 }
 
-async fn view(tab: Tab) -> TabView {
+/// How long Chrome may take to tell of a tab in a list.
+const INFO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What is known of a tab; without Chrome's word in time, what its events said.
+pub(super) async fn view(tab: Tab, deadline: Duration) -> TabView {
     let crashed = tab.session().state() == SessionState::Crashed;
-    let (url, title) = match tab.info().await {
-        Ok(info) => (info.url, info.title),
-        Err(_) => (String::new(), String::new()),
+    let (url, title) = match timeout(deadline, tab.info()).await {
+        Ok(Ok(info)) => (info.url, info.title),
+        _ => (tab.0.page.with(|page| page.url.clone()), String::new()),
     };
     TabView {
         id: tab.id().clone(),
