@@ -47,9 +47,22 @@ if [[ $purpose == test ]]; then
   need '/usr/lib/postgresql/*/bin/initdb' postgresql
   need promtool prometheus
   need wrk wrk
+  need node nodejs
+  need npm npm
 fi
 
+# Clients nobody here wrote, for the tests: from the lock file, and only when it has changed.
+node_packages() {
+  [[ $purpose == test ]] || return 0
+  local clients
+  clients=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tests/clients" && pwd)
+  [[ $clients/node_modules/.package-lock.json -nt $clients/package-lock.json ]] && return 0
+  echo "setup: installing the node packages of tests/clients"
+  (cd "$clients" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json)
+}
+
 if ((${#missing[@]} == 0)); then
+  node_packages
   echo "setup: everything for \`make $purpose\` is installed"
   exit 0
 fi
@@ -106,4 +119,5 @@ if ! install; then
   fi
 fi
 rm -f "$log"
+node_packages
 echo "setup: done"

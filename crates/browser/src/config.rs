@@ -122,6 +122,24 @@ pub struct BrowserOptions {
     /// Memory that must be left, by the tighter of machine and control group, when another instance is awake. Below it
     /// idle instances hibernate, and if that does not help, new ones are refused with 503.
     pub memory_floor: ByteSize,
+    /// Most clients of one instance's DevTools passthrough (`/browser/instances/{id}/cdp`) at a time.
+    pub cdp_clients_max: usize,
+    /// Largest message that such a client may send.
+    pub cdp_message_max: ByteSize,
+    /// Most bytes that wait to be taken by such a client; one that is slower is disconnected.
+    pub cdp_queue_max: ByteSize,
+    /// Most addresses of one `/browser/batch-navigate`.
+    pub batch_max: usize,
+    /// Most event streams (`/browser/events`) open at a time. Takes effect at the next start.
+    pub event_streams_max: usize,
+    /// Most tabs watched live (`/browser/screencast`) at a time. Takes effect at the next start.
+    pub screencasts_max: usize,
+    /// How long a recording may be; at a bound no more pictures are taken.
+    pub record_duration_max: HumanDuration,
+    /// Most pictures of a recording.
+    pub record_frames_max: usize,
+    /// Most bytes of a recording's pictures.
+    pub record_size_max: ByteSize,
 }
 
 impl Default for BrowserOptions {
@@ -171,6 +189,15 @@ impl Default for BrowserOptions {
             idle_after: HumanDuration::from_secs(300),
             unresponsive_after: HumanDuration::from_secs(20),
             memory_floor: ByteSize::mib(512),
+            cdp_clients_max: 4,
+            cdp_message_max: ByteSize::mib(16),
+            cdp_queue_max: ByteSize::mib(64),
+            batch_max: 100,
+            event_streams_max: 256,
+            screencasts_max: 32,
+            record_duration_max: HumanDuration::from_secs(300),
+            record_frames_max: 600,
+            record_size_max: ByteSize::mib(64),
         }
     }
 }

@@ -26,6 +26,9 @@ pub const BROWSER_CRASHED: ProblemKind =
 /// The instance has as many tabs as it may have.
 pub const TABS_EXHAUSTED: ProblemKind =
     ProblemKind::new("tabs-exhausted", StatusCode::TOO_MANY_REQUESTS, "Too many tabs");
+/// The instance has as many DevTools clients as it may have.
+pub const CDP_CLIENTS_EXHAUSTED: ProblemKind =
+    ProblemKind::new("cdp-clients-exhausted", StatusCode::TOO_MANY_REQUESTS, "Too many DevTools clients");
 /// The page did not answer in time.
 pub const PAGE_UNRESPONSIVE: ProblemKind =
     ProblemKind::new("page-unresponsive", StatusCode::GATEWAY_TIMEOUT, "Page does not answer");
@@ -63,6 +66,12 @@ pub enum BrowserError {
     /// As many tabs as an instance may have.
     #[error("the instance has {max} tabs (`[browser] tabs_per_instance_max`); close one first")]
     TabsExhausted {
+        /// The bound.
+        max: usize,
+    },
+    /// As many DevTools clients as an instance may have.
+    #[error("the instance has {max} DevTools clients (`[browser] cdp_clients_max`); close one first")]
+    CdpClientsExhausted {
         /// The bound.
         max: usize,
     },
@@ -215,6 +224,7 @@ impl From<BrowserError> for Problem {
             }
             BrowserError::Store(error) => error.into(),
             BrowserError::TabsExhausted { .. } => Self::new(TABS_EXHAUSTED, text),
+            BrowserError::CdpClientsExhausted { .. } => Self::new(CDP_CLIENTS_EXHAUSTED, text),
             BrowserError::ProfileNotFound(_)
             | BrowserError::InstanceNotFound(_)
             | BrowserError::TabNotFound(_)

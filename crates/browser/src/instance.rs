@@ -19,6 +19,7 @@ use paddock_platform::identity::Tenant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::Instant};
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::{
@@ -208,6 +209,8 @@ pub(crate) struct Inner {
     pub(crate) clipboard: Clipboard,
     /// Files that its pages read; gone with it.
     scratch: OnceLock<Profile>,
+    /// It is being stopped: clients that stay connected leave.
+    ended: CancellationToken,
     /// Requests among that.
     requests: AtomicUsize,
     /// Goes up with every use: whether there was one since.
@@ -363,6 +366,7 @@ impl Instance {
             changed: Mutex::default(),
             saved_hash: AtomicU64::new(0),
             log: Mutex::default(),
+            ended: CancellationToken::new(),
         }))
     }
 
@@ -543,6 +547,23 @@ impl Instance {
         self.0.shared.stop(&self.0.id, "stopped").await.ok();
     }
 
+    /// Cancelled when it is being stopped.
+    pub(crate) fn ended(&self) -> CancellationToken {
+        self.0.ended.clone()
+    }
+
+    /// Its process and browser context, for clients that speak to Chrome themselves. A page that was opened in advance
+    /// becomes a tab: such a client sees it.
+    pub(crate) async fn context(&self) -> Result<(Process, Arc<str>), BrowserError> {
+        let _opening = self.0.opening.lock().await;
+        let lease = self.lease().ok_or_else(|| BrowserError::InstanceRestarting(self.0.id.clone()))?;
+        let spare = self.0.state().spare.take();
+        if let Some(spare) = spare {
+            self.adopt(spare, &TabSpec::default()).await?;
+        }
+        Ok((lease.process().clone(), Arc::clone(lease.context_id())))
+    }
+
     async fn adopt(&self, attached: Attached, spec: &TabSpec) -> Result<Tab, BrowserError> {
         let tab = attached.into_tab(self, self.0.shared.new_tab_id(), spec, None).await?;
         self.take(tab).await
@@ -635,6 +656,7 @@ impl Instance {
 
     /// Takes the context out, to be disposed; nothing can be opened afterwards.
     pub(crate) fn end(&self, cause: &str) -> Option<Arc<ContextLease>> {
+        self.0.ended.cancel();
         let mut state = self.0.state();
         self.0.set_status(&mut state, InstanceStatus::Stopping, cause);
         state.spare = None;
@@ -751,6 +773,9 @@ impl Inner {
             return;
         }
         state.status = Status::new(status);
+        if !self.spec.ephemeral {
+            self.shared.feed.instance(&self.id, &self.spec.tenant, status, state.error.as_deref());
+        }
         self.tell(FleetChange::Instance { status, cause: cause.to_owned() });
     }
 }

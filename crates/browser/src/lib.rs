@@ -39,6 +39,7 @@ mod environment;
 mod error;
 mod evaluate;
 mod events;
+mod feed;
 mod files;
 mod fleet;
 mod gate;
@@ -51,15 +52,18 @@ mod navigate;
 mod network;
 mod observe;
 mod page;
+mod passthrough;
 mod pdf;
 mod pool;
 mod ports;
 mod process;
 mod profile;
 mod profiles;
+mod record;
 mod registry;
 mod routes;
 mod saved;
+mod screencast;
 mod screenshot;
 mod storage;
 mod tab;
@@ -75,7 +79,10 @@ pub use console::{Console, ConsoleMessage, PageError};
 pub use coordination::{Handoff, HoldError, Holds, Lock, NO_CURRENT_TAB, TAB_LOCKED, TAB_PAUSED_HANDOFF};
 pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
-pub use error::{BROWSER_CRASHED, BROWSER_UNAVAILABLE, BrowserError, PAGE_UNRESPONSIVE, TABS_EXHAUSTED};
+pub use error::{
+    BROWSER_CRASHED, BROWSER_UNAVAILABLE, BrowserError, CDP_CLIENTS_EXHAUSTED, PAGE_UNRESPONSIVE,
+    TABS_EXHAUSTED,
+};
 pub use evaluate::{EVALUATION_FAILED, EVALUATION_TIMEOUT, EvaluateError, World};
 pub use events::{FleetChange, FleetEvent};
 pub use files::{
@@ -99,7 +106,7 @@ pub use pool::Isolation;
 pub use ports::{ParsePortRangeError, PortRange};
 pub use process::LaunchError;
 pub use profiles::{Profile, ProfileSettings};
-pub use routes::{UNTIMED_ROUTES, router};
+pub use routes::{STREAM_ROUTES, UNTIMED_ROUTES, router};
 pub use screenshot::{Area, Format, Rect, Screenshot};
 pub use service::BrowserService;
 pub use sessions::Sessions;

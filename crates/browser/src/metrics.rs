@@ -37,6 +37,8 @@ pub const BROWSER_MEMORY_BYTES: &str = "browser_memory_bytes";
 
 /// Registers the unit and help of each metric.
 pub(crate) fn describe() {
+    crate::passthrough::describe();
+    crate::feed::describe();
     describe_gauge!(BROWSER_INSTANCES, Unit::Count, "Instances, by state");
     describe_gauge!(BROWSER_TABS, Unit::Count, "Open tabs");
     describe_gauge!(BROWSER_PROCESSES, Unit::Count, "Chrome processes that run");

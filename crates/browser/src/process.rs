@@ -186,6 +186,11 @@ impl Process {
         &self.0.connection
     }
 
+    /// Product and user agent of this Chrome.
+    pub(crate) fn version(&self) -> &Version {
+        &self.0.version
+    }
+
     /// The user agent of this Chrome.
     pub(crate) fn user_agent(&self) -> &str {
         &self.0.version.user_agent

@@ -261,6 +261,7 @@ impl Tab {
         let tasks = &self.0.shared.tasks;
         let follower = Follower {
             id: self.0.id.clone(),
+            instance: self.0.instance.clone(),
             session: self.0.session.clone(),
             process: self.0.process.clone(),
             page: Arc::clone(&self.0.page),
@@ -268,13 +269,18 @@ impl Tab {
             environment: Arc::clone(&self.0.environment),
             events,
         };
+        let feed = self.0.shared.feed.clone();
+        let (session, instance_id, id) = (self.0.session.clone(), self.0.instance.clone(), self.0.id.clone());
+        tasks.spawn("browser_tab_messages", feed.follow(session, instance_id, id));
         let (weak, session) = (Arc::downgrade(&instance.0), self.0.session.clone());
         tasks.spawn("browser_tab", async move {
-            let id = follower.id.clone();
+            let (id, instance_id) = (follower.id.clone(), follower.instance.clone());
+            let feed = follower.shared.feed.clone();
             follower.run().await;
             if let Some(inner) = weak.upgrade() {
                 Instance(inner).tab_ended(&id, &session);
             }
+            feed.tab(&instance_id, &id, "tabClosed", serde_json::json!({}));
         });
         if let Some(keeper) = keeper {
             tasks.spawn("browser_keeper", keeper.run(self.clone(), Arc::downgrade(&instance.0)));
@@ -372,6 +378,7 @@ async fn close_target(session: &Session, process: &Process) {
 /// Follows a page's events until it closes.
 struct Follower {
     id: TabId,
+    instance: InstanceId,
     session: Session,
     process: Process,
     page: Arc<SharedPage>,
@@ -408,6 +415,7 @@ impl Follower {
                 bounds = Bounds::of(&self.shared.options.current());
             }
             self.environment.log.apply(&event, bounds.log);
+            self.shared.feed.page_event(&self.instance, &self.id, &event);
             let mut excess = None;
             self.page.update(|page| {
                 let now = Instant::now();

@@ -20,8 +20,9 @@ use crate::{
     driver::{Driver, Transport},
     error::{CallError, ConnectError},
     flow::Flow,
-    message::Payload,
-    protocol::target::{AttachToTarget, DetachedFromTarget},
+    message::{ErrorBody, Payload},
+    protocol::target::{AttachToTarget, AttachedToTarget, DetachedFromTarget},
+    relay::{Lane, RelayMessage},
     session::{Session, SessionState},
     subscription::{SESSION_FLOODED, Subscriber},
     websocket,
@@ -150,6 +151,8 @@ pub(crate) struct Core {
 #[derive(Debug, Default)]
 struct State {
     pending: HashMap<u64, Pending>,
+    /// Calls of relays: apart from ours, so that theirs do not use up what we may have in flight.
+    relayed: HashMap<u64, Relayed>,
     /// By session id; the browser's own is the empty one.
     sessions: HashMap<Arc<str>, SessionEntry>,
 }
@@ -161,7 +164,7 @@ pub(crate) enum Failure {
     TooLarge(usize),
 }
 
-pub(crate) type Outcome = Result<Result<Payload, crate::message::ErrorBody>, Failure>;
+pub(crate) type Outcome = Result<Result<Payload, ErrorBody>, Failure>;
 
 #[derive(Debug)]
 struct Pending {
@@ -170,10 +173,19 @@ struct Pending {
 }
 
 #[derive(Debug)]
+struct Relayed {
+    session: Arc<str>,
+    lane: Arc<Lane>,
+    token: u64,
+}
+
+#[derive(Debug)]
 struct SessionEntry {
     state: watch::Sender<SessionState>,
     subscribers: Vec<Subscriber>,
     flow: Flow,
+    /// Whose it is, if it was opened through a relay.
+    lane: Option<Arc<Lane>>,
 }
 
 /// A call's place in the table; dropping it takes the call out, answered or not.
@@ -234,16 +246,79 @@ impl Core {
 
     /// Hands a reply to its caller; one that nobody waits for any more is dropped.
     pub(crate) fn answer(&self, id: u64, outcome: Outcome) {
-        let pending = self.state().pending.remove(&id);
+        let mut state = self.state();
+        let pending = state.pending.remove(&id);
+        let relayed = if pending.is_none() { state.relayed.remove(&id) } else { None };
+        drop(state);
         if let Some(pending) = pending {
             pending.reply.send(outcome).ok();
+        } else if let Some(Relayed { lane, token, .. }) = relayed {
+            lane.answered();
+            let result = outcome.unwrap_or_else(|failure| {
+                let message = match failure {
+                    Failure::TooLarge(size) => format!("the reply of {size} bytes is over the maximum"),
+                    Failure::Session(_) => "the session ended".to_owned(),
+                };
+                Err(ErrorBody { code: -32000, message, data: None })
+            });
+            lane.offer(RelayMessage::Reply { token, result });
         }
+    }
+
+    /// Enters a relay's call into the table; `None` if the session is not one of its own.
+    pub(crate) fn begin_relayed(&self, session: &str, lane: &Arc<Lane>, token: u64) -> Option<u64> {
+        let mut state = self.state();
+        let (session, entry) = state.sessions.get_key_value(session)?;
+        entry.lane.as_ref().filter(|of| Arc::ptr_eq(of, lane))?;
+        let session = Arc::clone(session);
+        let id = self.call_id_last.fetch_add(1, Ordering::Relaxed) + 1;
+        state.relayed.insert(id, Relayed { session, lane: Arc::clone(lane), token });
+        Some(id)
+    }
+
+    /// Takes a relay's call out that was not written.
+    pub(crate) fn forget_relayed(&self, id: u64) {
+        if let Some(relayed) = self.state().relayed.remove(&id) {
+            relayed.lane.answered();
+        }
+    }
+
+    pub(crate) fn add_lane_session(&self, id: Arc<str>, lane: &Arc<Lane>) {
+        if self.closed.is_cancelled() {
+            lane.end();
+        }
+        let (state, _) = watch::channel(SessionState::Live);
+        let entry = SessionEntry {
+            state,
+            subscribers: Vec::new(),
+            flow: Flow::new(Instant::now()),
+            lane: Some(Arc::clone(lane)),
+        };
+        self.state().sessions.insert(id, entry);
+    }
+
+    pub(crate) fn is_lane_session(&self, id: &str, lane: &Arc<Lane>) -> bool {
+        let state = self.state();
+        let of = state.sessions.get(id).and_then(|entry| entry.lane.as_ref());
+        of.is_some_and(|of| Arc::ptr_eq(of, lane))
+    }
+
+    /// Forgets a relay with its sessions and calls.
+    pub(crate) fn remove_lane(&self, lane: &Arc<Lane>) {
+        let mut state = self.state();
+        state.sessions.retain(|_, entry| entry.lane.as_ref().is_none_or(|of| !Arc::ptr_eq(of, lane)));
+        state.relayed.retain(|_, call| !Arc::ptr_eq(&call.lane, lane));
     }
 
     pub(crate) fn add_session(&self, id: Arc<str>) -> watch::Receiver<SessionState> {
         let initial = if self.closed.is_cancelled() { SessionState::Closed } else { SessionState::Live };
         let (sender, receiver) = watch::channel(initial);
-        let entry = SessionEntry { state: sender, subscribers: Vec::new(), flow: Flow::new(Instant::now()) };
+        let entry = SessionEntry {
+            state: sender,
+            subscribers: Vec::new(),
+            flow: Flow::new(Instant::now()),
+            lane: None,
+        };
         self.state().sessions.insert(id, entry);
         receiver
     }
@@ -274,8 +349,51 @@ impl Core {
         }
     }
 
+    /// Gives a relay's event to it; sessions that the event says are opened through the relay become its own before
+    /// anything can come on them. Whether the session is a relay's.
+    fn deliver_to_lane(&self, session: &str, method: &str, params: &Payload) -> bool {
+        let mut state = self.state();
+        let Some((session, entry)) = state.sessions.get_key_value(session) else { return false };
+        let Some(lane) = entry.lane.clone() else { return false };
+        let session = Arc::clone(session);
+        match method {
+            "Target.attachedToTarget" => {
+                if let Ok(AttachedToTarget { session_id }) = params.parse() {
+                    let (sender, _) = watch::channel(SessionState::Live);
+                    let lane = Some(Arc::clone(&lane));
+                    let entry = SessionEntry {
+                        state: sender,
+                        subscribers: Vec::new(),
+                        flow: Flow::new(Instant::now()),
+                        lane,
+                    };
+                    state.sessions.entry(session_id.into()).or_insert(entry);
+                }
+            }
+            "Target.detachedFromTarget" => {
+                if let Ok(DetachedFromTarget { session_id }) = params.parse() {
+                    let State { sessions, relayed, .. } = &mut *state;
+                    let owned = sessions.get(&*session_id).and_then(|entry| entry.lane.as_ref());
+                    if owned.is_some_and(|of| Arc::ptr_eq(of, &lane)) {
+                        sessions.remove(&*session_id);
+                        relayed.extract_if(|_, call| *call.session == *session_id).for_each(|(_, call)| {
+                            call.lane.answered();
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+        drop(state);
+        lane.offer(RelayMessage::Event { session, method: method.into(), params: params.clone() });
+        true
+    }
+
     /// Delivers an event to the subscribers, after drawing the consequences for sessions.
     pub(crate) fn deliver(&self, session: &str, method: &str, params: &Payload) {
+        if self.deliver_to_lane(session, method, params) {
+            return;
+        }
         match method {
             // Sent to every session of the target, enabled or not.
             "Inspector.targetCrashed" => self.end(SessionState::Crashed, |id| id == session),
@@ -322,11 +440,16 @@ impl Core {
     /// Moves matching sessions into a state in which they do not answer, and fails their calls at once.
     fn end(&self, into: SessionState, matches: impl Fn(&str) -> bool) {
         let mut state = self.state();
-        let State { pending, sessions } = &mut *state;
+        let State { pending, sessions, .. } = &mut *state;
         let mut failed = Vec::new();
         for (id, entry) in sessions.iter_mut().filter(|(id, _)| matches(id)) {
             if entry.state.borrow().is_final() {
                 continue;
+            }
+            if let Some(lane) = &entry.lane
+                && into == SessionState::Closed
+            {
+                lane.end();
             }
             entry.state.send_replace(into);
             if into.is_final() {

@@ -21,6 +21,8 @@
 //! - every queue, the number of calls in flight and the size of a message have a maximum ([`ConnectionOptions`]);
 //! - a target whose events come faster than they may is reported ([`SESSION_FLOODED`]): all targets share one pipe.
 //!
+//! A [`Relay`] lends a part of the connection to a foreign client: raw JSON in and out, on sessions of its own.
+//!
 //! The crate spawns no task: [`Connection::new`] returns a [`Driver`] that its owner runs.
 
 mod connection;
@@ -31,6 +33,7 @@ mod frame;
 mod message;
 mod pipe;
 pub mod protocol;
+mod relay;
 mod session;
 mod subscription;
 mod websocket;
@@ -39,8 +42,9 @@ pub use connection::{Connection, ConnectionOptions};
 pub use driver::Driver;
 pub use error::{CallError, ConnectError};
 pub use frame::{Frame, FrameDecoder};
-pub use message::Payload;
+pub use message::{ErrorBody, Payload};
 pub use pipe::Pipe;
 pub use protocol::Command;
+pub use relay::{Relay, RelayEnd, RelayError, RelayMessage, RelayMessages, RelayOptions};
 pub use session::{Session, SessionState};
 pub use subscription::{Event, SESSION_FLOODED, Subscription};

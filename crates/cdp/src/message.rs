@@ -48,12 +48,18 @@ pub(crate) enum Incoming<'a> {
     Event { session: Cow<'a, str>, method: Cow<'a, str>, params: Payload },
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct ErrorBody {
+/// The error that Chrome answers a command with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// JSON-RPC error code, for example -32000.
     #[serde(default)]
-    pub(crate) code: i64,
+    pub code: i64,
+    /// Chrome's words.
     #[serde(default)]
-    pub(crate) message: String,
+    pub message: String,
+    /// More of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -223,6 +223,9 @@ impl Parts {
         for pattern in ["/analysis", tools::CALL_ROUTE].iter().chain(paddock_browser::UNTIMED_ROUTES) {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
+        for pattern in paddock_browser::STREAM_ROUTES {
+            edge = edge.route(pattern, RouteRules::STREAM);
+        }
         if config.server.debug {
             app = app.merge(profile::router());
             for pattern in profile::PROFILE_ROUTES {

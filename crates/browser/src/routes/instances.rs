@@ -1,6 +1,6 @@
 //! Instances: start, list, show, stop.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::State,
@@ -12,7 +12,7 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use paddock_platform::{
-    http::{Json, Path},
+    http::{Json, Path, Query},
     identity::Caller,
     problem::Problem,
 };
@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use super::Routes;
 use crate::{
     ids::InstanceId,
-    service::{BrowserService, Health, InstanceMetrics, InstanceView, StartRequest, Stopped},
+    service::{BrowserService, FreshQuery, Health, InstanceMetrics, InstanceView, StartRequest, Stopped},
 };
 
 type Service = State<BrowserService>;
@@ -51,9 +51,13 @@ pub(super) fn routes() -> Routes {
 
 /// Lists the instances of the caller's tenant, oldest first.
 #[utoipa::path(get, path = "/instances", tag = "browser",
-    responses((status = OK, body = Vec<InstanceView>)))]
-async fn list_instances(State(service): Service, caller: Caller) -> Result<Json<Vec<InstanceView>>, Problem> {
-    Ok(Json(service.instances(&caller)?))
+    params(FreshQuery), responses((status = OK, body = Vec<InstanceView>)))]
+async fn list_instances(
+    State(service): Service,
+    caller: Caller,
+    Query(query): Query<FreshQuery>,
+) -> Result<Json<Arc<Vec<InstanceView>>>, Problem> {
+    Ok(Json(service.all_instances(&caller, query.is_fresh()).await?))
 }
 
 /// Starts an instance: an isolated browser with its own cookies and storage.

@@ -3,17 +3,22 @@
 //! One file per family. A route that acts on a tab is written once, as `/x`, and is there as `/tabs/{tab}/x` too.
 
 mod activity;
+mod batch;
 mod console;
 mod cookies;
 mod coordination;
 mod emulation;
+mod events;
 mod files;
 mod instances;
 mod navigate;
 mod network;
 mod observe;
 mod page;
+mod passthrough;
 mod profiles;
+mod record;
+mod screencast;
 mod sessions;
 mod storage;
 mod system;
@@ -32,7 +37,8 @@ use crate::{activity::record, service::BrowserService};
 
 type Routes = OpenApiRouter<BrowserService>;
 
-/// Patterns of routes that have deadlines of their own, or none because they stream, as they are under `/browser`.
+/// Routes (under `/browser`) whose requests name a time of their own, which may be longer than the server's, or that
+/// stream.
 pub const UNTIMED_ROUTES: &[&str] = &[
     "/browser/navigate",
     "/browser/tabs/{tab}/navigate",
@@ -42,10 +48,30 @@ pub const UNTIMED_ROUTES: &[&str] = &[
     "/browser/tabs/{tab}/network/export/stream",
     "/browser/evaluate",
     "/browser/tabs/{tab}/evaluate",
+    "/browser/screenshot",
+    "/browser/tabs/{tab}/screenshot",
     "/browser/instances/{id}/tabs/open",
     "/browser/instances/{id}/logs/stream",
+    "/browser/batch-navigate",
+    "/browser/instances/{id}/batch-navigate",
     "/browser/api/events",
     "/browser/api/agents/{id}/events",
+];
+
+/// Routes that browsers open as WebSocket or event stream, and what leads to them: untimed, and with the key in the query
+/// where headers cannot be set.
+pub const STREAM_ROUTES: &[&str] = &[
+    "/browser/instances/{id}/cdp",
+    "/browser/instances/{id}/json",
+    "/browser/instances/{id}/json/",
+    "/browser/instances/{id}/json/list",
+    "/browser/instances/{id}/json/version",
+    "/browser/instances/{id}/json/version/",
+    "/browser/events",
+    "/browser/screencast",
+    "/browser/instances/{id}/screencast",
+    "/browser/instances/{id}/proxy/screencast",
+    "/browser/live",
 ];
 
 /// All routes of the area, to be nested under `/browser`.
@@ -67,8 +93,13 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         .merge(activity::routes())
         .merge(files::routes())
         .merge(instances::routes())
+        .merge(batch::routes())
+        .merge(events::routes())
         .merge(page::routes())
+        .merge(passthrough::routes())
         .merge(profiles::routes())
+        .merge(record::routes())
+        .merge(screencast::routes())
         .merge(system::routes())
         .merge(tabs::routes())
         .merge(with_tab_paths(in_tab));

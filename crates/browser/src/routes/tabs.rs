@@ -1,9 +1,11 @@
 //! Tabs: list, open, close.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use http::StatusCode;
 use paddock_platform::{
-    http::{Json, Path},
+    http::{Json, Path, Query},
     identity::Caller,
     problem::Problem,
 };
@@ -13,8 +15,8 @@ use super::Routes;
 use crate::{
     ids::InstanceId,
     service::{
-        BrowserService, CloseRequest, Closed, Navigated, OpenRequest, TabActionDone, TabActionRequest,
-        TabList, TabView, Target,
+        BrowserService, CloseRequest, Closed, FreshQuery, Navigated, OpenRequest, TabActionDone,
+        TabActionRequest, TabList, TabView, Target,
     },
 };
 
@@ -60,15 +62,25 @@ async fn list_instance_tabs(
 
 /// Lists the tabs of all instances of the caller's tenant.
 #[utoipa::path(get, path = "/instances/tabs", tag = "browser",
-    responses((status = OK, body = Vec<TabView>)))]
-async fn list_all_tabs(State(service): Service, caller: Caller) -> Result<Json<Vec<TabView>>, Problem> {
-    Ok(Json(service.tabs(&caller, None).await?))
+    params(FreshQuery), responses((status = OK, body = Vec<TabView>)))]
+async fn list_all_tabs(
+    State(service): Service,
+    caller: Caller,
+    Query(query): Query<FreshQuery>,
+) -> Result<Json<Arc<Vec<TabView>>>, Problem> {
+    Ok(Json(service.all_tabs(&caller, query.is_fresh()).await?))
 }
 
 /// Lists the tabs of all instances of the caller's tenant, the last used first.
-#[utoipa::path(get, path = "/tabs", tag = "browser", responses((status = OK, body = TabList)))]
-async fn list_tabs(State(service): Service, caller: Caller) -> Result<Json<TabList>, Problem> {
-    Ok(Json(TabList { tabs: service.tabs(&caller, None).await? }))
+#[utoipa::path(get, path = "/tabs", tag = "browser", params(FreshQuery),
+    responses((status = OK, body = TabList)))]
+async fn list_tabs(
+    State(service): Service,
+    caller: Caller,
+    Query(query): Query<FreshQuery>,
+) -> Result<Json<TabList>, Problem> {
+    let tabs = service.all_tabs(&caller, query.is_fresh()).await?;
+    Ok(Json(TabList { tabs: tabs.to_vec() }))
 }
 
 /// Opens a tab (`new`), makes one the current one (`focus`), or closes one (`close`).

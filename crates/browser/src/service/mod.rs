@@ -3,10 +3,13 @@
 //! One file per family of routes holds their requests, their answers and the functions behind them.
 
 mod activity;
+mod aggregate;
+mod batch;
 mod console;
 mod cookies;
 mod coordination;
 mod emulation;
+mod events;
 mod files;
 mod instances;
 mod lifecycle;
@@ -14,7 +17,10 @@ mod navigate;
 mod network;
 mod observe;
 mod page;
+mod passthrough;
 mod profiles;
+mod record;
+mod screencast;
 mod storage;
 mod system;
 mod tabs;
@@ -31,14 +37,16 @@ use std::{
 
 use jiff::Timestamp;
 use paddock_platform::{
-    identity::{Caller, Scope},
+    identity::{Caller, Scope, Tenant},
     problem::Problem,
     units::HumanDuration,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use self::{
     activity::{AgentDetail, EventList, Reported},
+    aggregate::FreshQuery,
+    batch::{Batch, BatchItem, BatchNavigation, BatchOutcome, BatchRequest, BatchResult},
     console::{ConsoleQuery, ConsoleView, ErrorsView, LogCleared},
     cookies::{Cleared, CookieList, CookieQuery, CookieView, CookiesSet, NewCookie, SetCookiesRequest},
     coordination::{
@@ -49,6 +57,7 @@ pub use self::{
         HeadersRequest, MediaApplied, MediaRequest, OfflineApplied, OfflineRequest, ViewportApplied,
         ViewportRequest,
     },
+    events::EventsQuery,
     files::{
         BrowserState, CleanStatesRequest, Download, DownloadQuery, DownloadedFile, LoadStateRequest,
         SaveStateRequest, SavedDownload, SiteStorage, StateDeleted, StateList, StateLoaded, StateQuery,
@@ -68,7 +77,10 @@ pub use self::{
         CacheStatus, ClipboardText, ClipboardView, ClipboardWritten, MetricsView, Pdf, PdfDocument, PdfQuery,
         SavedFile, TimingView,
     },
+    passthrough::{BrowserVersion, DebugTarget},
     profiles::{ChangeProfile, CreateProfile, ProfileDone, ProfileMeta, ProfileQuery, ProfileView},
+    record::{RecordRequest, RecordStarted, RecordStop, RecordStopped, RecordView},
+    screencast::{ScreencastQuery, WatchableTab},
     storage::{ClearStorageRequest, SetStorageRequest, StorageCleared, StorageQuery},
     system::{ConfigView, Figures, FleetStatus, TenantMetrics},
     tabs::{CloseRequest, Closed, OpenRequest, TabAction, TabActionDone, TabActionRequest, TabList, TabView},
@@ -76,6 +88,7 @@ pub use self::{
 };
 pub(crate) use self::{observe::picture, system::left_out};
 pub use crate::activity::{AgentEvent, AgentView, Event};
+use aggregate::Lists;
 
 use crate::{
     activity::Activity,
@@ -85,6 +98,8 @@ use crate::{
     fleet::Fleet,
     ids::{InstanceId, TabId},
     instance::{InUse, Instance, InstanceSpec, InstanceStatus, TabEntry},
+    passthrough::ClientLimits,
+    record::Recordings,
     sessions::Sessions,
     tab::{Tab, TabSpec},
 };
@@ -108,6 +123,15 @@ pub struct BrowserService {
     starting: Arc<[Mutex<()>; STARTING_LOCKS]>,
     sessions: Option<Sessions>,
     shared: Arc<Shared>,
+    /// Clients of the DevTools passthrough.
+    cdp_clients: ClientLimits,
+    /// Lists that are remembered.
+    lists: Lists,
+    /// One permit per event stream.
+    event_streams: Arc<Semaphore>,
+    /// One permit per viewer of a tab.
+    screencasts: Arc<Semaphore>,
+    recordings: Recordings,
 }
 
 /// What agents that share browsers share beside them.
@@ -172,7 +196,18 @@ impl std::ops::Deref for TabInUse {
 impl BrowserService {
     /// The service of a fleet.
     pub fn new(fleet: Fleet) -> Self {
-        let service = Self { fleet, starting: Arc::default(), sessions: None, shared: Arc::default() };
+        let options = fleet.0.options.current();
+        let service = Self {
+            fleet,
+            starting: Arc::default(),
+            sessions: None,
+            shared: Arc::default(),
+            cdp_clients: ClientLimits::default(),
+            lists: Lists::new(),
+            event_streams: Arc::new(Semaphore::new(options.event_streams_max.min(Semaphore::MAX_PERMITS))),
+            screencasts: Arc::new(Semaphore::new(options.screencasts_max.min(Semaphore::MAX_PERMITS))),
+            recordings: Recordings::default(),
+        };
         let closing = service.clone();
         service.fleet.0.tasks.spawn("browser_idle_tabs", async move { closing.close_idle_tabs().await });
         service
@@ -331,14 +366,19 @@ impl BrowserService {
         if let Some(instance) = self.first(caller) {
             return Ok(instance);
         }
-        let mut hasher = DefaultHasher::new();
-        caller.tenant().hash(&mut hasher);
-        let place = usize::try_from(hasher.finish() % STARTING_LOCKS as u64).unwrap_or(0);
-        let _starting = self.starting[place].lock().await;
+        let _starting = self.starting_lock(caller.tenant()).lock().await;
         match self.first(caller) {
             Some(instance) => Ok(instance),
             None => Ok(self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await?),
         }
+    }
+
+    /// What keeps a tenant's callers from starting several instances where one will do.
+    fn starting_lock(&self, tenant: &Tenant) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        tenant.hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % STARTING_LOCKS as u64).unwrap_or(0);
+        &self.starting[place]
     }
 
     /// The caller's first instance: one that is awake if there is one.

@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 use super::{BrowserService, READ, Target};
 use crate::{service::MetricsView, sessions::not_in_session};
 
-
 /// What the caller's tenant has and did. The server's own figures are at `/metrics` of the server, for Prometheus.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

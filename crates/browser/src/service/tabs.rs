@@ -1,6 +1,6 @@
 //! Listing, opening and closing tabs.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -8,6 +8,7 @@ use paddock_cdp::SessionState;
 use paddock_platform::{identity::Caller, problem::Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use url::Url;
 use utoipa::ToSchema;
 
@@ -138,16 +139,22 @@ impl BrowserService {
     /// The tabs of one or of all of the caller's instances, the last used first.
     pub async fn tabs(&self, caller: &Caller, id: Option<&InstanceId>) -> Result<Vec<TabView>, Problem> {
         caller.require(READ)?;
-        let mut tabs = match id {
-            Some(id) => entries(&self.own(caller, id)?),
-            None => self.owned(caller).flat_map(|instance| entries(&instance)).collect(),
+        let instances = match id {
+            Some(id) => vec![self.own(caller, id)?],
+            None => self.owned(caller).collect(),
         };
+        Ok(self.view_tabs(instances, INFO_DEADLINE).await)
+    }
+
+    /// The tabs of instances, the last used first. All are asked at once, each within its deadline.
+    pub(super) async fn view_tabs(&self, instances: Vec<Instance>, deadline: Duration) -> Vec<TabView> {
+        let mut tabs: Vec<_> = instances.iter().flat_map(entries).collect();
         tabs.sort_by_key(|(_, entry)| Reverse(entry.used));
-        let mut views = join_all(tabs.into_iter().map(|(id, entry)| view(id, entry))).await;
+        let mut views = join_all(tabs.into_iter().map(|(id, entry)| view(id, entry, deadline))).await;
         for view in &mut views {
             self.show_hold(view);
         }
-        Ok(views)
+        views
     }
 
     /// Tells of a tab in a list who holds it.
@@ -219,6 +226,8 @@ impl BrowserService {
         let tab = self.tab(&target, WRITE).await?;
         let instance = self.owner_of(&target.caller, tab.id())?;
         self.close_tab(&instance, tab.id()).await;
+        // Whoever asks for the tabs next does not find it any more.
+        self.fleet.0.feed.changed(tab.instance_id());
         Ok(Closed { closed: true, tab_id: tab.id().clone() })
     }
 }
@@ -227,7 +236,15 @@ fn entries(instance: &Instance) -> Vec<(InstanceId, TabEntry)> {
     instance.tab_entries().into_iter().map(|entry| (instance.id().clone(), entry)).collect()
 }
 
-async fn view(instance_id: InstanceId, TabEntry { id, tab, url, title, .. }: TabEntry) -> TabView {
+/// How long Chrome may take to tell of a tab in a list.
+const INFO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What is known of a tab, with or without a page; without Chrome's word in time, what its events said.
+async fn view(
+    instance_id: InstanceId,
+    TabEntry { id, tab, url, title, .. }: TabEntry,
+    deadline: Duration,
+) -> TabView {
     let Some(tab) = tab else {
         let (kind, status) = ("page".to_owned(), "hibernated".to_owned());
         return TabView {
@@ -244,9 +261,9 @@ async fn view(instance_id: InstanceId, TabEntry { id, tab, url, title, .. }: Tab
         };
     };
     let crashed = tab.session().state() == SessionState::Crashed;
-    let (url, title) = match tab.info().await {
-        Ok(info) => (info.url, info.title),
-        Err(_) => (String::new(), String::new()),
+    let (url, title) = match timeout(deadline, tab.info()).await {
+        Ok(Ok(info)) => (info.url, info.title),
+        _ => (tab.0.page.with(|page| page.url.clone()), String::new()),
     };
     TabView {
         id: tab.id().clone(),

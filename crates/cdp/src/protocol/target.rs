@@ -87,6 +87,20 @@ pub struct AttachedToTarget {
 }
 command!(AttachToTarget<'a>, "Target.attachToTarget", AttachedToTarget);
 
+/// Opens another session with the browser itself.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct AttachToBrowserTarget {}
+command!(AttachToBrowserTarget, "Target.attachToBrowserTarget", AttachedToTarget);
+
+/// Closes a session, with all that were opened through it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DetachFromTarget<'a> {
+    /// Which.
+    pub session_id: &'a str,
+}
+command!(DetachFromTarget<'a>, "Target.detachFromTarget", Empty);
+
 /// Reports targets that appear, change, crash and go, as events of the browser's session.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SetDiscoverTargets {

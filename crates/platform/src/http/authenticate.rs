@@ -102,6 +102,13 @@ pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'
     presented.eq_ignore_ascii_case(scheme).then(|| token.trim())
 }
 
+/// The key in a query, as `token=KEY`: for routes that allow it, see
+/// [`RouteRules::key_in_query`](super::RouteRules::key_in_query). A key needs no percent encoding.
+pub(super) fn token_in_query(query: Option<&str>) -> Option<&str> {
+    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| *name == "token").map(|(_, token)| token).find(|token| !token.is_empty())
+}
+
 /// Handlers take the caller as an argument; the edge has put it there.
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
@@ -118,6 +125,14 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_found_in_the_query() {
+        assert_eq!(token_in_query(Some("a=1&token=abc")), Some("abc"));
+        for query in [None, Some(""), Some("token"), Some("token="), Some("mytoken=abc")] {
+            assert_eq!(token_in_query(query), None, "{query:?}");
+        }
+    }
 
     #[test]
     fn a_key_is_found_in_either_header() {

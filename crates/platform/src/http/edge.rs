@@ -27,7 +27,7 @@ use tracing::Instrument;
 use super::{
     address::{Client, metered_address},
     answer::render_problem,
-    authenticate::{Authenticate, AuthenticateError, KeyLimits, NoKeys, credentials, token},
+    authenticate::{Authenticate, AuthenticateError, KeyLimits, NoKeys, credentials, token, token_in_query},
     body::limit_body,
     compress::{compress, vary},
     endpoint::{Endpoint, RouteRules},
@@ -263,7 +263,8 @@ impl Shared {
         let of_scheme = self.schemes.iter().find_map(|(scheme, authenticate)| {
             credentials(headers, scheme).map(|token| (authenticate, token))
         });
-        let of_key = token(headers, has_form).filter(|token| required || has_form(token));
+        let in_query = || token_in_query(request.uri().query()).filter(|_| rules.key_in_query);
+        let of_key = token(headers, has_form).or_else(in_query).filter(|token| required || has_form(token));
         let presented = of_scheme.or(of_key.map(|token| (&self.keys, token)));
         let mut presented = presented.filter(|_| !rules.keyless);
         if let Some(client) = client

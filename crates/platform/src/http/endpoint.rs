@@ -20,10 +20,14 @@ pub struct RouteRules {
     /// The server's timeout does not hold for the answer, because the route has a deadline of its own. The request's
     /// body must still arrive within it.
     pub untimed: bool,
+    /// The key may be in the query (`?token=KEY`): browsers cannot put one into the headers of a WebSocket or an event
+    /// stream.
+    pub key_in_query: bool,
 }
 
 impl RouteRules {
-    const NONE: Self = Self { open: false, keyless: false, unlimited: false, untimed: false };
+    const NONE: Self =
+        Self { open: false, keyless: false, unlimited: false, untimed: false, key_in_query: false };
     /// For the probe of whether the process lives.
     pub const LIVENESS: Self = Self { keyless: true, ..Self::PROBE };
     /// For probes: they must tell how the server does exactly when it is at its limits, and have no key.
@@ -32,6 +36,8 @@ impl RouteRules {
     pub const UNLIMITED: Self = Self { unlimited: true, ..Self::NONE };
     /// For routes that wait as long as their caller asks.
     pub const UNTIMED: Self = Self { untimed: true, ..Self::NONE };
+    /// For event streams, for what speaks `WebSocket`, and for what leads to them.
+    pub const STREAM: Self = Self { key_in_query: true, ..Self::UNTIMED };
 }
 
 /// Distinct (method, status) pairs of one route whose handles are cached; beyond, the registry is asked.
