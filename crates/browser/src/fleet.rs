@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -47,6 +47,8 @@ pub struct Fleet(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) options: Section<BrowserOptions>,
     pub(crate) tasks: Tasks,
+    /// Where what callers ask to be written is written.
+    pub(crate) data_dir: PathBuf,
     pub(crate) egress: Egress,
     pub(crate) pool: Pool,
     pub(crate) gate: Gate,
@@ -72,7 +74,8 @@ impl Fleet {
     ) -> Result<Self, BrowserError> {
         crate::metrics::describe();
         let data_dir = data_dir.to_owned();
-        let profiles = tokio::task::spawn_blocking(move || Profiles::open(&data_dir))
+        let profiles_dir = data_dir.clone();
+        let profiles = tokio::task::spawn_blocking(move || Profiles::open(&profiles_dir))
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(BrowserError::Profiles)?;
@@ -82,6 +85,7 @@ impl Fleet {
         let shared = Arc::new(Shared {
             options,
             tasks: tasks.clone(),
+            data_dir,
             egress,
             pool,
             gate,

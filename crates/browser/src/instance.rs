@@ -13,7 +13,7 @@ use paddock_cdp::protocol::target::CloseTarget;
 use paddock_platform::identity::Tenant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use utoipa::ToSchema;
 
 use crate::{
@@ -132,6 +132,8 @@ pub(crate) struct Inner {
     opening: tokio::sync::Mutex<()>,
     /// Requests that work with it.
     in_use: AtomicUsize,
+    /// A page that a page opened was taken in, or could not be.
+    appeared: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -166,6 +168,7 @@ impl Instance {
             state: Mutex::new(state),
             opening: tokio::sync::Mutex::default(),
             in_use: AtomicUsize::new(0),
+            appeared: watch::Sender::new(()),
         }))
     }
 
@@ -324,8 +327,29 @@ impl Instance {
         self.0.state().status == InstanceStatus::Error
     }
 
+    /// Waits for the tab of a window that a page opened.
+    pub(crate) async fn tab_opened_by(&self, opener: &Tab, known: &[TabId]) -> Tab {
+        let mut appeared = self.0.appeared.subscribe();
+        loop {
+            appeared.borrow_and_update();
+            for tab in self.tabs().into_iter().filter(|tab| !known.contains(tab.id())) {
+                let info = tab.info().await.ok();
+                if info.and_then(|info| info.opener_id).as_deref() == Some(opener.session().target_id()) {
+                    return tab;
+                }
+            }
+            // The sender is ours: it cannot be gone.
+            appeared.changed().await.ok();
+        }
+    }
+
     /// Takes in a page that one of its pages opened, or closes it if there is no room.
     pub(crate) async fn page_appeared(&self, target_id: &str) {
+        self.take_in(target_id).await;
+        self.0.appeared.send_replace(());
+    }
+
+    async fn take_in(&self, target_id: &str) {
         let _opening = self.0.opening.lock().await;
         let tabs_max = self.0.shared.options.current().tabs_per_instance_max;
         let (lease, room) = {

@@ -21,17 +21,25 @@ pub mod metrics;
 pub mod service;
 pub mod snapshot;
 
+mod action;
+mod blocking;
+mod capture;
 mod config;
+mod dialog;
 mod emulation;
 mod engine;
 mod error;
 mod evaluate;
+mod find;
 mod fleet;
+mod frames;
 mod gate;
+mod history;
 mod ids;
 mod instance;
 mod navigate;
 mod observe;
+mod output;
 mod page;
 mod pool;
 mod process;
@@ -40,13 +48,25 @@ mod routes;
 mod screenshot;
 mod tab;
 mod tools;
+mod wait;
 
+pub use action::{
+    ACTION_FAILED, Action, ActionError, ActionKind, Aim, Button, ClickMode, DialogAnswer, ELEMENT_COVERED,
+    ELEMENT_DISABLED, ELEMENT_HIDDEN, ELEMENT_MOVING, ELEMENT_UNFIT, ElementSummary, INVALID_ACTION, Key,
+    NO_ELEMENT, Outcome, STALE_REF, UnknownActionError, UnknownKeyError,
+};
+pub use blocking::Blocking;
+pub use capture::{AnnotateError, CaptureWait, Label, LabelBox};
 pub use config::{BrowserOptions, EngineChoice};
+pub use dialog::{DIALOG_BLOCKING, Dialog, DialogError};
 pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
 pub use error::{BROWSER_CRASHED, BROWSER_UNAVAILABLE, BrowserError, PAGE_UNRESPONSIVE, TABS_EXHAUSTED};
 pub use evaluate::{EVALUATION_FAILED, EVALUATION_TIMEOUT, EvaluateError, World};
+pub use find::{Explanation, Finding, Match, Weights};
 pub use fleet::Fleet;
+pub use frames::FrameScope;
+pub use history::Turn;
 pub use ids::{InstanceId, ParseIdError, TabId};
 pub use instance::{Instance, InstanceGuard, InstanceInfo, InstanceSpec, InstanceStatus};
 pub use navigate::{
@@ -54,6 +74,7 @@ pub use navigate::{
     NavigateOptions, Navigation, PAGE_TOO_LARGE, REDIRECT_LOOP, TLS_FAILED, Wait,
 };
 pub use observe::{ObserveError, SNAPSHOT_FAILED};
+pub use output::OUTPUT_FAILED;
 pub use paddock_cdp as cdp;
 pub use page::Stage;
 pub use pool::Isolation;
@@ -63,3 +84,4 @@ pub use screenshot::{Area, Format, Rect, Screenshot};
 pub use service::BrowserService;
 pub use tab::{Tab, TabSpec};
 pub use tools::tools;
+pub use wait::{Condition, LoadState, Presence};

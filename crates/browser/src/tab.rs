@@ -22,15 +22,19 @@ use paddock_cdp::{
 use tokio::time::Instant;
 
 use crate::{
+    action::Hands,
+    blocking::Blocking,
+    dialog::{self, Dialogs},
     emulation::Emulation,
     error::BrowserError,
     fleet::Shared,
+    frames::Frames,
     ids::{InstanceId, TabId},
     metrics::{BROWSER_DIALOGS_TOTAL, BROWSER_TAB_CRASHES_TOTAL, BROWSER_TABS},
+    observe::LastSnapshot,
     page::{EVENTS, Page, SharedPage},
     pool::{ContextLease, hung},
     process::Process,
-    snapshot::Snapshot,
 };
 
 /// The isolated world that Paddock's scripts share in every page: they see the DOM, the page does not see them.
@@ -68,7 +72,12 @@ pub(crate) struct Inner {
     /// The isolated world of a document: its loader and context.
     pub(crate) world: Mutex<Option<(String, i64)>>,
     /// The last snapshot: references continue from it, and the next may be shown as its difference.
-    pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
+    pub(crate) snapshot: Mutex<Option<LastSnapshot>>,
+    pub(crate) dialogs: Arc<Dialogs>,
+    pub(crate) frames: Frames,
+    pub(crate) hands: Mutex<Hands>,
+    /// What the page may not load now.
+    pub(crate) blocking: Mutex<Blocking>,
     used: AtomicU64,
 }
 
@@ -149,6 +158,10 @@ impl Attached {
             navigating: tokio::sync::Mutex::default(),
             world: Mutex::default(),
             snapshot: Mutex::default(),
+            dialogs: Arc::default(),
+            frames: Frames::default(),
+            hands: Mutex::default(),
+            blocking: Mutex::default(),
             used: AtomicU64::new(0),
         }));
         tab.touch();
@@ -158,6 +171,7 @@ impl Attached {
             process: tab.0.process.clone(),
             page: Arc::clone(&tab.0.page),
             shared: Arc::clone(&tab.0.shared),
+            dialogs: Arc::clone(&tab.0.dialogs),
             events,
         };
         tab.0.shared.tasks.spawn("browser_tab", async move {
@@ -243,6 +257,7 @@ struct Follower {
     process: Process,
     page: Arc<SharedPage>,
     shared: Arc<Shared>,
+    dialogs: Arc<Dialogs>,
     events: Subscription,
 }
 
@@ -284,8 +299,11 @@ impl Follower {
             }
             match event.method {
                 "Page.javascriptDialogOpening" => {
-                    self.dismiss(event.parse().map_or_else(|_| String::new(), kind_of)).await;
+                    if let Ok(dialog) = event.parse() {
+                        self.dialog_opens(dialog).await;
+                    }
                 }
+                "Page.javascriptDialogClosed" => self.dialogs.closes(),
                 "Inspector.targetCrashed" => counter!(BROWSER_TAB_CRASHES_TOTAL).increment(1),
                 _ => {}
             }
@@ -293,22 +311,30 @@ impl Follower {
         self.page.update(|page| page.closed = true);
     }
 
-    /// Answers a dialog as a user in a hurry would, until there are too many.
-    async fn dismiss(&self, kind: String) {
+    /// Answers a dialog as was announced or as a user in a hurry would, until there are too many; or leaves it open.
+    async fn dialog_opens(&self, dialog: JavascriptDialogOpening) {
         counter!(BROWSER_DIALOGS_TOTAL).increment(1);
-        if self.page.with(|page| page.dialogs) > DIALOGS_MAX {
+        if !self.dialogs.is_kept() && self.page.with(|page| page.dialogs) > DIALOGS_MAX {
             tracing::info!(browser.tab = %self.id, "closing a tab whose page opens dialogs without end");
             close_target(&self.session, &self.process).await;
             return;
         }
-        // "Leave the page?" is answered with yes: somebody asked for the navigation.
-        let answer = HandleJavaScriptDialog { accept: kind == "beforeunload" };
+        let Some(answer) = self.dialogs.opens(dialog.kind, dialog.message) else {
+            let (dialogs, session) = (Arc::clone(&self.dialogs), self.session.clone());
+            self.shared.tasks.spawn("browser_dialog", async move {
+                let unblocked = tokio::select! {
+                    unblocked = dialogs.unblocked(dialog::OPEN_MAX) => unblocked,
+                    () = session.closed() => true,
+                };
+                if !unblocked {
+                    session.send(&HandleJavaScriptDialog { accept: false, prompt_text: None }).await.ok();
+                }
+            });
+            return;
+        };
+        let answer = HandleJavaScriptDialog { accept: answer.accept, prompt_text: answer.text.as_deref() };
         if let Err(error) = self.session.send(&answer).await {
-            tracing::debug!(browser.tab = %self.id, error = %error, "a dialog was not dismissed");
+            tracing::debug!(browser.tab = %self.id, error = %error, "a dialog was not answered");
         }
     }
-}
-
-fn kind_of(dialog: JavascriptDialogOpening) -> String {
-    dialog.kind
 }

@@ -2,9 +2,14 @@
 //!
 //! One file per family. A route that acts on a tab is written once, as `/x`, and is there as `/tabs/{tab}/x` too.
 
+mod actions;
+mod dialog;
+mod frames;
+mod inspect;
 mod instances;
 mod navigate;
 mod observe;
+mod read;
 mod tabs;
 
 use axum::{middleware, response::Response};
@@ -22,9 +27,17 @@ type Routes = OpenApiRouter<BrowserService>;
 
 /// All routes of the area, to be nested under `/browser`.
 pub fn router(service: BrowserService) -> OpenApiRouter {
-    let in_tab =
-        OpenApiRouter::new().merge(navigate::in_tab()).merge(observe::in_tab()).merge(tabs::in_tab());
+    let in_tab = OpenApiRouter::new()
+        .merge(actions::in_tab())
+        .merge(dialog::in_tab())
+        .merge(frames::in_tab())
+        .merge(inspect::in_tab())
+        .merge(read::in_tab())
+        .merge(navigate::in_tab())
+        .merge(observe::in_tab())
+        .merge(tabs::in_tab());
     OpenApiRouter::new()
+        .merge(actions::routes())
         .merge(instances::routes())
         .merge(tabs::routes())
         .merge(with_tab_paths(in_tab))

@@ -2,11 +2,21 @@
 //!
 //! One file per family of routes holds their requests, their answers and the functions behind them.
 
+mod actions;
+mod capture;
+mod dialog;
+mod find;
+mod frames;
+mod history;
+mod inspect;
 mod instances;
+mod macros;
 mod navigate;
 mod observe;
 mod tabs;
 mod target;
+mod text;
+mod wait;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,13 +27,26 @@ use paddock_platform::{
 use tokio::sync::Mutex;
 
 pub use self::{
+    actions::{ActionDone, ActionRequest, ActionResult, ActionsDone, ActionsRequest, Direction},
+    capture::CaptureQuery,
+    dialog::{DialogAnswered, DialogRequest, DialogVerdict},
+    find::{FindRequest, Found},
+    frames::{FrameRequest, FrameView},
+    history::{HistoryQuery, Turned},
+    inspect::{Counted, InspectQuery, PageFacts},
     instances::{Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped},
+    macros::{MacroDone, MacroRequest},
     navigate::{NavigateRequest, Navigated, WaitFor},
-    observe::{EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView},
+    observe::{
+        AnnotateQuery, EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView,
+        Written,
+    },
     tabs::{CloseRequest, Closed, OpenRequest, TabList, TabView},
     target::Target,
+    text::{PageText, TextQuery},
+    wait::{WaitRequest, Waited},
 };
-pub(crate) use observe::picture;
+pub(crate) use self::{capture::Captured, inspect::Fact, observe::picture};
 
 use crate::{
     error::BrowserError,

@@ -3,7 +3,9 @@
 //! Source: the protocol description at <https://chromedevtools.github.io/devtools-protocol/tot/>.
 
 pub mod browser;
+pub mod dom;
 pub mod emulation;
+pub mod input;
 pub mod network;
 pub mod page;
 pub mod runtime;

@@ -108,3 +108,11 @@ pub struct LoadingFailed {
     #[serde(default)]
     pub canceled: bool,
 }
+
+/// Keeps the page from loading addresses that match one of these, with `*` for anything.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetBlockedUrls<'a> {
+    /// The patterns.
+    pub urls: &'a [&'a str],
+}
+command!(SetBlockedUrls<'a>, "Network.setBlockedURLs", Empty);

@@ -53,7 +53,31 @@ pub struct RemoteObject {
     pub unserializable_value: Option<String>,
     /// How the console would show it.
     pub description: Option<String>,
+    /// A handle on the value, when it was not returned itself.
+    pub object_id: Option<String>,
 }
+
+/// Calls a function on a value.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallFunctionOn<'a> {
+    /// The value, which the function sees as `this`.
+    pub object_id: &'a str,
+    /// The function's source.
+    pub function_declaration: &'a str,
+    /// Whether the value itself is returned, as JSON.
+    pub return_by_value: bool,
+}
+command!(CallFunctionOn<'a>, "Runtime.callFunctionOn", Evaluated);
+
+/// Lets go of a value.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseObject<'a> {
+    /// The handle.
+    pub object_id: &'a str,
+}
+command!(ReleaseObject<'a>, "Runtime.releaseObject", super::Empty);
 
 /// What was thrown, and where.
 #[derive(Debug, Deserialize)]
