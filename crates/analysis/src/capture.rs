@@ -146,6 +146,7 @@ impl Camera<'_> {
                 area: Area::FullPage { height_max: self.options.shot_height_max },
                 format: Format::Jpeg { quality: SHOT_QUALITY },
                 timeout: SHOT_DEADLINE,
+                scale: 1.0,
             })
             .await?;
         Ok(report::Screenshot { screen, bytes, scale: emulation.scale, fold: emulation.height })

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::{
     egress::EgressError,
     engine::EngineError,
+    evaluate::{EvaluateError, look_problem},
     ids::{InstanceId, ProfileId, TabId},
     ports::PortRange,
     process::LaunchError,
@@ -170,6 +171,9 @@ pub enum BrowserError {
     /// The page's answer is not what was asked for.
     #[error("the page gave no usable {0}")]
     Malformed(&'static str),
+    /// The page did not run a script of ours.
+    #[error(transparent)]
+    Evaluate(EvaluateError),
     /// A command to Chrome failed.
     #[error("Chrome did not do what it was asked")]
     Call(#[source] CallError),
@@ -233,6 +237,7 @@ impl From<BrowserError> for Problem {
             BrowserError::InstanceLost { .. } => Self::new(BROWSER_CRASHED, text),
             BrowserError::InvalidSelector(_) => Self::invalid_field("selector", text),
             BrowserError::Malformed(_) => Self::new(INTERNAL, text),
+            BrowserError::Evaluate(error) => look_problem(error),
             BrowserError::Call(call) => call_problem(&call),
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use http::StatusCode;
 use paddock_cdp::{
-    CallError,
+    CallError, Session,
     protocol::{
         page::CreateIsolatedWorld,
         runtime::{Evaluate, Evaluated, ExceptionDetails, RemoteObject, TerminateExecution},
@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::{
-    error::call_problem,
+    dialog::{Dialog, blocked_problem},
+    error::{PAGE_UNRESPONSIVE, call_problem},
     tab::{Tab, WORLD},
 };
 
@@ -30,6 +31,14 @@ pub const EVALUATION_TIMEOUT: ProblemKind =
 const TERMINATE_ATTEMPTS: u32 = 10;
 /// How long a page may take to answer that its script was ended.
 const PROBE_DEADLINE: Duration = Duration::from_millis(500);
+/// Answered by every page in which no script runs.
+const PROBE: Evaluate<'static> = Evaluate {
+    expression: "0",
+    context_id: None,
+    await_promise: false,
+    return_by_value: true,
+    user_gesture: false,
+};
 /// How much of a thrown value is passed on.
 const EXCEPTION_SIZE_MAX: usize = 2000;
 
@@ -68,6 +77,15 @@ pub enum EvaluateError {
     /// The page went away meanwhile.
     #[error("the page was replaced by another during the evaluation")]
     Replaced,
+    /// The page has nowhere to run it.
+    #[error("the page runs no scripts at the moment; navigate or reload it, then try again")]
+    NoContext,
+    /// It was ended from outside: by another request's deadline.
+    #[error("the expression was ended together with a script of the page that did not end")]
+    Terminated,
+    /// A dialog is open: the page stands still.
+    #[error("a JavaScript dialog is open in the page ({})", .0.kind)]
+    DialogOpen(Dialog),
     /// A command to Chrome failed.
     #[error("Chrome did not do what it was asked")]
     Call(#[source] CallError),
@@ -78,7 +96,41 @@ impl From<EvaluateError> for Problem {
         match &error {
             EvaluateError::Call(call) => call_problem(call),
             EvaluateError::Timeout(_) => Self::new(EVALUATION_TIMEOUT, error.to_string()),
-            _ => Self::new(EVALUATION_FAILED, error.to_string()),
+            EvaluateError::DialogOpen(dialog) => blocked_problem(dialog),
+            EvaluateError::Exception { .. }
+            | EvaluateError::NotSerializable(_)
+            | EvaluateError::Type(_)
+            | EvaluateError::Replaced
+            | EvaluateError::NoContext
+            | EvaluateError::Terminated => Self::new(EVALUATION_FAILED, error.to_string()),
+        }
+    }
+}
+
+/// What a user is told of a look at the page that failed: what was run was ours, so a page that does not answer is busy.
+pub(crate) fn look_problem(error: EvaluateError) -> Problem {
+    match error {
+        EvaluateError::Timeout(timeout) => {
+            let detail = format!("the page did not answer within {}s; it is busy", timeout.as_secs_f64());
+            Problem::new(PAGE_UNRESPONSIVE, detail)
+        }
+        error => error.into(),
+    }
+}
+
+/// Ends a script whose caller goes away: nobody would notice that it is endless.
+struct Abandoned<'a>(Option<&'a Tab>);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if let Some(tab) = self.0.take() {
+            let tab = tab.clone();
+            let tasks = tab.0.shared.tasks.clone();
+            tasks.spawn("browser_end_script", async move {
+                if !tab.answers().await {
+                    tab.end_script().await;
+                }
+            });
         }
     }
 }
@@ -93,26 +145,30 @@ impl Tab {
         timeout: Duration,
     ) -> Result<Box<RawValue>, EvaluateError> {
         self.touch();
-        let result = self.evaluate_in_place(expression, world, timeout).await;
+        let mut abandoned = Abandoned(Some(self));
+        let result = tokio::select! {
+            biased;
+            result = self.evaluate_in_place(expression, world, timeout) => result,
+            dialog = self.0.dialogs.blocked() => Err(EvaluateError::DialogOpen(dialog)),
+        };
+        abandoned.0 = None;
         if matches!(result, Err(EvaluateError::Timeout(_))) {
             self.end_script().await;
         }
         result
     }
 
+    /// Whether the page answers at once: no script of it runs.
+    async fn answers(&self) -> bool {
+        !matches!(self.session().send_within(&PROBE, PROBE_DEADLINE).await, Err(CallError::Deadline { .. }))
+    }
+
     /// Breaks a loop. A promise that never resolves is merely forgotten.
     async fn end_script(&self) {
-        let probe = Evaluate {
-            expression: "0",
-            context_id: None,
-            await_promise: false,
-            return_by_value: true,
-            user_gesture: false,
-        };
         for _ in 0..TERMINATE_ATTEMPTS {
             let ended = async {
                 self.session().send_within(&TerminateExecution {}, PROBE_DEADLINE).await?;
-                self.session().send_within(&probe, PROBE_DEADLINE).await
+                self.session().send_within(&PROBE, PROBE_DEADLINE).await
             };
             // On a busy machine the script may not have begun when the first command to end it arrives.
             match ended.await {
@@ -170,19 +226,7 @@ impl Tab {
             World::Main => None,
             World::Isolated => Some(self.isolated_world().await.map_err(EvaluateError::Call)?),
         };
-        let command = Evaluate {
-            expression,
-            context_id,
-            await_promise: true,
-            return_by_value: true,
-            user_gesture: false,
-        };
-        let Evaluated { result, exception_details } =
-            self.session().send_within(&command, timeout).await.map_err(EvaluateError::Call)?;
-        match exception_details {
-            Some(details) => Err(exception(details)),
-            None => value_of(result),
-        }
+        evaluate_at(self.session(), expression, context_id, timeout).await
     }
 
     /// The isolated world of the present document: the one in which its scripts of [`TabSpec`](crate::TabSpec) ran.
@@ -202,7 +246,24 @@ impl Tab {
     }
 }
 
-fn is_stale(message: &str) -> bool {
+/// Evaluates in one of a session's contexts; in the page's own without one.
+pub(crate) async fn evaluate_at(
+    session: &Session,
+    expression: &str,
+    context_id: Option<i64>,
+    timeout: Duration,
+) -> Result<Box<RawValue>, EvaluateError> {
+    let command =
+        Evaluate { expression, context_id, await_promise: true, return_by_value: true, user_gesture: false };
+    let Evaluated { result, exception_details } =
+        session.send_within(&command, timeout).await.map_err(EvaluateError::Call)?;
+    match exception_details {
+        Some(details) => Err(exception(details)),
+        None => value_of(result),
+    }
+}
+
+pub(crate) fn is_stale(message: &str) -> bool {
     message.contains("Cannot find context")
 }
 
@@ -212,6 +273,10 @@ fn of_protocol(message: String) -> EvaluateError {
         || message.contains("navigated or closed")
     {
         EvaluateError::Replaced
+    } else if message.contains("Cannot find default execution context") {
+        EvaluateError::NoContext
+    } else if message.contains("Execution was terminated") {
+        EvaluateError::Terminated
     } else {
         EvaluateError::NotSerializable(message)
     }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -59,6 +59,8 @@ pub struct Fleet(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) options: Section<BrowserOptions>,
     pub(crate) tasks: Tasks,
+    /// Where what callers ask to be written is written.
+    pub(crate) data_dir: PathBuf,
     pub(crate) egress: Egress,
     pub(crate) pool: Pool,
     pub(crate) gate: Gate,
@@ -131,6 +133,7 @@ impl Fleet {
         let shared = Arc::new(Shared {
             options,
             tasks: tasks.clone(),
+            data_dir: data_dir.to_path_buf(),
             egress,
             pool,
             gate,

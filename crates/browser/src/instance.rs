@@ -18,7 +18,10 @@ use paddock_cdp::{Session, SessionState};
 use paddock_platform::identity::Tenant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
@@ -209,6 +212,8 @@ pub(crate) struct Inner {
     pub(crate) clipboard: Clipboard,
     /// Files that its pages read; gone with it.
     scratch: OnceLock<Profile>,
+    /// A page that a page opened was taken in, or could not be.
+    appeared: watch::Sender<()>,
     /// It is being stopped: clients that stay connected leave.
     ended: CancellationToken,
     /// Requests among that.
@@ -367,6 +372,7 @@ impl Instance {
             saved_hash: AtomicU64::new(0),
             log: Mutex::default(),
             ended: CancellationToken::new(),
+            appeared: watch::Sender::new(()),
         }))
     }
 
@@ -685,8 +691,29 @@ impl Instance {
         self.0.state().lease.as_ref().is_some_and(|lease| lease.process().is(process))
     }
 
+    /// Waits for the tab of a window that a page opened.
+    pub(crate) async fn tab_opened_by(&self, opener: &Tab, known: &[TabId]) -> Tab {
+        let mut appeared = self.0.appeared.subscribe();
+        loop {
+            appeared.borrow_and_update();
+            for tab in self.tabs().into_iter().filter(|tab| !known.contains(tab.id())) {
+                let info = tab.info().await.ok();
+                if info.and_then(|info| info.opener_id).as_deref() == Some(opener.session().target_id()) {
+                    return tab;
+                }
+            }
+            // The sender is ours: it cannot be gone.
+            appeared.changed().await.ok();
+        }
+    }
+
     /// Takes in a page that one of its pages opened, or closes it if there is no room.
     pub(crate) async fn page_appeared(&self, target_id: &str) {
+        self.take_in(target_id).await;
+        self.0.appeared.send_replace(());
+    }
+
+    async fn take_in(&self, target_id: &str) {
         let _opening = self.0.opening.lock().await;
         let tabs_max = self.0.shared.options.current().tabs_per_instance_max;
         let (lease, room) = {

@@ -25,14 +25,18 @@ pub mod service;
 pub mod sessions;
 pub mod snapshot;
 
+mod action;
 mod activity;
 mod admission;
 mod areas;
+mod blocking;
+mod capture;
 mod clipboard;
 mod config;
 mod console;
 mod cookies;
 mod coordination;
+mod dialog;
 mod emulation;
 mod engine;
 mod environment;
@@ -41,16 +45,20 @@ mod evaluate;
 mod events;
 mod feed;
 mod files;
+mod find;
 mod fleet;
+mod frames;
 mod gate;
 pub mod guard;
 mod hibernate;
+mod history;
 mod ids;
 mod instance;
 mod keeper;
 mod navigate;
 mod network;
 mod observe;
+mod output;
 mod page;
 mod passthrough;
 mod pdf;
@@ -71,12 +79,21 @@ mod timing;
 mod tools;
 mod upkeep;
 mod usage;
+mod wait;
 mod watch;
 mod wire;
 
+pub use action::{
+    ACTION_FAILED, Action, ActionError, ActionKind, Aim, Button, ClickMode, DialogAnswer, ELEMENT_COVERED,
+    ELEMENT_DISABLED, ELEMENT_HIDDEN, ELEMENT_MOVING, ELEMENT_UNFIT, ElementSummary, INVALID_ACTION, Key,
+    NO_ELEMENT, Outcome, STALE_REF, UnknownActionError, UnknownKeyError,
+};
+pub use blocking::Blocking;
+pub use capture::{AnnotateError, CaptureWait, Label, LabelBox};
 pub use config::{BrowserOptions, EngineChoice};
 pub use console::{Console, ConsoleMessage, PageError};
 pub use coordination::{Handoff, HoldError, Holds, Lock, NO_CURRENT_TAB, TAB_LOCKED, TAB_PAUSED_HANDOFF};
+pub use dialog::{DIALOG_BLOCKING, Dialog, DialogError};
 pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
 pub use error::{
@@ -88,7 +105,10 @@ pub use events::{FleetChange, FleetEvent};
 pub use files::{
     DOWNLOAD_FAILED, DOWNLOAD_REFUSED, DOWNLOAD_TOO_LARGE, FILE_NAME_INVALID, STATE_SEALED, StateFile,
 };
+pub use find::{Explanation, Finding, Match, Weights};
 pub use fleet::Fleet;
+pub use frames::FrameScope;
+pub use history::Turn;
 pub use ids::{InstanceId, ParseIdError, ProfileId, TabId};
 pub use instance::{InUse, Instance, InstanceGuard, InstanceInfo, InstanceSpec, InstanceStatus, TabEntry};
 pub use navigate::{
@@ -99,6 +119,7 @@ pub use network::{
     Entry as NetworkEntry, ExportFormat, Filter as NetworkFilter, Route, RouteAction, RouteError,
 };
 pub use observe::{ObserveError, SNAPSHOT_FAILED};
+pub use output::OUTPUT_FAILED;
 pub use paddock_cdp as cdp;
 pub use page::Stage;
 pub use pdf::{PDF_FAILED, PDF_TOO_LARGE, PdfError};
@@ -115,3 +136,4 @@ pub use tab::{Tab, TabSpec};
 pub use timing::{PageMemory, PageTiming};
 pub use tools::tools;
 pub use usage::Usage;
+pub use wait::{Condition, LoadState, Presence};

@@ -1,17 +1,19 @@
-//! Accessibility snapshots of a tab's page.
+//! Accessibility snapshots of a tab's page, with the frames of other origins in it.
 
 use std::{
-    sync::{Arc, PoisonError},
+    collections::HashMap,
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use http::StatusCode;
 use paddock_platform::problem::{NOT_FOUND, Problem, ProblemKind};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 
 use crate::{
-    evaluate::{EvaluateError, World},
-    snapshot::{SCRIPT, Snapshot, SnapshotError, SnapshotOptions},
+    evaluate::{EvaluateError, look_problem},
+    frames::{LOOK_DEADLINE, Place, Realm},
+    snapshot::{BoundingBox, Node, Snapshot, SnapshotError, SnapshotOptions},
     tab::Tab,
 };
 
@@ -21,6 +23,14 @@ pub const SNAPSHOT_FAILED: ProblemKind =
 
 /// How long a snapshot may take.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(20);
+/// Frames of other origins that one snapshot looks into.
+const FRAMES_MAX: usize = 30;
+/// How deep such frames may be in one another.
+const FRAMES_DEEP_MAX: usize = 5;
+/// Frames whose ids are looked up for one snapshot.
+const FRAME_IDS_MAX: usize = 50;
+/// References whose elements are remembered after they have gone, to say what is there in their place.
+const GONE_MAX: usize = 4000;
 
 /// A page whose snapshot could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +46,7 @@ pub enum ObserveError {
 impl From<ObserveError> for Problem {
     fn from(error: ObserveError) -> Self {
         match error {
-            ObserveError::Evaluate(error) => error.into(),
+            ObserveError::Evaluate(error) => look_problem(error),
             ObserveError::Snapshot(error @ SnapshotError::NotFound) => {
                 Self::new(NOT_FOUND, error.to_string())
             }
@@ -48,43 +58,213 @@ impl From<ObserveError> for Problem {
     }
 }
 
+/// The last snapshot of a tab, and what it is of.
+#[derive(Debug)]
+pub(crate) struct LastSnapshot {
+    snapshot: Arc<Snapshot>,
+    /// What was asked for: only snapshots of the same are compared.
+    options: SnapshotOptions,
+    /// Role and name of the elements that references were given to.
+    pub(crate) known: HashMap<String, (String, String)>,
+}
+
+impl LastSnapshot {
+    fn next(previous: Option<Self>, snapshot: &Arc<Snapshot>, options: &SnapshotOptions) -> Self {
+        let mut known = previous.map(|previous| previous.known).unwrap_or_default();
+        if known.len() > GONE_MAX {
+            known.clear();
+        }
+        let names =
+            snapshot.nodes.iter().map(|node| (node.r#ref.clone(), (node.role.clone(), node.name.clone())));
+        known.extend(names);
+        Self { snapshot: Arc::clone(snapshot), options: options.clone(), known }
+    }
+}
+
 impl Tab {
-    /// Takes a snapshot, and returns the one before as well if it was of the same document.
+    /// Takes a snapshot, and returns the one before as well if it was of the same: document, part and filter.
     pub async fn snapshot(
         &self,
         options: SnapshotOptions,
     ) -> Result<(Arc<Snapshot>, Option<Arc<Snapshot>>), ObserveError> {
-        self.touch();
-        let previous = self.0.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let refs_from = previous.as_ref().map_or(options.refs_from, |previous| previous.ref_next);
-        let options = SnapshotOptions { refs_from, ..options };
-        let value = self.evaluate_accessibility(&options.expression(), SNAPSHOT_DEADLINE).await?;
-        // The value is a text that holds the JSON: cheaper for the page than an object.
-        let text: String = serde_json::from_str(value.get()).map_err(SnapshotError::Malformed)?;
-        let snapshot = Arc::new(Snapshot::parse(&text)?);
+        let mut options = options;
+        let snapshot = Arc::new(self.look(&options).await?);
+        options.within = self.place_of(options.selector.as_deref()).unwrap_or_default().within;
         let mut last = self.0.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some(Arc::clone(&snapshot));
-        let same = previous.filter(|previous| previous.document == snapshot.document);
-        Ok((snapshot, same))
+        options.refs_from = 0;
+        let previous = last.take();
+        let comparable = previous.as_ref().filter(|previous| {
+            previous.options == options && previous.snapshot.document == snapshot.document
+        });
+        let comparable = comparable.map(|previous| Arc::clone(&previous.snapshot));
+        *last = Some(LastSnapshot::next(previous, &snapshot, &options));
+        Ok((snapshot, comparable))
     }
 
-    /// Evaluates an expression that uses `paddockAccessibility`, in the isolated world.
-    pub(crate) async fn evaluate_accessibility(
-        &self,
-        expression: &str,
-        timeout: Duration,
-    ) -> Result<Box<RawValue>, EvaluateError> {
-        match self.evaluate(expression, World::Isolated, timeout).await {
-            // Once per document.
-            Err(EvaluateError::Exception { message, .. }) if is_missing(&message) => {
-                self.evaluate(SCRIPT, World::Isolated, timeout).await?;
-                self.evaluate(expression, World::Isolated, timeout).await
-            }
-            result => result,
+    /// Takes a snapshot that is not the next one's past.
+    pub(crate) async fn look(&self, options: &SnapshotOptions) -> Result<Snapshot, ObserveError> {
+        let refs_from = self.0.frames.refs_next.load(Ordering::Relaxed).max(options.refs_from);
+        let place = self.place_of(options.selector.as_deref()).ok_or(SnapshotError::NotFound)?;
+        let options = SnapshotOptions { refs_from, within: place.within.clone(), ..options.clone() };
+        let mut snapshot = self.walk(&place.realm, &options).await?;
+        self.name_frames(&place.realm, &mut snapshot).await;
+        if snapshot.nodes.iter().any(|node| node.apart) {
+            let mut left = FRAMES_MAX;
+            self.look_into_frames(&place.realm, &options, &mut snapshot, &mut left, FRAMES_DEEP_MAX).await;
         }
+        Ok(snapshot)
+    }
+
+    /// Waits until the page's markup is parsed, but not for ever.
+    pub(crate) async fn parsed(&self, longest: Duration) {
+        let expression =
+            format!("paddockAccessibility.waitFor({{load:'content-loaded'}},{})", longest.as_millis());
+        let parsed = async {
+            // A new document in place of the one that was asked: asked again.
+            while let Err(EvaluateError::Replaced | EvaluateError::NoContext) =
+                self.ask_raw(&Realm::PAGE, &expression, longest).await
+            {}
+        };
+        tokio::time::timeout(longest, parsed).await.ok();
+    }
+
+    /// Role and name that the element of a reference had when it was last seen.
+    pub(crate) fn remembered(&self, reference: &str) -> Option<(String, String)> {
+        let last = self.0.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref()?.known.get(reference).cloned()
+    }
+
+    /// One walk in one realm.
+    async fn walk(&self, realm: &Realm, options: &SnapshotOptions) -> Result<Snapshot, ObserveError> {
+        let (prefix, refs_from) = match &realm.0 {
+            Some(apart) => (Some(apart.prefix.as_str()), apart.refs_from()),
+            None => (None, options.refs_from),
+        };
+        let expression = SnapshotOptions { refs_from, ..options.clone() }.expression_in(prefix);
+        // The value is a text that holds the JSON: cheaper for the page than an object.
+        let text: String = self.ask(realm, &expression, SNAPSHOT_DEADLINE).await?;
+        let snapshot = Snapshot::parse(&text)?;
+        self.refs_given(realm, snapshot.ref_next);
+        Ok(snapshot)
+    }
+
+    /// Adds Chrome's ids of the frames to their elements. One that cannot be told is left out.
+    async fn name_frames(&self, realm: &Realm, snapshot: &mut Snapshot) {
+        let frames = snapshot.nodes.iter_mut().filter(|node| node.role == "Iframe").take(FRAME_IDS_MAX);
+        for node in frames {
+            node.child_frame_id = self.frame_id_of(realm, &node.r#ref).await.ok();
+        }
+    }
+
+    /// Puts the nodes of frames of other origins below their elements. A frame that does not answer stays closed.
+    async fn look_into_frames(
+        &self,
+        realm: &Realm,
+        options: &SnapshotOptions,
+        snapshot: &mut Snapshot,
+        left: &mut usize,
+        deep_max: usize,
+    ) {
+        let mut nodes = Vec::with_capacity(snapshot.nodes.len());
+        for node in std::mem::take(&mut snapshot.nodes) {
+            let closed = !node.apart || *left == 0 || deep_max == 0;
+            let (depth, owner) = (node.depth, node.r#ref.clone());
+            nodes.push(node);
+            if closed || options.depth.is_some_and(|depth_max| depth >= depth_max) {
+                continue;
+            }
+            *left -= 1;
+            match Box::pin(self.look_into(realm, &owner, depth, options, left, deep_max - 1)).await {
+                Ok(inner) => {
+                    snapshot.truncated |= inner.truncated;
+                    nodes.extend(inner.nodes);
+                }
+                Err(error) => {
+                    tracing::debug!(browser.tab = %self.id(), error = %error, "a frame stayed closed");
+                }
+            }
+        }
+        snapshot.nodes = nodes;
+    }
+
+    async fn look_into(
+        &self,
+        around: &Realm,
+        owner: &str,
+        depth: u32,
+        options: &SnapshotOptions,
+        left: &mut usize,
+        deep_max: usize,
+    ) -> Result<Snapshot, ObserveError> {
+        let realm = self.realm_in(around, owner).await?;
+        let depth_left = options.depth.map(|depth_max| depth_max - depth - 1);
+        let options = SnapshotOptions {
+            selector: None,
+            within: None,
+            depth: depth_left,
+            framed: true,
+            ..options.clone()
+        };
+        let mut snapshot = self.walk(&realm, &options).await?;
+        self.name_frames(&realm, &mut snapshot).await;
+        self.look_into_frames(&realm, &options, &mut snapshot, left, deep_max).await;
+        let origin =
+            if options.boxes { self.origin_of(around, owner).await? } else { Origin { x: 0.0, y: 0.0 } };
+        for node in &mut snapshot.nodes {
+            node.depth += depth + 1;
+            origin.shift(node);
+        }
+        Ok(snapshot)
+    }
+
+    /// Where the content of a frame begins, in the coordinates of the realm around it.
+    async fn origin_of(&self, around: &Realm, owner: &str) -> Result<Origin, EvaluateError> {
+        let owner = serde_json::Value::from(owner);
+        self.ask(around, &format!("paddockAccessibility.originOf({owner})"), LOOK_DEADLINE).await
+    }
+
+    /// Where an element of a place is on the page: for pictures of it.
+    pub(crate) async fn page_rect(
+        &self,
+        place: &Place,
+        selector: &str,
+    ) -> Result<Found<BoundingBox>, EvaluateError> {
+        let argument = serde_json::json!({ "selector": selector, "within": place.within });
+        let mut found: Found<BoundingBox> = self
+            .ask(&place.realm, &format!("paddockAccessibility.pageRect({argument})"), LOOK_DEADLINE)
+            .await?;
+        let mut inside = place.realm.0.clone();
+        while let (Found::Here(rect), Some(apart)) = (&mut found, &inside) {
+            let origin = self.origin_of(&apart.around, &apart.owner).await?;
+            rect.x += origin.x;
+            rect.y += origin.y;
+            inside = apart.around.0.clone();
+        }
+        Ok(found)
     }
 }
 
-fn is_missing(message: &str) -> bool {
-    message.contains("paddockAccessibility is not defined")
+/// Something in a page, or why it is not there.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Found<T> {
+    /// It is.
+    Here(T),
+    /// `no_element`, `stale_ref`, `invalid_selector`, …
+    Error(String),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Origin {
+    x: f64,
+    y: f64,
+}
+
+impl Origin {
+    fn shift(self, node: &mut Node) {
+        if let Some(rect) = &mut node.bounding_box {
+            rect.x += self.x;
+            rect.y += self.y;
+        }
+    }
 }

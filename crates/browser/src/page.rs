@@ -24,6 +24,7 @@ pub(crate) const EVENTS: &[&str] = &[
     "Page.navigatedWithinDocument",
     "Page.lifecycleEvent",
     "Page.javascriptDialogOpening",
+    "Page.javascriptDialogClosed",
     "Network.requestWillBeSent",
     "Network.requestServedFromCache",
     "Network.responseReceived",
@@ -171,6 +172,12 @@ impl Page {
     /// How many documents came after this one by themselves; none if it has not been committed.
     pub(crate) fn documents_since(&self, loader_id: &str) -> Option<usize> {
         self.history.iter().rev().position(|known| known == loader_id)
+    }
+
+    /// Whether a document was asked for that is neither there nor refused yet.
+    pub(crate) fn is_leaving(&self) -> bool {
+        let asked = self.answers.back();
+        asked.is_some_and(|asked| !asked.finished && self.documents_since(&asked.loader_id).is_none())
     }
 
     /// What Chrome said about the request for a document.

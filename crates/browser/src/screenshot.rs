@@ -7,12 +7,15 @@ use bytes::Bytes;
 use paddock_cdp::protocol::page::{CaptureScreenshot, Clip, GetLayoutMetrics};
 use serde::Deserialize;
 
-use crate::{error::BrowserError, evaluate::EvaluateError, tab::Tab};
+use crate::{error::BrowserError, observe::Found, snapshot::BoundingBox, tab::Tab};
 
-/// How long finding an element may take.
-const FIND_DEADLINE: Duration = Duration::from_secs(5);
 /// Sides of an image that Chrome draws reliably, in device pixels.
 const SIDE_MAX: f64 = 16_384.0;
+/// Pixels of a picture.
+const AREA_MAX: f64 = 40e6;
+/// Bounds of the scale.
+const SCALE_MIN: f64 = 0.05;
+const SCALE_MAX: f64 = 4.0;
 
 /// A rectangle of the document in CSS pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -77,13 +80,20 @@ pub struct Screenshot {
     pub area: Area,
     /// How it is encoded.
     pub format: Format,
+    /// Pixels of the picture per pixel of the page, 0.05 to 4. A picture of more than 40 megapixels gets fewer.
+    pub scale: f64,
     /// How long it may take.
     pub timeout: Duration,
 }
 
 impl Default for Screenshot {
     fn default() -> Self {
-        Self { area: Area::default(), format: Format::default(), timeout: Duration::from_secs(20) }
+        Self {
+            area: Area::default(),
+            format: Format::default(),
+            scale: 1.0,
+            timeout: Duration::from_secs(20),
+        }
     }
 }
 
@@ -91,7 +101,9 @@ impl Tab {
     /// Takes a picture.
     pub async fn screenshot(&self, screenshot: Screenshot) -> Result<Bytes, BrowserError> {
         self.touch();
+        let is_scaled = (screenshot.scale - 1.0).abs() > f64::EPSILON;
         let clip = match &screenshot.area {
+            Area::Viewport if is_scaled => Some(self.visible_part().await?),
             Area::Viewport => None,
             Area::FullPage { height_max } => Some(self.whole_page(*height_max).await?),
             Area::Element { selector } => Some(self.element_rect(selector).await?),
@@ -104,7 +116,7 @@ impl Tab {
         let command = CaptureScreenshot {
             format,
             quality,
-            clip: clip.map(to_clip),
+            clip: clip.map(|rect| to_clip(rect, screenshot.scale)),
             capture_beyond_viewport: clip.is_some(),
             optimize_for_speed: true,
         };
@@ -113,37 +125,58 @@ impl Tab {
         Ok(image.into())
     }
 
+    /// The viewport as a part of the document.
+    async fn visible_part(&self) -> Result<Rect, BrowserError> {
+        let viewport = self.session().send(&GetLayoutMetrics {}).await?.css_layout_viewport;
+        let (width, height) = (viewport.client_width, viewport.client_height);
+        Ok(Rect { x: viewport.page_x, y: viewport.page_y, width, height })
+    }
+
     async fn whole_page(&self, height_max: u32) -> Result<Rect, BrowserError> {
         let size = self.session().send(&GetLayoutMetrics {}).await?.css_content_size;
         Ok(Rect { x: 0.0, y: 0.0, width: size.width, height: size.height.min(f64::from(height_max)) })
     }
 
-    async fn element_rect(&self, selector: &str) -> Result<Rect, BrowserError> {
-        let selector_json = serde_json::Value::from(selector).to_string();
-        let expression = format!("({ELEMENT_RECT})({selector_json})");
-        let found = self.evaluate_accessibility(&expression, FIND_DEADLINE).await;
-        match found
-            .and_then(|value| serde_json::from_str::<Option<Rect>>(value.get()).map_err(EvaluateError::Type))
-        {
-            Ok(Some(rect)) if rect.width >= 1.0 && rect.height >= 1.0 => Ok(rect),
-            Ok(_) => Err(BrowserError::NoElement(selector.to_owned())),
-            Err(EvaluateError::Exception { .. }) => Err(BrowserError::InvalidSelector(selector.to_owned())),
-            Err(EvaluateError::Call(error)) => Err(BrowserError::Call(error)),
-            Err(_) => Err(BrowserError::Malformed("position of the element")),
+    pub(crate) async fn element_rect(&self, selector: &str) -> Result<Rect, BrowserError> {
+        let missing = || BrowserError::NoElement(selector.to_owned());
+        let place = self.place_of(Some(selector)).ok_or_else(missing)?;
+        match self.page_rect(&place, selector).await.map_err(BrowserError::Evaluate)? {
+            Found::Here(BoundingBox { x, y, width, height }) if width >= 1.0 && height >= 1.0 => {
+                Ok(Rect { x, y, width, height })
+            }
+            Found::Error(error) if error == "invalid_selector" => {
+                Err(BrowserError::InvalidSelector(selector.to_owned()))
+            }
+            Found::Here(_) | Found::Error(_) => Err(missing()),
         }
     }
 }
 
-/// The element's box in coordinates of the document.
-const ELEMENT_RECT: &str = "selector => {
-    const element = paddockAccessibility.find(selector);
-    if (!element) return null;
-    const { pageX, pageY, width, height } = paddockAccessibility.rect(element);
-    return { x: pageX, y: pageY, width, height };
-}";
-
-fn to_clip(rect: Rect) -> Clip {
+fn to_clip(rect: Rect, scale: f64) -> Clip {
     let Rect { x, y, width, height } = rect;
-    let side = |length: f64| length.clamp(1.0, SIDE_MAX);
-    Clip { x: x.max(0.0), y: y.max(0.0), width: side(width), height: side(height), scale: 1.0 }
+    let side = |length: f64| if length.is_finite() { length.clamp(1.0, SIDE_MAX) } else { 1.0 };
+    let (width, height) = (side(width), side(height));
+    // Both sides and their product have a bound: the picture is held in memory several times over.
+    let longest = SIDE_MAX / width.max(height);
+    let largest = (AREA_MAX / (width * height)).sqrt();
+    let scale = scale.clamp(SCALE_MIN, SCALE_MAX).min(longest.max(SCALE_MIN)).min(largest);
+    Clip { x: x.max(0.0), y: y.max(0.0), width, height, scale }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_picture_is_larger_than_may_be(
+            width in 0.0..1e9_f64, height in 0.0..1e9_f64, scale in prop_oneof![0.0..100.0_f64, Just(f64::INFINITY)],
+        ) {
+            let clip = to_clip(Rect { x: 0.0, y: 0.0, width, height }, scale);
+            prop_assert!(clip.width * clip.height * clip.scale * clip.scale <= AREA_MAX * 1.001);
+            prop_assert!(clip.scale > 0.0 && clip.scale <= SCALE_MAX);
+        }
+    }
 }

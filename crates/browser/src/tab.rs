@@ -26,21 +26,25 @@ use paddock_platform::task::Tasks;
 use tokio::time::Instant;
 
 use crate::{
+    action::Hands,
+    blocking::Blocking,
     config::BrowserOptions,
+    dialog::{self, Dialogs},
     emulation::Emulation,
     environment::Environment,
     error::BrowserError,
     fleet::Shared,
+    frames::Frames,
     ids::{InstanceId, TabId},
     instance::Instance,
     keeper::{Keeper, Kept},
     metrics::{BROWSER_DIALOGS_TOTAL, BROWSER_TAB_CRASHES_TOTAL, BROWSER_TAB_FLOODS_TOTAL, BROWSER_TABS},
     network::{log, retain::retain},
+    observe::LastSnapshot,
     page::{EVENTS, Excess, Page, SharedPage},
     pool::{ContextLease, hung},
     process::Process,
     saved::SavedTab,
-    snapshot::Snapshot,
     wire::EnableDomStorage,
 };
 
@@ -82,7 +86,12 @@ pub(crate) struct Inner {
     /// The isolated world of a document: its loader and context.
     pub(crate) world: Mutex<Option<(String, i64)>>,
     /// The last snapshot: references continue from it, and the next may be shown as its difference.
-    pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
+    pub(crate) snapshot: Mutex<Option<LastSnapshot>>,
+    pub(crate) dialogs: Arc<Dialogs>,
+    pub(crate) frames: Frames,
+    pub(crate) hands: Mutex<Hands>,
+    /// What the page may not load now.
+    pub(crate) blocking: Mutex<Blocking>,
     /// What stays when the page or the session is replaced.
     pub(crate) environment: Arc<Environment>,
     /// `Runtime` stays enabled: scripts of the isolated world need it.
@@ -242,6 +251,10 @@ impl Attached {
             snapshot: Mutex::default(),
             environment: Arc::clone(&environment),
             keeps_runtime,
+            dialogs: Arc::default(),
+            frames: Frames::default(),
+            hands: Mutex::default(),
+            blocking: Mutex::default(),
             used: AtomicU64::new(0),
             spec: spec.clone(),
             kept,
@@ -250,14 +263,14 @@ impl Attached {
         }));
         tab.touch();
         unclaimed.claim();
-        tab.follow(instance, events, keeper);
+        tab.start_tasks(instance, events, keeper);
         Ok(tab)
     }
 }
 
 impl Tab {
     /// Starts the tasks beside it.
-    fn follow(&self, instance: &Instance, events: Subscription, keeper: Option<Keeper>) {
+    fn start_tasks(&self, instance: &Instance, events: Subscription, keeper: Option<Keeper>) {
         let tasks = &self.0.shared.tasks;
         let follower = Follower {
             id: self.0.id.clone(),
@@ -267,6 +280,7 @@ impl Tab {
             page: Arc::clone(&self.0.page),
             shared: Arc::clone(&self.0.shared),
             environment: Arc::clone(&self.0.environment),
+            dialogs: Arc::clone(&self.0.dialogs),
             events,
         };
         let feed = self.0.shared.feed.clone();
@@ -384,6 +398,7 @@ struct Follower {
     page: Arc<SharedPage>,
     shared: Arc<Shared>,
     environment: Arc<Environment>,
+    dialogs: Arc<Dialogs>,
     events: Subscription,
 }
 
@@ -436,8 +451,11 @@ impl Follower {
             }
             match event.method {
                 "Page.javascriptDialogOpening" => {
-                    self.dismiss(event.parse().map_or_else(|_| String::new(), kind_of)).await;
+                    if let Ok(dialog) = event.parse() {
+                        self.dialog_opens(dialog).await;
+                    }
                 }
+                "Page.javascriptDialogClosed" => self.dialogs.closes(),
                 "Inspector.targetCrashed" => counter!(BROWSER_TAB_CRASHES_TOTAL).increment(1),
                 SESSION_FLOODED => {
                     counter!(BROWSER_TAB_FLOODS_TOTAL).increment(1);
@@ -465,18 +483,30 @@ impl Follower {
         }
     }
 
-    /// Answers a dialog as a user in a hurry would, until there are too many.
-    async fn dismiss(&self, kind: String) {
+    /// Answers a dialog as was announced or as a user in a hurry would, until there are too many; or leaves it open.
+    async fn dialog_opens(&self, dialog: JavascriptDialogOpening) {
         counter!(BROWSER_DIALOGS_TOTAL).increment(1);
-        if self.page.with(|page| page.dialogs) > DIALOGS_MAX {
+        if !self.dialogs.is_kept() && self.page.with(|page| page.dialogs) > DIALOGS_MAX {
             tracing::info!(browser.tab = %self.id, "closing a tab whose page opens dialogs without end");
             close_target(&self.session, &self.process).await;
             return;
         }
-        // "Leave the page?" is answered with yes: somebody asked for the navigation.
-        let answer = HandleJavaScriptDialog { accept: kind == "beforeunload" };
+        let Some(answer) = self.dialogs.opens(dialog.kind, dialog.message) else {
+            let (dialogs, session) = (Arc::clone(&self.dialogs), self.session.clone());
+            self.shared.tasks.spawn("browser_dialog", async move {
+                let unblocked = tokio::select! {
+                    unblocked = dialogs.unblocked(dialog::OPEN_MAX) => unblocked,
+                    () = session.closed() => true,
+                };
+                if !unblocked {
+                    session.send(&HandleJavaScriptDialog { accept: false, prompt_text: None }).await.ok();
+                }
+            });
+            return;
+        };
+        let answer = HandleJavaScriptDialog { accept: answer.accept, prompt_text: answer.text.as_deref() };
         if let Err(error) = self.session.send(&answer).await {
-            tracing::debug!(browser.tab = %self.id, error = %error, "a dialog was not dismissed");
+            tracing::debug!(browser.tab = %self.id, error = %error, "a dialog was not answered");
         }
     }
 }
@@ -495,8 +525,4 @@ impl Bounds {
         };
         Self { log, page_size_max: options.page_size_max.get() }
     }
-}
-
-fn kind_of(dialog: JavascriptDialogOpening) -> String {
-    dialog.kind
 }

@@ -66,7 +66,7 @@ pub fn tools(service: &BrowserService) -> Vec<Tool> {
                         let (format, image) = service
                             .screenshot(&Target::new(context.caller, input.tab_id.clone()), input)
                             .await?;
-                        Ok(picture(format, &image))
+                        Ok(picture(format, &image, None))
                     }
                 },
             )

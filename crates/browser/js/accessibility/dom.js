@@ -7,12 +7,15 @@
 const uncurry = (fn) => Function.prototype.call.bind(fn);
 const getter = (prototype, name) => uncurry(Object.getOwnPropertyDescriptor(prototype, name).get);
 
+/** A table that only has what is written in it: pages choose the keys that are looked up. */
+const table = (entries) => Object.freeze(Object.assign(Object.create(null), entries));
+
 const nodeType = getter(Node.prototype, 'nodeType');
 const firstChild = getter(Node.prototype, 'firstChild');
 const nextSibling = getter(Node.prototype, 'nextSibling');
 const parentNode = getter(Node.prototype, 'parentNode');
 const ownerDocument = getter(Node.prototype, 'ownerDocument');
-const isConnected = getter(Node.prototype, 'isConnected');
+const connected = getter(Node.prototype, 'isConnected');
 const getRootNode = uncurry(Node.prototype.getRootNode);
 const contains = uncurry(Node.prototype.contains);
 const textData = getter(CharacterData.prototype, 'data');
@@ -28,6 +31,21 @@ const matches = uncurry(Element.prototype.matches);
 const closest = uncurry(Element.prototype.closest);
 const checkVisibility = uncurry(Element.prototype.checkVisibility);
 const getBoundingClientRect = uncurry(Element.prototype.getBoundingClientRect);
+const getClientRects = uncurry(Element.prototype.getClientRects);
+const offsetWidthOf = getter(HTMLElement.prototype, 'offsetWidth');
+const offsetHeightOf = getter(HTMLElement.prototype, 'offsetHeight');
+const textContentOf = getter(Node.prototype, 'textContent');
+const innerTextOf = getter(HTMLElement.prototype, 'innerText');
+const outerHTMLOf = getter(Element.prototype, 'outerHTML');
+const animationsOf = uncurry(Element.prototype.getAnimations);
+const elementFromPoint = uncurry(Document.prototype.elementFromPoint);
+const shadowElementFromPoint = uncurry(ShadowRoot.prototype.elementFromPoint);
+const scrollIntoView = uncurry(Element.prototype.scrollIntoView);
+const bodyOf = getter(Document.prototype, 'body');
+const scrollingElementOf = getter(Document.prototype, 'scrollingElement');
+const readyStateOf = getter(Document.prototype, 'readyState');
+const evaluateXPath = uncurry(Document.prototype.evaluate);
+const dispatch = uncurry(EventTarget.prototype.dispatchEvent);
 const assignedNodes = uncurry(HTMLSlotElement.prototype.assignedNodes);
 const query = uncurry(Element.prototype.querySelector);
 const queryAll = uncurry(Element.prototype.querySelectorAll);
@@ -36,6 +54,7 @@ const documentQueryAll = uncurry(Document.prototype.querySelectorAll);
 const fragmentQueryAll = uncurry(DocumentFragment.prototype.querySelectorAll);
 const styleSheetsOf = getter(Document.prototype, 'styleSheets');
 const adoptedSheetsOf = getter(Document.prototype, 'adoptedStyleSheets');
+const viewOf = getter(Document.prototype, 'defaultView');
 const documentElementOf = getter(Document.prototype, 'documentElement');
 const documentTitle = getter(Document.prototype, 'title');
 const activeElementOf = getter(Document.prototype, 'activeElement');
@@ -50,6 +69,9 @@ const DOCUMENT = 9;
 const FRAGMENT = 11;
 const HTML = 'http://www.w3.org/1999/xhtml';
 const SVG = 'http://www.w3.org/2000/svg';
+
+/** Whether the node is in a document that is on the screen: not in one of a frame that was removed. */
+const isConnected = (node) => connected(node) && viewOf(nodeType(node) === DOCUMENT ? node : ownerDocument(node)) !== null;
 
 const isElement = (node) => nodeType(node) === ELEMENT;
 
@@ -124,10 +146,10 @@ const frameDocument = (frame) => {
     return null;
   }
 };
-const FRAME_DOCUMENT = {
+const FRAME_DOCUMENT = table({
   iframe: getter(HTMLIFrameElement.prototype, 'contentDocument'),
   frame: getter(HTMLFrameElement.prototype, 'contentDocument'),
-};
+});
 
 const WHITE_SPACE = /[\s\u200b\ufeff]+/g;
 // Icon fonts draw glyphs at private code points; they say nothing.
@@ -137,7 +159,11 @@ const UNTIDY = /[^\x20-\x7e]| {2}|^ | $/;
 const collapse = (text) => (UNTIDY.test(text) ? text.replace(WHITE_SPACE, ' ').trim() : text);
 /** The text as it is read: white space collapsed, glyphs of icon fonts left out. */
 const tidy = (text) => (UNTIDY.test(text) ? text.replace(PRIVATE_USE, '').replace(WHITE_SPACE, ' ').trim() : text);
-const clip = (text, length) => (text.length <= length ? text : text.slice(0, length - 1) + '…');
+/** At most `length` units of the text, which stays well-formed: half of a character is no JSON. */
+const clip = (text, length) => {
+  const kept = text.length <= length ? text : text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '') + '…';
+  return kept.isWellFormed() ? kept : kept.toWellFormed();
+};
 
 // What is known of a node: its number for good, the rest as long as the page does not change, which is within one
 // walk or one `cached` call. `moment` tells these apart; without one nothing is kept.
@@ -220,15 +246,15 @@ const HAS_ROLE = 4;
 const HAS_DATA = 8;
 const HAS_FOCUS = 16;
 const HAS_INERT = 32;
-const TRAITS = { title: HAS_TITLE, role: HAS_ROLE, tabindex: HAS_FOCUS, contenteditable: HAS_FOCUS, onclick: HAS_FOCUS,
-  inert: HAS_INERT };
+const TRAITS = table({ title: HAS_TITLE, role: HAS_ROLE, tabindex: HAS_FOCUS, contenteditable: HAS_FOCUS, onclick: HAS_FOCUS,
+  inert: HAS_INERT });
 
 const traitsNow = (element) => {
   let traits = 0;
   for (const named of attributeNames(element)) {
     if (named.startsWith('aria-')) traits |= HAS_ARIA;
     else if (named.startsWith('data-')) traits |= HAS_DATA;
-    else if (Object.hasOwn(TRAITS, named)) traits |= TRAITS[named];
+    else traits |= TRAITS[named] ?? 0;
   }
   return traits;
 };

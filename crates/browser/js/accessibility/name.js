@@ -11,7 +11,7 @@ const NAME_PROHIBITED = new Set(['caption', 'code', 'deletion', 'emphasis', 'gen
 
 const TEXT_FIELDS = new Set(['searchbox', 'textbox']);
 const RANGES = new Set(['progressbar', 'scrollbar', 'slider', 'spinbutton']);
-const BUTTON_LABELS = { submit: 'Submit', reset: 'Reset', image: 'Submit' };
+const BUTTON_LABELS = table({ submit: 'Submit', reset: 'Reset', image: 'Submit' });
 const NAME_DEPTH_MAX = 64;
 const NAME_LENGTH_MAX = 4096;
 
@@ -125,7 +125,7 @@ const placeholderOf = (element) => attribute(element, 'placeholder') || attribut
 const embeddedValue = (element, ownRole) => {
   if (TEXT_FIELDS.has(ownRole)) return textValue(element);
   if (ownRole === 'combobox' || ownRole === 'listbox') return tagOf(element) === 'datalist' ? '' : chosenText(element);
-  if (RANGES.has(ownRole)) return attribute(element, 'aria-valuetext') || rangeValue(element);
+  if (RANGES.has(ownRole)) return rangeText(element);
   return null;
 };
 
@@ -171,7 +171,7 @@ const inputText = (element, run) => {
 
 const altText = (element) => attribute(element, 'alt') || null;
 
-const NATIVE_TEXT = {
+const NATIVE_TEXT = table({
   abbr: (element) => attribute(element, 'title') || null,
   area: altText,
   button: labelsText,
@@ -191,7 +191,7 @@ const NATIVE_TEXT = {
   'svg:a': (element) => attribute(element, 'xlink:title') || null,
   table: (element, run) => childText('caption')(element, run) ?? (attribute(element, 'summary') || null),
   textarea: labelsText,
-};
+});
 
 /** The text within an element, with what CSS generates before and after it, and what it owns (2F). */
 const contentText = (element, run) => {

@@ -13,23 +13,23 @@ const ARIA_ROLES = new Set(
     'sectionheader separator slider spinbutton status strong subscript suggestion superscript switch tab table ' +
     'tablist tabpanel term textbox time timer toolbar tooltip tree treegrid treeitem').split(' '),
 );
-const SYNONYMS = { img: 'image', presentation: 'none', directory: 'list' };
+const SYNONYMS = table({ img: 'image', presentation: 'none', directory: 'list' });
 
 /** Attributes that make an element known to assistive technology even if it says `role="none"`. */
 const GLOBAL_ARIA = ['aria-atomic', 'aria-busy', 'aria-controls', 'aria-current', 'aria-describedby',
   'aria-description', 'aria-details', 'aria-dropeffect', 'aria-flowto', 'aria-grabbed', 'aria-keyshortcuts',
   'aria-label', 'aria-labelledby', 'aria-live', 'aria-owns', 'aria-relevant', 'aria-roledescription'];
 
-const INPUT_ROLES = {
+const INPUT_ROLES = table({
   button: 'button', checkbox: 'checkbox', color: 'ColorWell', date: 'Date', 'datetime-local': 'DateTime',
   email: 'textbox', file: 'button', image: 'button', month: 'DateTime', number: 'spinbutton', password: 'textbox',
   radio: 'radio', range: 'slider', reset: 'button', search: 'searchbox', submit: 'button', tel: 'textbox',
   text: 'textbox', time: 'InputTime', url: 'textbox', week: 'DateTime', hidden: 'none',
-};
+});
 const LISTABLE_INPUTS = new Set(['email', 'search', 'tel', 'text', 'url']);
 
 /** Elements whose role does not depend on anything. What is missing here and below is generic. */
-const SIMPLE_ROLES = {
+const SIMPLE_ROLES = table({
   abbr: 'Abbr', address: 'group', article: 'article', audio: 'Audio', blockquote: 'blockquote', button: 'button',
   canvas: 'Canvas', caption: 'caption', code: 'code', datalist: 'listbox', dd: 'definition', del: 'deletion',
   details: 'group', dfn: 'term', dialog: 'dialog', dl: 'DescriptionList', dt: 'term', em: 'emphasis',
@@ -41,13 +41,13 @@ const SIMPLE_ROLES = {
   s: 'deletion', search: 'search', strong: 'strong', sub: 'subscript', sup: 'superscript', table: 'table',
   tbody: 'rowgroup', textarea: 'textbox', tfoot: 'rowgroup', thead: 'rowgroup', time: 'time', ul: 'list',
   video: 'Video', 'svg:svg': 'image', 'other:math': 'math',
-};
+});
 
 /** Inside of these a header or footer belongs to the section, not to the page. */
 const SECTIONING = 'article, aside, main, nav, section, [role=article], [role=complementary], [role=main], ' +
   '[role=navigation], [role=region]';
 
-const CONDITIONAL_ROLES = {
+const CONDITIONAL_ROLES = table({
   a: (element) => (hasAttribute(element, 'href') ? 'link' : 'generic'),
   area: (element) => (hasAttribute(element, 'href') ? 'link' : 'generic'),
   aside: (element) => (isScopedToSection(element, 'article, aside, nav, section') && !isNamed(element)
@@ -87,13 +87,13 @@ const CONDITIONAL_ROLES = {
   },
   tr: (element) => (tableRole(element) ? 'row' : 'generic'),
   'svg:a': (element) => (hasAttribute(element, 'href') || hasAttribute(element, 'xlink:href') ? 'link' : 'generic'),
-};
+});
 
 /** Roles whose children take no part when the parent is declared to be none. */
-const REQUIRED_OWNER = {
+const REQUIRED_OWNER = table({
   li: 'ul, ol, menu', dt: 'dl', dd: 'dl', tr: 'table', td: 'table', th: 'table', thead: 'table', tbody: 'table',
   tfoot: 'table', caption: 'table',
-};
+});
 
 const inputType = (element) => {
   const type = (getAttribute(element, 'type') ?? '').toLowerCase();

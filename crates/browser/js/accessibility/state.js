@@ -3,13 +3,13 @@
 const MASK = '••••••••';
 const SECRET_AUTOCOMPLETE = new Set(['current-password', 'new-password', 'one-time-code']);
 
-const VALUE_READERS = {
+const VALUE_READERS = table({
   input: getter(HTMLInputElement.prototype, 'value'),
   meter: getter(HTMLMeterElement.prototype, 'value'),
   output: getter(HTMLOutputElement.prototype, 'value'),
   progress: getter(HTMLProgressElement.prototype, 'value'),
   textarea: getter(HTMLTextAreaElement.prototype, 'value'),
-};
+});
 const inputChecked = getter(HTMLInputElement.prototype, 'checked');
 const inputIndeterminate = getter(HTMLInputElement.prototype, 'indeterminate');
 const selectedOptions = getter(HTMLSelectElement.prototype, 'selectedOptions');
@@ -66,6 +66,12 @@ const chosenText = (element) => {
   return texts.join(', ');
 };
 
+/** What a range says of itself; a field that holds a secret stays one whatever role it is given. */
+const rangeText = (element) => {
+  if (isSecret(element)) return textValue(element);
+  return attribute(element, 'aria-valuetext') || rangeValue(element);
+};
+
 const rangeValue = (element) => {
   const written = attribute(element, 'aria-valuenow');
   if (written) return written;
@@ -78,7 +84,7 @@ const rangeValue = (element) => {
 const valueOf = (element, ownRole) => {
   if (ownRole === 'combobox' || (ownRole === 'listbox' && tagOf(element) === 'select')) return chosenText(element);
   if (TEXT_FIELDS.has(ownRole)) return textValue(element);
-  if (ownRole === 'meter' || RANGES.has(ownRole)) return attribute(element, 'aria-valuetext') || rangeValue(element);
+  if (ownRole === 'meter' || RANGES.has(ownRole)) return rangeText(element);
   if (tagOf(element) !== 'input') return '';
   if (ownRole === 'button' || ownRole === 'checkbox' || ownRole === 'radio' || ownRole === 'switch') return '';
   return textValue(element);
@@ -93,7 +99,7 @@ const isDisabled = (element) => {
   return false;
 };
 
-const TRISTATE = { true: 'true', false: 'false', mixed: 'mixed' };
+const TRISTATE = table({ true: 'true', false: 'false', mixed: 'mixed' });
 const CHECKABLE = new Set(['checkbox', 'menuitemcheckbox', 'menuitemradio', 'radio', 'switch']);
 
 /** `true`, `false` or `mixed` for what can be checked; undefined for all else. */
@@ -120,10 +126,12 @@ const selectedOf = (element, ownRole) => {
   return written === 'true' || written === 'false' ? written === 'true' : undefined;
 };
 
+const LEVEL_MAX = 99;
+
 const levelOf = (element, ownRole) => {
   if (ownRole !== 'heading') return undefined;
   const written = Number(attribute(element, 'aria-level'));
-  if (Number.isInteger(written) && written > 0) return written;
+  if (Number.isInteger(written) && written > 0) return Math.min(written, LEVEL_MAX);
   const native = /^h([1-6])$/.exec(localName(element));
   return native ? Number(native[1]) : 2;
 };

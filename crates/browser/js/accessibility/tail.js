@@ -4,6 +4,8 @@
       value: (node) => valueOf(node, role(node)), checked: (node) => checkedOf(node, role(node)),
       level: (node) => levelOf(node, role(node)), labels: (node) => [...labelsOf(node)],
       text: (node) => collapse(plainText(node)), flatParent,
+      count, named, aim, frameAt, showFrame, focusOn, prepareTyping, prepareFill, finishFill, choose, checkState, clickDirectly,
+      scrollFrom, waitFor, readText, fact, frameOf, framesIn, pathsOf, labelled, originOf, pageRect, told, dismissBanners,
     });
   })() });
 }

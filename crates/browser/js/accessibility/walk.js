@@ -9,6 +9,9 @@ const VALUE_SHOWN_MAX = 500;
 const TEXT_SHOWN_MAX = 1000;
 const ATTRIBUTE_SHOWN_MAX = 200;
 const URL_SHOWN_MAX = 2000;
+const TAG_SHOWN_MAX = 60;
+/** Characters that one walk returns; what a page may say at most, however many nodes it says it with. */
+const LENGTH_MAX = 4_000_000;
 
 /** Roles of what can be acted on. */
 const INTERACTIVE_ROLES = new Set(['button', 'checkbox', 'ColorWell', 'combobox', 'Date', 'DateTime',
@@ -41,6 +44,9 @@ const READ_ONLY = 32;
 const IN_VIEWPORT = 64;
 /** The name is the text of the control's label. */
 const LABELLED = 128;
+/** What a reader loses last when nodes have to be left out: what can be acted on, then what tells where one is. */
+const ACTIONABLE = 256;
+const CONTEXT = 512;
 
 /** Whether a person would act on the element: a control, a link, something focusable or with a click handler. */
 const interactive = (node) => {
@@ -64,6 +70,7 @@ class Walk {
     this.nodesMax = Math.min(options.nodesMax ?? NODES_MAX, NODES_MAX);
     this.visits = 0;
     this.visitsMax = VISITS_MAX;
+    this.length = 0;
     this.truncated = false;
     this.nodes = [];
     this.roles = new Map();
@@ -73,12 +80,21 @@ class Walk {
     this.clearText();
   }
 
-  document(document, depth) {
+  document(document, depth, level = 0) {
     const modal = modalDialog(document);
     const root = documentElementOf(document);
     if (!root) return;
-    this.element(modal ?? root, { ...OUTERMOST, depth });
+    this.element(modal ?? root, { ...OUTERMOST, depth, level });
     this.flushText();
+  }
+
+  /** Visits the first element that a selector names; says what came of it. */
+  matching(selector, within) {
+    const found = locate(selector, within);
+    if (found.error) return found.error === 'invalid_selector' ? 'invalid_selector' : 'not_found';
+    this.element(found.node, OUTERMOST);
+    this.flushText();
+    return 'ok';
   }
 
   /** Visits an element. `cover`: the name around it that already tells its text; `level`: how deep in the DOM. */
@@ -104,7 +120,8 @@ class Walk {
   mayVisit(level) {
     this.visits += 1;
     if (this.visits % 256 === 0 && performance.now() > this.deadline) this.visitsMax = 0;
-    if (this.visits <= this.visitsMax && level <= TREE_DEPTH_MAX && this.nodes.length < this.nodesMax) return true;
+    if (this.visits <= this.visitsMax && level <= TREE_DEPTH_MAX && this.nodes.length < this.nodesMax &&
+      this.length <= LENGTH_MAX) return true;
     this.truncated = true;
     return false;
   }
@@ -193,12 +210,18 @@ class Walk {
     this.emit(node, depth, ownRole, ownName, tag, flags, details);
   }
 
-  emit(node, depth, ownRole, ownName, tag, flags, details) {
-    const row = [refNumber(node), depth, index(this.roles, ownRole), clip(ownName, NAME_SHOWN_MAX), index(this.tags, tag), flags];
-    for (const _ in details) {
-      row.push(details);
-      break;
+  emit(node, depth, ownRole, ownName, tag, flags, details, lengthMax = NAME_SHOWN_MAX) {
+    const shown = clip(ownName, lengthMax);
+    const tier = INTERACTIVE_ROLES.has(ownRole) || ownRole === 'generic' ? ACTIONABLE
+      : CONTEXT_ROLES.has(ownRole) || ownRole === 'RootWebArea' ? CONTEXT : 0;
+    const row = [refNumber(node), depth, index(this.roles, ownRole), shown, index(this.tags, clip(tag, TAG_SHOWN_MAX)), flags | tier];
+    let any = false;
+    for (const key in details) {
+      any = true;
+      if (typeof details[key] === 'string') this.length += details[key].length;
     }
+    if (any) row.push(details);
+    this.length += shown.length;
     this.nodes.push(row);
   }
 
@@ -213,7 +236,7 @@ class Walk {
       if (details.testid === undefined) put('testid', attribute(node, testId));
     }
     if (tag === 'img') put('alt', attribute(node, 'alt'));
-    if (ownRole === 'Iframe' && !frameDocument(node)) put('childFrameUrl', attribute(node, 'src'), URL_SHOWN_MAX);
+    if (ownRole === 'Iframe') this.describeFrame(node, put);
     if (ownRole === 'heading') put('level', levelOf(node, ownRole));
     if (!INTERACTIVE_ROLES.has(ownRole) && !RANGES.has(ownRole) && ownRole !== 'meter') return flags;
     put('value', collapse(valueOf(node, ownRole)), VALUE_SHOWN_MAX);
@@ -235,11 +258,19 @@ class Walk {
     return flags;
   }
 
+  /** What a frame shows. One of another origin is walked in its own world, by whoever asked for this walk. */
+  describeFrame(node, put) {
+    const inner = frameDocument(node);
+    put('childFrameUrl', inner ? addressOf(inner) : attribute(node, 'src'), URL_SHOWN_MAX);
+    put('childFrameName', attribute(node, 'name'));
+    if (!inner) put('apart', true);
+  }
+
   /** Notes the box in the coordinates of the top document; says whether it meets the viewport. */
   box(rect, details) {
     const x = rect.x + this.offset.x;
     const y = rect.y + this.offset.y;
-    details.box = [x, y, rect.width, rect.height].map((number) => Math.round(number * 100) / 100);
+    details.box = [x, y, rect.width, rect.height].map(hundredths);
     return rect.width > 0 && rect.height > 0 && x < innerWidth && y < innerHeight && x + rect.width > 0 && y + rect.height > 0;
   }
 
@@ -247,9 +278,9 @@ class Walk {
     const inner = frameDocument(node);
     if (!inner || around.depth > this.depthMax) return;
     const outer = this.offset;
-    const rect = this.boxes ? getBoundingClientRect(node) : { x: 0, y: 0 };
-    this.offset = { x: outer.x + rect.x + node.clientLeft, y: outer.y + rect.y + node.clientTop };
-    this.document(inner, around.depth);
+    const content = this.boxes ? contentOrigin(node) : { x: 0, y: 0 };
+    this.offset = { x: outer.x + content.x, y: outer.y + content.y };
+    this.document(inner, around.depth, around.level + 1);
     this.offset = outer;
   }
 
@@ -290,7 +321,7 @@ class Walk {
     const details = {};
     let flags = isTransparent(parent) ? HIDDEN : 0;
     if (this.boxes && this.box(getBoundingClientRect(parent), details)) flags |= IN_VIEWPORT;
-    this.emit(node, depth, 'StaticText', clip(text, TEXT_SHOWN_MAX), '', flags, details);
+    this.emit(node, depth, 'StaticText', text, '', flags, details, TEXT_SHOWN_MAX);
   }
 
   clearText() {
@@ -329,6 +360,11 @@ const genericName = (node) => {
     attribute(node, 'title');
 };
 
+const addressOf = (document) => viewOf(document)?.location.href ?? '';
+
+/** A length as JSON can carry it. */
+const hundredths = (number) => (Number.isFinite(number) ? Math.round(number * 100) / 100 : 0);
+
 /** Tells documents apart: references of one mean nothing in another. */
 const documentId = `${performance.timeOrigin.toString(36)}-${Math.random().toString(36).slice(2)}`;
 
@@ -339,34 +375,40 @@ const OUTERMOST = { depth: 0, cover: '', quiet: false, disabled: false, level: 0
  * `{ document, url, title, outcome, roles, tags, nodes, refNext, visits, truncated }`, each node being
  * `[ref, depth, role, name, tag, flags, details?]` with `role` and `tag` as indices.
  *
- * `options`: `filter` (`interactive` or `all`), `depth`, `boxes`, `nodesMax`, `refsFrom`, `root` (an element, or a
- * selector as `find` takes it). `outcome` is `ok`, or why the root was not found.
+ * `options`: `filter` (`interactive` or `all`), `depth`, `boxes`, `nodesMax`, `refsFrom` and `prefix` (of references),
+ * `root` (an element, or a selector as `find` takes it), `within` (the reference of the frame that is meant instead of
+ * the page). `outcome` is `ok`, or why the root was not found.
  */
 const walk = (options = {}) => cached(() => {
   const run = new Walk(options);
-  startNumbersAt(options.refsFrom);
+  startNumbersAt(options.refsFrom, options.prefix);
   run.focused = focusedElement(document);
-  const title = collapse(documentTitle(document));
+  const title = clip(collapse(documentTitle(document)), NAME_SHOWN_MAX);
   let outcome = 'ok';
-  if (options.root === undefined || options.root === null) {
-    if (!run.interactiveOnly) run.emit(document, 0, 'RootWebArea', title, 'html', 0, {});
-    run.document(document, run.interactiveOnly ? 0 : 1);
+  if (options.within !== undefined) {
+    const inner = scopeOf(options.within);
+    if (!inner) outcome = 'not_found';
+    else if (typeof options.root === 'string') outcome = run.matching(options.root, options.within);
+    else run.document(inner, 0);
+  } else if (typeof options.root === 'string') {
+    outcome = run.matching(options.root);
+  } else if (options.root === undefined || options.root === null) {
+    const bare = run.interactiveOnly || options.framed === true;
+    if (!bare) run.emit(document, 0, 'RootWebArea', title, 'html', 0, {});
+    run.document(document, bare ? 0 : 1);
   } else {
-    const found = typeof options.root === 'string' ? findChecked(options.root) : { node: options.root };
-    outcome = found.error ?? 'ok';
-    if (found.node) {
-      run.element(found.node, OUTERMOST);
-      run.flushText();
-    }
+    run.element(options.root, OUTERMOST);
+    run.flushText();
   }
   return {
     document: documentId,
-    url: location.href,
+    url: clip(location.href, URL_SHOWN_MAX),
     title,
     outcome,
     roles: [...run.roles.keys()],
     tags: [...run.tags.keys()],
     nodes: run.nodes,
+    prefix: refPrefix,
     refNext: numberBase + numbered.length,
     visits: run.visits,
     truncated: run.truncated,

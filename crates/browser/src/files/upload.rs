@@ -20,7 +20,7 @@ use paddock_cdp::{
 use paddock_platform::problem::Problem;
 use url::Url;
 
-use crate::{error::BrowserError, instance::Instance, tab::Tab};
+use crate::{error::BrowserError, frames::Realm, instance::Instance, tab::Tab};
 
 /// Most files of one upload.
 pub(crate) const FILES_MAX: usize = 8;
@@ -147,7 +147,7 @@ impl Tab {
         self.touch();
         let no_element = || BrowserError::NoElement(selector.to_owned());
         // The walker has to be in the page; it is not by the first call.
-        self.evaluate_accessibility("void paddockAccessibility", DEADLINE).await?;
+        self.ask_raw(&Realm::PAGE, "null", DEADLINE).await?;
         let context_id = self.isolated_world().await.map_err(BrowserError::from)?;
         let json = serde_json::Value::from(selector).to_string();
         let command = Evaluate {

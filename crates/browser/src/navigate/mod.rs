@@ -149,6 +149,7 @@ impl Tab {
         })?;
         histogram!(BROWSER_NAVIGATION_QUEUE_DURATION_SECONDS).record(queued.elapsed());
 
+        self.0.dialogs.dismiss();
         let started = Instant::now();
         let unfinished = Unfinished(Some(self));
         let result = Attempt { tab: self, url, options, started, deadline }.run(permit).await;

@@ -2,14 +2,18 @@
 //!
 //! One file per family. A route that acts on a tab is written once, as `/x`, and is there as `/tabs/{tab}/x` too.
 
+mod actions;
 mod activity;
 mod batch;
 mod console;
 mod cookies;
 mod coordination;
+mod dialog;
 mod emulation;
 mod events;
 mod files;
+mod frames;
+mod inspect;
 mod instances;
 mod navigate;
 mod network;
@@ -17,6 +21,7 @@ mod observe;
 mod page;
 mod passthrough;
 mod profiles;
+mod read;
 mod record;
 mod screencast;
 mod sessions;
@@ -77,19 +82,25 @@ pub const STREAM_ROUTES: &[&str] = &[
 /// All routes of the area, to be nested under `/browser`.
 pub fn router(service: BrowserService) -> OpenApiRouter {
     let in_tab = OpenApiRouter::new()
+        .merge(actions::in_tab())
         .merge(console::in_tab())
         .merge(cookies::in_tab())
         .merge(coordination::in_tab())
+        .merge(dialog::in_tab())
         .merge(emulation::in_tab())
         .merge(files::in_tab())
+        .merge(frames::in_tab())
+        .merge(inspect::in_tab())
         .merge(navigate::in_tab())
         .merge(network::in_tab())
         .merge(observe::in_tab())
         .merge(page::in_tab())
+        .merge(read::in_tab())
         .merge(storage::in_tab())
         .merge(system::in_tab())
         .merge(tabs::in_tab());
     let routes = OpenApiRouter::new()
+        .merge(actions::routes())
         .merge(activity::routes())
         .merge(files::routes())
         .merge(instances::routes())

@@ -325,12 +325,12 @@ impl BrowserService {
     /// What the browser of a tab remembers now.
     pub async fn state(&self, target: &Target) -> Result<BrowserState, Problem> {
         let tab = self.tab(target, WRITE).await?;
-        let mut state = self.capture(target, &tab).await?;
+        let mut state = self.capture_state(target, &tab).await?;
         state.tab_id = Some(tab.id().clone());
         Ok(state)
     }
 
-    async fn capture(&self, target: &Target, tab: &TabInUse) -> Result<BrowserState, Problem> {
+    async fn capture_state(&self, target: &Target, tab: &TabInUse) -> Result<BrowserState, Problem> {
         let info = tab.info().await?;
         let cookies = self.own(&target.caller, tab.instance_id())?.cookies().await?;
         let stored = tab.storage(None, None).await?;
@@ -361,7 +361,7 @@ impl BrowserService {
         let encrypted = request.encrypt || request.passphrase.is_some();
         let secret = if encrypted { Some(self.secret(request.passphrase)?) } else { None };
         let tab = self.tab(target, WRITE).await?;
-        let mut state = self.capture(target, &tab).await?;
+        let mut state = self.capture_state(target, &tab).await?;
         state.name = match request.name.filter(|name| !name.is_empty()) {
             Some(name) => name,
             None => jiff::Timestamp::now().strftime("state-%Y%m%d-%H%M%S-%3f").to_string(),

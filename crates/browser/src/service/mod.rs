@@ -2,17 +2,25 @@
 //!
 //! One file per family of routes holds their requests, their answers and the functions behind them.
 
+mod actions;
 mod activity;
 mod aggregate;
 mod batch;
+mod capture;
 mod console;
 mod cookies;
 mod coordination;
+mod dialog;
 mod emulation;
 mod events;
 mod files;
+mod find;
+mod frames;
+mod history;
+mod inspect;
 mod instances;
 mod lifecycle;
+mod macros;
 mod navigate;
 mod network;
 mod observe;
@@ -25,6 +33,8 @@ mod storage;
 mod system;
 mod tabs;
 mod target;
+mod text;
+mod wait;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -44,14 +54,17 @@ use paddock_platform::{
 use tokio::sync::{Mutex, Semaphore};
 
 pub use self::{
+    actions::{ActionDone, ActionRequest, ActionResult, ActionsDone, ActionsRequest, Direction},
     activity::{AgentDetail, EventList, Reported},
     aggregate::FreshQuery,
     batch::{Batch, BatchItem, BatchNavigation, BatchOutcome, BatchRequest, BatchResult},
+    capture::CaptureQuery,
     console::{ConsoleQuery, ConsoleView, ErrorsView, LogCleared},
     cookies::{Cleared, CookieList, CookieQuery, CookieView, CookiesSet, NewCookie, SetCookiesRequest},
     coordination::{
         HandoffRequest, HandoffView, LockRequest, Locked, ResumeRequest, Resumed, UnlockRequest, Unlocked,
     },
+    dialog::{DialogAnswered, DialogRequest, DialogVerdict},
     emulation::{
         CredentialsApplied, CredentialsRequest, GeolocationApplied, GeolocationRequest, HeadersApplied,
         HeadersRequest, MediaApplied, MediaRequest, OfflineApplied, OfflineRequest, ViewportApplied,
@@ -63,16 +76,24 @@ pub use self::{
         SaveStateRequest, SavedDownload, SiteStorage, StateDeleted, StateList, StateLoaded, StateQuery,
         StateSaved, StatesCleaned, UploadRequest, Uploaded,
     },
+    find::{FindRequest, Found},
+    frames::{FrameRequest, FrameView},
+    history::{HistoryQuery, Turned},
+    inspect::{Counted, InspectQuery, PageFacts},
     instances::{
         DefaultInstance, Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped,
     },
     lifecycle::InstanceMetrics,
+    macros::{MacroDone, MacroRequest},
     navigate::{NavigateRequest, Navigated, WaitFor},
     network::{
         BodyQuery, BrokenAsset, BrokenAssets, ExportQuery, Exported, ExportedFile, NetworkCleared,
         NetworkDetail, NetworkList, NetworkQuery, RouteList, RouteQuery, RoutesChanged,
     },
-    observe::{EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView},
+    observe::{
+        AnnotateQuery, EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView,
+        Written,
+    },
     page::{
         CacheStatus, ClipboardText, ClipboardView, ClipboardWritten, MetricsView, Pdf, PdfDocument, PdfQuery,
         SavedFile, TimingView,
@@ -85,8 +106,10 @@ pub use self::{
     system::{ConfigView, Figures, FleetStatus, TenantMetrics},
     tabs::{CloseRequest, Closed, OpenRequest, TabAction, TabActionDone, TabActionRequest, TabList, TabView},
     target::Target,
+    text::{PageText, TextQuery},
+    wait::{WaitRequest, Waited},
 };
-pub(crate) use self::{observe::picture, system::left_out};
+pub(crate) use self::{capture::Captured, inspect::Fact, observe::picture, system::left_out};
 pub use crate::activity::{AgentEvent, AgentView, Event};
 use aggregate::Lists;
 

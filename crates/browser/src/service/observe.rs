@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use paddock_platform::problem::{INTERNAL, Problem};
+use paddock_platform::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{BrowserService, READ, Target, WRITE, timeout_of};
 use crate::{
-    evaluate::World,
+    action::ActionError,
+    capture::Label,
+    evaluate::{EVALUATION_FAILED, World},
     guard,
     ids::TabId,
     screenshot::{Area, Format, Screenshot},
@@ -54,6 +56,25 @@ pub struct SnapshotQuery {
     pub compact: bool,
     /// Adds where each node is.
     pub boxes: bool,
+    /// Stops animations and transitions meanwhile.
+    pub no_animations: bool,
+    /// `file` writes the snapshot to a file of the server and answers with its path.
+    pub output: Option<String>,
+    /// Name of the file, within the server's directory for snapshots.
+    pub path: Option<String>,
+}
+
+/// Something was written to a file of the server.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct Written {
+    /// Where.
+    pub path: String,
+    /// Bytes.
+    pub size: usize,
+    /// Its format.
+    pub format: String,
+    /// When.
+    pub timestamp: String,
 }
 
 /// A snapshot, for the tool.
@@ -91,6 +112,35 @@ pub struct ScreenshotQuery {
     pub beyond_viewport: bool,
     /// The image itself instead of JSON.
     pub raw: bool,
+    /// Pixels of the picture per pixel of the page, 0.05 to 4; 1 if absent.
+    pub scale: Option<f64>,
+    /// Labels everything that can be acted on with its reference.
+    pub annotate: bool,
+    /// `file` writes the picture to a file of the server and answers with its path.
+    pub output: Option<String>,
+}
+
+/// A picture that was taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) format: Format,
+    pub(crate) image: Bytes,
+    /// The labels on it, if it has some.
+    pub(crate) labels: Option<Vec<Label>>,
+}
+
+/// Which labels to put on the page.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, IntoParams)]
+#[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+pub struct AnnotateQuery {
+    /// The tab; without one, the current tab.
+    #[param(value_type = Option<String>)]
+    pub tab_id: Option<TabId>,
+    /// Only what is in this element.
+    pub selector: Option<String>,
+    /// Takes the labels off.
+    pub clear: bool,
 }
 
 /// A picture in JSON.
@@ -100,6 +150,9 @@ pub struct Picture {
     pub format: String,
     /// The image in base64.
     pub base64: String,
+    /// The labels on it, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Vec<Label>>,
 }
 
 /// Evaluates JavaScript.
@@ -138,14 +191,21 @@ impl BrowserService {
             depth: query.depth.and_then(|depth| u32::try_from(depth).ok()),
             selector: query.selector,
             boxes: query.boxes,
-            refs_from: 0,
+            ..SnapshotOptions::default()
         };
         let format = match query.format {
             Some(format) => format,
             None if query.compact => snapshot::Format::Compact,
             None => format_default,
         };
-        let (snapshot, previous) = tab.snapshot(options).await?;
+        if query.no_animations {
+            tab.still(true).await?;
+        }
+        let taken = tab.snapshot(options).await;
+        if query.no_animations {
+            tab.still(false).await?;
+        }
+        let (snapshot, previous) = taken?;
         let mut rendered = match previous.filter(|_| query.diff) {
             Some(previous) => snapshot.render_diff(&previous, format, query.max_tokens),
             None => snapshot.render(format, query.max_tokens),
@@ -167,27 +227,83 @@ impl BrowserService {
         Ok((rendered, view))
     }
 
+    /// Writes a snapshot to a file of the server.
+    pub(crate) async fn write_snapshot(
+        &self,
+        rendered: Rendered,
+        path: Option<&str>,
+    ) -> Result<Written, Problem> {
+        let (format, extension) = match rendered.content_type {
+            json if json == snapshot::Format::Json.content_type() => ("json", "json"),
+            yaml if yaml == snapshot::Format::Yaml.content_type() => ("yaml", "yaml"),
+            _ => ("text", "txt"),
+        };
+        self.write("snapshots", path, format, extension, rendered.body.into_bytes()).await
+    }
+
+    pub(super) async fn write(
+        &self,
+        folder: &'static str,
+        path: Option<&str>,
+        format: &str,
+        extension: &str,
+        content: Vec<u8>,
+    ) -> Result<Written, Problem> {
+        let size = content.len();
+        let path = self.fleet.0.write_output(folder, path, extension, content).await?;
+        Ok(Written {
+            path: path.to_string_lossy().into_owned(),
+            size,
+            format: format.to_owned(),
+            timestamp: jiff::Timestamp::now().to_string(),
+        })
+    }
+
     /// A picture.
     pub async fn screenshot(
         &self,
         target: &Target,
         query: ScreenshotQuery,
     ) -> Result<(Format, Bytes), Problem> {
+        self.take_picture(target, query).await.map(|taken| (taken.format, taken.image))
+    }
+
+    pub(crate) async fn take_picture(
+        &self,
+        target: &Target,
+        query: ScreenshotQuery,
+    ) -> Result<Taken, Problem> {
         let tab = self.tab(target, READ).await?;
-        let format = match query.format.as_deref() {
-            Some("png") => Format::Png,
-            None | Some("" | "jpeg" | "jpg") => {
-                Format::Jpeg { quality: query.quality.unwrap_or(PICTURE_QUALITY) }
-            }
-            Some(_) => return Err(Problem::invalid_field("format", "must be `jpeg` or `png`")),
-        };
-        let area = match query.selector.filter(|selector| !selector.is_empty()) {
-            Some(selector) => Area::Element { selector },
-            None if query.beyond_viewport => Area::FullPage { height_max: PICTURE_HEIGHT_MAX },
-            None => Area::Viewport,
-        };
-        let image = tab.screenshot(Screenshot { area, format, ..Screenshot::default() }).await?;
-        Ok((format, image))
+        let format = picture_format(query.format.as_deref(), query.quality)?;
+        let area = area_of(query.selector, query.beyond_viewport);
+        let screenshot = Screenshot { area, format, scale: scale_of(query.scale), ..Screenshot::default() };
+        if query.annotate {
+            let (image, labels) = tab.annotated_screenshot(screenshot).await?;
+            return Ok(Taken { format, image, labels: Some(labels) });
+        }
+        Ok(Taken { format, image: tab.screenshot(screenshot).await?, labels: None })
+    }
+
+    /// Writes a picture to a file of the server.
+    pub(crate) async fn write_picture(&self, taken: &Taken) -> Result<Written, Problem> {
+        let (format, extension) = names_of(taken.format);
+        self.write("screenshots", None, format, extension, taken.image.to_vec()).await
+    }
+
+    /// Puts labels on the page of a tab, or takes them off.
+    pub async fn annotate(&self, target: &Target, query: AnnotateQuery) -> Result<Value, Problem> {
+        let tab = self.tab(target, WRITE).await?;
+        if query.clear {
+            tab.clear_annotations().await?;
+            return Ok(serde_json::json!({ "cleared": true }));
+        }
+        let selector = query.selector.filter(|selector| !selector.trim().is_empty());
+        let labels = tab.annotate(selector.as_deref()).await.map_err(|error| match error {
+            // What the query names is wrong, not what the path names.
+            error @ ActionError::NoElement { .. } => Problem::invalid_field("selector", error),
+            error => error.into(),
+        })?;
+        Ok(serde_json::json!({ "annotated": labels.len(), "annotations": labels }))
     }
 
     /// Evaluates an expression in the page's own world.
@@ -195,8 +311,9 @@ impl BrowserService {
         let timeout = timeout_of(request.timeout, EVALUATION_TIMEOUT)?;
         let tab = self.tab(target, WRITE).await?;
         let value = tab.evaluate(&request.expression, World::Main, timeout).await?;
-        let result = serde_json::from_str(value.get())
-            .map_err(|_| Problem::new(INTERNAL, "the value of the expression is nested too deeply"))?;
+        let result = serde_json::from_str(value.get()).map_err(|_| {
+            Problem::new(EVALUATION_FAILED, "the value of the expression is nested too deeply")
+        })?;
         Ok(Evaluated { result })
     }
 }
@@ -212,10 +329,38 @@ fn put_warning(body: &mut String, warning: &str, is_json: bool) {
 }
 
 /// A picture as JSON carries it.
-pub(crate) fn picture(format: Format, image: &Bytes) -> Picture {
-    let name = match format {
-        Format::Png => "png",
-        Format::Jpeg { .. } => "jpeg",
-    };
-    Picture { format: name.to_owned(), base64: BASE64_STANDARD.encode(image) }
+pub(crate) fn picture(format: Format, image: &Bytes, annotations: Option<Vec<Label>>) -> Picture {
+    let (name, _) = names_of(format);
+    Picture { format: name.to_owned(), base64: BASE64_STANDARD.encode(image), annotations }
+}
+
+/// A format's name and the ending of its files.
+pub(super) const fn names_of(format: Format) -> (&'static str, &'static str) {
+    match format {
+        Format::Png => ("png", "png"),
+        Format::Jpeg { .. } => ("jpeg", "jpg"),
+    }
+}
+
+pub(super) fn picture_format(name: Option<&str>, quality: Option<u8>) -> Result<Format, Problem> {
+    match name {
+        Some("png") => Ok(Format::Png),
+        None | Some("" | "jpeg" | "jpg") => {
+            Ok(Format::Jpeg { quality: quality.unwrap_or(PICTURE_QUALITY).min(100) })
+        }
+        Some(_) => Err(Problem::invalid_field("format", "must be `jpeg` or `png`")),
+    }
+}
+
+pub(super) fn area_of(selector: Option<String>, beyond_viewport: bool) -> Area {
+    match selector.filter(|selector| !selector.is_empty()) {
+        Some(selector) => Area::Element { selector },
+        None if beyond_viewport => Area::FullPage { height_max: PICTURE_HEIGHT_MAX },
+        None => Area::Viewport,
+    }
+}
+
+/// A scale that is none is as good as absent.
+pub(super) fn scale_of(given: Option<f64>) -> f64 {
+    given.filter(|scale| scale.is_finite() && *scale > 0.0).unwrap_or(1.0)
 }

@@ -1,6 +1,9 @@
 //! Fitting a snapshot into a number of tokens.
 
-use super::{format::Format, node::Node};
+use super::{
+    format::Format,
+    node::{Node, Tier},
+};
 
 /// Roughly how many tokens a text costs in a format: prose runs at four characters a token, JSON at three.
 pub fn estimate_tokens(chars: usize, format: Format) -> usize {
@@ -10,30 +13,7 @@ pub fn estimate_tokens(chars: usize, format: Format) -> usize {
     }
 }
 
-/// What a reader loses when a node is left out; what is lost last comes first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tier {
-    /// It can be acted on: why the snapshot was asked for.
-    Actionable,
-    /// It says where one is.
-    Context,
-    /// Prose and containers.
-    Rest,
-}
-
 const TIERS: [Tier; 3] = [Tier::Actionable, Tier::Context, Tier::Rest];
-
-fn tier(node: &Node) -> Tier {
-    match node.role.as_str() {
-        "button" | "checkbox" | "ColorWell" | "combobox" | "Date" | "DateTime" | "DisclosureTriangle"
-        | "generic" | "Iframe" | "InputTime" | "link" | "listbox" | "menuitem" | "menuitemcheckbox"
-        | "menuitemradio" | "option" | "radio" | "scrollbar" | "searchbox" | "slider" | "spinbutton"
-        | "switch" | "tab" | "textbox" | "treeitem" => Tier::Actionable,
-        "caption" | "cell" | "columnheader" | "figure" | "heading" | "image" | "RootWebArea"
-        | "rowheader" => Tier::Context,
-        _ => Tier::Rest,
-    }
-}
 
 /// The nodes that fit into `tokens_max`, in their order, and whether any had to be left out.
 ///
@@ -59,7 +39,7 @@ pub fn within_tokens(nodes: &[Node], format: Format, tokens_max: Option<u32>) ->
     let mut spent = 0;
     for wanted in TIERS {
         for ((node, cost), keep) in nodes.iter().zip(&costs).zip(&mut kept) {
-            if tier(node) == wanted && estimate_tokens(spent + cost, format) <= tokens_max {
+            if node.tier == wanted && estimate_tokens(spent + cost, format) <= tokens_max {
                 *keep = true;
                 spent += cost;
             }
@@ -76,7 +56,18 @@ mod tests {
     use super::*;
 
     fn node(number: usize, role: &str, name: &str) -> Node {
-        Node { r#ref: format!("e{number}"), role: role.to_owned(), name: name.to_owned(), ..Node::default() }
+        let tier = match role {
+            "button" => Tier::Actionable,
+            "heading" => Tier::Context,
+            _ => Tier::Rest,
+        };
+        Node {
+            r#ref: format!("e{number}"),
+            role: role.to_owned(),
+            name: name.to_owned(),
+            tier,
+            ..Node::default()
+        }
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::node::{Node, Snapshot};
+use super::{
+    budget::estimate_tokens,
+    format::Format,
+    node::{Node, Snapshot},
+};
 
 /// The nodes that differ between two snapshots. As references are stable, so is their comparison: an element that was
 /// renamed is changed, not removed and added.
@@ -39,6 +43,32 @@ impl<'a> SnapshotDiff<'a> {
         diff.removed =
             previous.nodes.iter().filter(|node| before.contains_key(node.r#ref.as_str())).collect();
         diff
+    }
+
+    /// What of it fits into a number of tokens as JSON, and whether something was left out. What was removed is told
+    /// last: its reader only has to forget it.
+    pub(super) fn within_tokens(&self, tokens_max: Option<u32>) -> (Self, bool) {
+        let Some(tokens_max) = tokens_max else { return (self.clone(), false) };
+        let mut left = tokens_max;
+        let mut take = |nodes: &[&'a Node]| -> Vec<&'a Node> {
+            let fits = |node: &&&Node| {
+                let length = serde_json::to_string(node).map_or(0, |text| text.chars().count());
+                let cost = u32::try_from(estimate_tokens(length, Format::Json)).unwrap_or(u32::MAX);
+                let fits = cost <= left;
+                left -= if fits { cost } else { 0 };
+                fits
+            };
+            nodes.iter().filter(fits).copied().collect()
+        };
+        let kept = Self {
+            added: take(&self.added),
+            changed: take(&self.changed),
+            removed: take(&self.removed),
+            total: self.total,
+        };
+        let is_less = kept.added.len() + kept.changed.len() + kept.removed.len()
+            < self.added.len() + self.changed.len() + self.removed.len();
+        (kept, is_less)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rendering a snapshot: JSON and YAML for programs, text and one line per node for models.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fmt::{self, Write},
     str::FromStr,
 };
@@ -106,10 +106,12 @@ impl Snapshot {
             }
             Format::Yaml => write_yaml(&mut body, self, &nodes, note),
             Format::Compact => {
+                let (title, url) = (HeadLine(title), HeadLine(url));
                 put(&mut body, format_args!("# {title} | {url} | {count} nodes{note}\n"));
                 format.write_nodes(&mut body, &nodes);
             }
             Format::Text => {
+                let (title, url) = (HeadLine(title), HeadLine(url));
                 put(&mut body, format_args!("# {title}\n# {url}\n# {count} nodes{note}\n\n"));
                 format.write_nodes(&mut body, &nodes);
             }
@@ -117,48 +119,50 @@ impl Snapshot {
         Rendered { content_type: format.content_type(), body, truncated }
     }
 
-    /// Renders the snapshot against an earlier one: in the compact format all nodes with what happened to each, in
-    /// every other the nodes that differ, as JSON.
+    /// Renders what differs from an earlier snapshot: a line for each node that is new (`[+]`) or says something else
+    /// (`[~]`) and the references of those that are gone, or, in every format but the compact one, as JSON.
     pub fn render_diff(&self, previous: &Self, format: Format, tokens_max: Option<u32>) -> Rendered {
         let diff = SnapshotDiff::between(previous, self);
         if format == Format::Compact {
             self.render_marked(&diff, tokens_max)
         } else {
-            self.render_changes(&diff)
+            self.render_changes(&diff, tokens_max)
         }
     }
 
     fn render_marked(&self, diff: &SnapshotDiff<'_>, tokens_max: Option<u32>) -> Rendered {
-        let (nodes, over_budget) = within_tokens(&self.nodes, Format::Compact, tokens_max);
+        let added: HashSet<&str> = diff.added.iter().map(|node| node.r#ref.as_str()).collect();
+        let changed: HashSet<&str> = diff.changed.iter().map(|node| node.r#ref.as_str()).collect();
+        let differs =
+            |node: &&Node| added.contains(node.r#ref.as_str()) || changed.contains(node.r#ref.as_str());
+        let lines: Vec<Node> = self.nodes.iter().filter(differs).cloned().collect();
+        let (nodes, over_budget) = within_tokens(&lines, Format::Compact, tokens_max);
         let truncated = over_budget || self.truncated;
         let note = Truncation { truncated, tokens_max: tokens_max.filter(|_| over_budget) };
-        let marks: HashMap<&str, &str> = diff
-            .added
-            .iter()
-            .map(|node| (node.r#ref.as_str(), " [+]"))
-            .chain(diff.changed.iter().map(|node| (node.r#ref.as_str(), " [~]")))
-            .collect();
-        let (title, url, count) = (&self.title, &self.url, nodes.len());
-        let (added, changed, removed) = (diff.added.len(), diff.changed.len(), diff.removed.len());
+        let (title, url) = (HeadLine(&self.title), HeadLine(&self.url));
+        let (plus, tilde, minus) = (diff.added.len(), diff.changed.len(), diff.removed.len());
         let mut body = String::new();
-        put(
-            &mut body,
-            format_args!("# {title} | {url} | {count} nodes | +{added} ~{changed} -{removed}{note}\n"),
-        );
+        let total = self.nodes.len();
+        put(&mut body, format_args!("# {title} | {url} | {total} nodes | +{plus} ~{tilde} -{minus}{note}\n"));
         for node in nodes {
-            write_line(&mut body, node, &COMPACT, marks.get(node.r#ref.as_str()).unwrap_or(&""));
+            let mark = if added.contains(node.r#ref.as_str()) { " [+]" } else { " [~]" };
+            write_line(&mut body, node, &COMPACT, mark);
         }
         if !diff.removed.is_empty() {
             body.push_str("# removed:");
-            for node in &diff.removed {
+            for node in diff.removed.iter().take(REMOVED_SHOWN_MAX) {
                 put(&mut body, format_args!(" {}", node.r#ref));
+            }
+            let more = diff.removed.len().saturating_sub(REMOVED_SHOWN_MAX);
+            if more > 0 {
+                put(&mut body, format_args!(" and {more} more"));
             }
             body.push('\n');
         }
         Rendered { content_type: Format::Compact.content_type(), body, truncated }
     }
 
-    fn render_changes(&self, diff: &SnapshotDiff<'_>) -> Rendered {
+    fn render_changes(&self, diff: &SnapshotDiff<'_>, tokens_max: Option<u32>) -> Rendered {
         #[derive(Serialize)]
         struct Changes<'a> {
             url: &'a str,
@@ -166,11 +170,12 @@ impl Snapshot {
             #[serde(flatten)]
             diff: &'a SnapshotDiff<'a>,
         }
-        let changes = Changes { url: &self.url, title: &self.title, diff };
+        let (diff, over_budget) = diff.within_tokens(tokens_max);
+        let changes = Changes { url: &self.url, title: &self.title, diff: &diff };
         Rendered {
             content_type: Format::Json.content_type(),
             body: serde_json::to_string(&changes).unwrap_or_default(),
-            truncated: self.truncated,
+            truncated: self.truncated || over_budget,
         }
     }
 }
@@ -274,6 +279,27 @@ fn write_line(out: &mut String, node: &Node, style: &LineStyle, mark: &str) {
     out.push('\n');
 }
 
+/// References of removed nodes that a diff lists.
+const REMOVED_SHOWN_MAX: usize = 200;
+
+/// A part of the first line: a page cannot begin another part, nor another line.
+struct HeadLine<'a>(&'a str);
+
+impl fmt::Display for HeadLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '|' => f.write_char('¦'),
+            other if ends_line(other) => f.write_char(' '),
+            other => f.write_char(other),
+        })
+    }
+}
+
+/// Whether a reader may take the character for the end of a line.
+fn ends_line(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+}
+
 /// A text between quotes: a page cannot end them, nor begin a line that looks like another node.
 struct Quoted<'a>(&'a str);
 
@@ -281,7 +307,8 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|character| match character {
             '"' => f.write_str("\\\""),
-            control if control.is_control() => f.write_char(' '),
+            '\\' => f.write_str("\\\\"),
+            control if ends_line(control) => f.write_char(' '),
             other => f.write_char(other),
         })
     }
@@ -429,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compact_diff_marks_what_happened_to_each_node() {
+    fn a_compact_diff_shows_what_changed_and_nothing_else() {
         let before = sign_in();
         let mut after = sign_in();
         after.nodes[1].value = Some("c@d".to_owned());
@@ -437,9 +464,7 @@ mod tests {
         assert_eq!(
             after.render_diff(&before, Format::Compact, None).body,
             "# Shop | https://shop.example/ | 4 nodes | +1 ~1 -1\n\
-             e0:RootWebArea \"Shop\"\n\
              e1:textbox \"Mail\" val=\"c@d\" * [~]\n\
-             e2:checkbox \"Stay signed in\" [ ]\n\
              e4:button \"Send\" [+]\n\
              # removed: e3\n"
         );
@@ -458,6 +483,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_page_can_forge_the_head(title in any::<String>(), path in any::<String>(), tail in "[|\n\r\u{2028}\u{85}#]{0,8}") {
+            let snapshot = Snapshot { title: title + &tail, url: path + &tail, ..sign_in() };
+            let compact = snapshot.render(Format::Compact, None).body;
+            let head = compact.lines().next().unwrap();
+            prop_assert_eq!(head.split('|').count(), 3);
+            prop_assert!(head.ends_with("| 4 nodes"));
+            prop_assert_eq!(compact.chars().filter(|character| ends_line(*character)).count(), 5);
+            let text = snapshot.render(Format::Text, None).body;
+            prop_assert_eq!(text.chars().filter(|character| ends_line(*character)).count(), 8);
+            let diff = snapshot.render_diff(&snapshot, Format::Compact, None).body;
+            prop_assert_eq!(diff.chars().filter(|character| ends_line(*character)).count(), 1);
+        }
+
         #[test]
         fn no_page_can_forge_a_line(name in any::<String>(), value in any::<String>()) {
             let forged = Node { value: Some(value), ..node(0, 0, "link", &name) };

@@ -19,7 +19,7 @@ pub use self::{
     budget::{estimate_tokens, within_tokens},
     diff::SnapshotDiff,
     format::{Format, Rendered, UnknownFormatError},
-    node::{BoundingBox, Checked, Node, Snapshot},
+    node::{BoundingBox, Checked, Node, Snapshot, Tier},
     options::{Filter, SnapshotOptions, UnknownFilterError},
     wire::SnapshotError,
 };
@@ -37,5 +37,11 @@ pub const SCRIPT: &str = concat!(
     include_str!("../../js/accessibility/state.js"),
     include_str!("../../js/accessibility/refs.js"),
     include_str!("../../js/accessibility/walk.js"),
+    include_str!("../../js/accessibility/select.js"),
+    include_str!("../../js/accessibility/act.js"),
+    include_str!("../../js/accessibility/edit.js"),
+    include_str!("../../js/accessibility/wait.js"),
+    include_str!("../../js/accessibility/text.js"),
+    include_str!("../../js/accessibility/inspect.js"),
     include_str!("../../js/accessibility/tail.js"),
 );

@@ -106,9 +106,33 @@ pub struct Node {
     /// Whether its box meets the viewport, if boxes were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visible: Option<bool>,
-    /// Address of what a frame shows, when that is out of reach: of another origin.
+    /// Chrome's id of the frame in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_frame_id: Option<String>,
+    /// Address of what a frame shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub child_frame_url: Option<String>,
+    /// Name of a frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_frame_name: Option<String>,
+    /// It is a frame of another origin, which has a walk of its own.
+    #[serde(skip)]
+    pub apart: bool,
+    /// How much a reader loses without it.
+    #[serde(skip)]
+    pub tier: Tier,
+}
+
+/// What a reader loses when a node is left out; what is lost last comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// It can be acted on: why the snapshot was asked for.
+    Actionable,
+    /// It says where one is.
+    Context,
+    /// Prose and containers.
+    #[default]
+    Rest,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]

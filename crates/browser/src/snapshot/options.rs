@@ -41,10 +41,14 @@ pub struct SnapshotOptions {
     pub filter: Filter,
     /// Deepest level of nodes below the root; all if absent.
     pub depth: Option<u32>,
-    /// Only what is in the first element that this names: a reference (`e5`) or CSS, with or without `css:` before it.
+    /// Only what is in the element that this selector names.
     pub selector: Option<String>,
     /// Whether to measure where each node is.
     pub boxes: bool,
+    /// The reference of the frame that is meant instead of the page.
+    pub within: Option<String>,
+    /// It becomes a part of the snapshot around it: the document itself is no node.
+    pub framed: bool,
     /// Number of the first reference when the document has given none yet: [`Snapshot::ref_next`] of the tab's last
     /// snapshot, so that a reference of an earlier document is unknown rather than another element.
     ///
@@ -56,6 +60,15 @@ impl SnapshotOptions {
     /// The expression that takes the snapshot, in a world where [`SCRIPT`](super::SCRIPT) was evaluated. Its value is
     /// the text that [`Snapshot::parse`](super::Snapshot::parse) reads.
     pub fn expression(&self) -> String {
+        format!("JSON.stringify({})", self.walk(None))
+    }
+
+    /// As [`SnapshotOptions::expression`], with letters of their own for the references of a frame.
+    pub(crate) fn expression_in(&self, prefix: Option<&str>) -> String {
+        format!("JSON.stringify({})", self.walk(prefix))
+    }
+
+    fn walk(&self, prefix: Option<&str>) -> String {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Options<'a> {
@@ -64,18 +77,27 @@ impl SnapshotOptions {
             depth: Option<u32>,
             #[serde(skip_serializing_if = "Option::is_none")]
             root: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            within: Option<&'a str>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            framed: bool,
             boxes: bool,
             refs_from: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            prefix: Option<&'a str>,
         }
         let options = Options {
             filter: self.filter,
             depth: self.depth,
             root: self.selector.as_deref(),
+            within: self.within.as_deref(),
+            framed: self.framed,
             boxes: self.boxes,
             refs_from: self.refs_from,
+            prefix,
         };
         let options = serde_json::to_string(&options).unwrap_or_default();
-        format!("JSON.stringify(paddockAccessibility.walk({options}))")
+        format!("paddockAccessibility.walk({options})")
     }
 }
 
@@ -91,6 +113,7 @@ mod tests {
             selector: Some("a[title=\"x\"]".to_owned()),
             boxes: true,
             refs_from: 7,
+            ..SnapshotOptions::default()
         };
         assert_eq!(
             options.expression(),

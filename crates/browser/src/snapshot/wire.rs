@@ -2,16 +2,18 @@
 
 use serde::Deserialize;
 
-use super::node::{BoundingBox, Checked, Node, Snapshot};
+use super::node::{BoundingBox, Checked, Node, Snapshot, Tier};
 
 /// A snapshot could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The selector names nothing that is in the page now.
-    #[error("nothing in the page matches the selector; take a snapshot without it to see what is there")]
+    #[error("no element matches the selector; take a snapshot without it to see what is there")]
     NotFound,
     /// The selector is not one.
-    #[error("the selector is neither a reference such as `e5` nor valid CSS")]
+    #[error(
+        "the selector is not valid: neither a reference such as `e5`, nor CSS, nor of another known form"
+    )]
     InvalidSelector,
     /// The page returned something else than a snapshot.
     #[error("the page did not return a snapshot")]
@@ -29,6 +31,8 @@ const INVALID: u32 = 16;
 const READ_ONLY: u32 = 32;
 const IN_VIEWPORT: u32 = 64;
 const LABELLED: u32 = 128;
+const ACTIONABLE: u32 = 256;
+const CONTEXT: u32 = 512;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,8 +44,14 @@ struct Walked {
     roles: Vec<String>,
     tags: Vec<String>,
     nodes: Vec<Row>,
+    #[serde(default = "main_prefix")]
+    prefix: String,
     ref_next: u32,
     truncated: bool,
+}
+
+fn main_prefix() -> String {
+    "e".to_owned()
 }
 
 #[derive(Deserialize)]
@@ -73,6 +83,8 @@ struct Details {
     selected: bool,
     r#box: Option<[f64; 4]>,
     child_frame_url: Option<String>,
+    child_frame_name: Option<String>,
+    apart: bool,
 }
 
 impl Snapshot {
@@ -84,7 +96,8 @@ impl Snapshot {
             Outcome::NotFound => return Err(SnapshotError::NotFound),
             Outcome::InvalidSelector => return Err(SnapshotError::InvalidSelector),
         }
-        let nodes = walked.nodes.into_iter().map(|row| row.into_node(&walked.roles, &walked.tags));
+        let nodes =
+            walked.nodes.into_iter().map(|row| row.into_node(&walked.prefix, &walked.roles, &walked.tags));
         Ok(Self {
             nodes: nodes.collect::<Option<_>>().ok_or(SnapshotError::Inconsistent)?,
             document: walked.document,
@@ -97,12 +110,12 @@ impl Snapshot {
 }
 
 impl Row {
-    fn into_node(self, roles: &[String], tags: &[String]) -> Option<Node> {
+    fn into_node(self, prefix: &str, roles: &[String], tags: &[String]) -> Option<Node> {
         let Self(number, depth, role, name, tag, flags, details) = self;
         let is = |flag| flags & flag != 0;
         let bounding_box = details.r#box.map(|[x, y, width, height]| BoundingBox { x, y, width, height });
         Some(Node {
-            r#ref: format!("e{number}"),
+            r#ref: format!("{prefix}{number}"),
             role: roles.get(role)?.clone(),
             depth,
             value: details.value,
@@ -127,7 +140,17 @@ impl Row {
             read_only: is(READ_ONLY),
             visible: bounding_box.map(|_| is(IN_VIEWPORT)),
             bounding_box,
+            child_frame_id: None,
             child_frame_url: details.child_frame_url,
+            child_frame_name: details.child_frame_name,
+            apart: details.apart,
+            tier: if is(ACTIONABLE) {
+                Tier::Actionable
+            } else if is(CONTEXT) {
+                Tier::Context
+            } else {
+                Tier::Rest
+            },
         })
     }
 }

@@ -49,7 +49,7 @@ async fn named_elements_do_not_shadow_the_platform() {
         "<!doctype html><title>Shop</title><form aria-label=Trap>{inputs}</form>{globals}
          <a id=paddockAccessibility href=x>trap</a><a id=innerWidth href=x>trap</a>"
     );
-    let Some(page) = Page::open(&html).await else { return };
+    let page = Page::open(&html).await;
     let snapshot = page.snapshot(&SnapshotOptions { boxes: true, ..SnapshotOptions::default() }).await;
     let lines = lines(&snapshot);
     assert_eq!(snapshot.title, "Shop");
@@ -62,7 +62,7 @@ async fn named_elements_do_not_shadow_the_platform() {
 
 #[tokio::test]
 async fn what_a_page_redefines_is_not_used_and_nothing_is_left_in_it() {
-    let Some(page) = Page::open("<!doctype html><button id=b>x</button>").await else { return };
+    let page = Page::open("<!doctype html><button id=b>x</button>").await;
     page.main(
         "(() => { window.calls = 0;
           for (const [object, name] of [[Element.prototype, 'getAttribute'], [Node.prototype, 'firstChild'],
@@ -82,7 +82,7 @@ async fn what_a_page_redefines_is_not_used_and_nothing_is_left_in_it() {
 
 #[tokio::test]
 async fn the_script_may_be_evaluated_again() {
-    let Some(page) = Page::open("<!doctype html><a href=x>x</a><a href=y>y</a>").await else { return };
+    let page = Page::open("<!doctype html><a href=x>x</a><a href=y>y</a>").await;
     let before = page.snapshot(&SnapshotOptions::default()).await;
     page.isolated(paddock_browser::snapshot::SCRIPT).await;
     assert_eq!(page.snapshot(&SnapshotOptions::default()).await, before);
@@ -93,7 +93,7 @@ async fn endless_and_circular_pages_end() {
     let html = "<!doctype html><title>t</title><div id=a aria-owns=b>a</div><div id=b aria-owns=a>b</div>
         <div id=o role=group aria-owns=o>own</div><button id=l1 aria-labelledby=l2>1</button>
         <button id=l2 aria-labelledby=l1>2</button><label for=l1 id=lab aria-labelledby=l1>lab</label>";
-    let Some(page) = Page::open(html).await else { return };
+    let page = Page::open(html).await;
     page.main(
         "(() => { let deep = document.body; for (let i = 0; i < 3000; i += 1) deep = deep.appendChild(document.createElement('b'));
           deep.textContent = 'bottom'; let host = document.createElement('div'); document.body.append(host);
@@ -114,7 +114,7 @@ async fn endless_and_circular_pages_end() {
 
 #[tokio::test]
 async fn a_page_that_keeps_replacing_its_content_does_not_grow_the_memory_of_references() {
-    let Some(page) = Page::open("<!doctype html><main></main>").await else { return };
+    let page = Page::open("<!doctype html><main></main>").await;
     let options = SnapshotOptions::default();
     let replace = "document.querySelector('main').innerHTML = '<a href=x>x</a>'.repeat(6000)";
     page.main("window.gone = null").await;
@@ -195,9 +195,74 @@ const RANDOM_PAGES: &str = r"(() => {
 
 #[tokio::test]
 async fn no_tangle_of_elements_breaks_the_walk() {
-    let Some(page) = Page::open("<!doctype html><title>t</title><body></body>").await else { return };
+    let page = Page::open("<!doctype html><title>t</title><body></body>").await;
     for seed in [1, 7, 23, 99] {
         let script = RANDOM_PAGES.replace("SEED", &seed.to_string()).replace("ROUNDS", "60");
         assert_eq!(page.isolated(&script).await, json!([]), "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn words_of_a_page_are_never_members_of_a_table() {
+    let html = "<!doctype html><title>t</title>
+        <h2 role=heading aria-level=1e300>huge</h2><button aria-pressed=__proto__>pressed</button>
+        <button aria-pressed=constructor>constructed</button><input type=constructor aria-label=typed>
+        <div role=constructor>role</div><div role=__proto__ tabindex=0>proto</div>";
+    let page = Page::open(html).await;
+    page.main(
+        "document.body.append(document.createElement('constructor'), document.createElement('tostring'))",
+    )
+    .await;
+    let snapshot = page.snapshot(&SnapshotOptions { boxes: true, ..SnapshotOptions::default() }).await;
+    let lines = lines(&snapshot);
+    for expected in ["heading \"huge\"", "button \"pressed\"", "button \"constructed\"", "textbox \"typed\""]
+    {
+        assert!(lines.iter().any(|line| line.trim() == expected), "{expected}: {lines:?}");
+    }
+    assert!(
+        snapshot
+            .nodes
+            .iter()
+            .all(|node| node.pressed.is_none() && node.level.is_none_or(|level| level < 100))
+    );
+}
+
+#[tokio::test]
+async fn halves_of_characters_do_not_break_the_answer() {
+    let page = Page::open("<!doctype html><title>t</title><button id=b>x</button>").await;
+    page.main(
+        "(() => { document.title = 'a\\ud800b'; b.setAttribute('title', '\\udc00'); b.textContent = 'c\\ud83d';
+          const long = document.createElement('button'); long.textContent = 'x'.repeat(498) + '\u{1f600}'.repeat(5);
+          document.body.append(long); })()",
+    )
+    .await;
+    let snapshot = page.snapshot(&SnapshotOptions::default()).await;
+    assert_eq!(snapshot.title, "a\u{fffd}b");
+    assert_eq!(snapshot.nodes.iter().filter(|node| node.role == "button").count(), 2);
+}
+
+#[tokio::test]
+async fn a_page_that_says_too_much_is_cut_and_says_so() {
+    let page = Page::open("<!doctype html><title>t</title><body></body>").await;
+    page.main(
+        "(() => { const html = '<p>' + 'x'.repeat(900) + '</p>'; document.body.innerHTML = html.repeat(6000); })()",
+    )
+    .await;
+    let snapshot = page.snapshot(&SnapshotOptions::default()).await;
+    assert!(snapshot.truncated);
+    let said: usize = snapshot.nodes.iter().map(|node| node.name.len()).sum();
+    assert!(said < 5_000_000, "{said}");
+}
+
+#[tokio::test]
+async fn what_holds_a_secret_is_masked_whatever_role_it_has() {
+    let html = "<!doctype html><title>t</title>
+        <input role=slider autocomplete=one-time-code value=123456 aria-valuetext=123456 aria-label=code>
+        <input role=spinbutton type=password value=hunter2 aria-label=word><input role=combobox type=password value=hunter3>";
+    let page = Page::open(html).await;
+    let snapshot = page.snapshot(&SnapshotOptions::default()).await;
+    let text = serde_json::to_string(&snapshot.nodes).unwrap();
+    for secret in ["123456", "hunter2", "hunter3"] {
+        assert!(!text.contains(secret), "{text}");
     }
 }

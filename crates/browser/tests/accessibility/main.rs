@@ -1,10 +1,6 @@
 //! The accessibility script in a real Chromium.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests fail by panicking, and say what they skip"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod hostile;
 mod names;

@@ -1,8 +1,11 @@
 //! A page in a Chromium of its own, and the isolated world in which snapshots are taken.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
-use paddock_browser::snapshot::{SCRIPT, Snapshot, SnapshotOptions};
+use paddock_browser::{
+    BrowserOptions, Engine,
+    snapshot::{SCRIPT, Snapshot, SnapshotOptions},
+};
 use paddock_cdp::{
     Connection, ConnectionOptions, Pipe, Session,
     protocol::{page, runtime::Evaluate, target::CreateTarget},
@@ -12,7 +15,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-const ENGINES: [&str; 2] = ["/usr/lib/chromium/chromium-headless-shell", "/usr/bin/chromium-headless-shell"];
 /// Starting Chrome on a machine that compiles beside it takes its time.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -26,14 +28,11 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Opens a page with this content; `None`, with a line saying so, where there is no Chromium.
-    pub(crate) async fn open(html: &str) -> Option<Self> {
-        let Some(engine) = ENGINES.iter().find(|path| Path::new(path).exists()) else {
-            println!("skipped: no Chromium on this machine");
-            return None;
-        };
+    /// Opens a page with this content.
+    pub(crate) async fn open(html: &str) -> Self {
+        let engine = Engine::find(&BrowserOptions::default()).expect("a Chrome to test with");
         let profile = tempfile::tempdir().unwrap();
-        let mut command = Command::new(engine);
+        let mut command = Command::new(&engine.path);
         command
             .args(["--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--window-size=1280,800"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -58,7 +57,7 @@ impl Page {
             _tasks: tasks,
         };
         page.write(html).await;
-        Some(page)
+        page
     }
 
     /// Replaces the document and waits until it is loaded.

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod dom;
 pub mod emulation;
 pub mod fetch;
+pub mod input;
 pub mod io;
 pub mod network;
 pub mod page;

@@ -292,3 +292,10 @@ pub struct ServedFromCache {
     /// The request.
     pub request_id: String,
 }
+/// Keeps the page from loading addresses that match one of these, with `*` for anything.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetBlockedUrls<'a> {
+    /// The patterns.
+    pub urls: &'a [&'a str],
+}
+command!(SetBlockedUrls<'a>, "Network.setBlockedURLs", Empty);

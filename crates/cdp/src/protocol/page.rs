@@ -128,11 +128,78 @@ pub struct JavascriptDialogOpening {
 
 /// Answers a dialog.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct HandleJavaScriptDialog {
+#[serde(rename_all = "camelCase")]
+pub struct HandleJavaScriptDialog<'a> {
     /// OK or Cancel.
     pub accept: bool,
+    /// What is entered into a prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_text: Option<&'a str>,
 }
-command!(HandleJavaScriptDialog, "Page.handleJavaScriptDialog", Empty);
+command!(HandleJavaScriptDialog<'a>, "Page.handleJavaScriptDialog", Empty);
+
+/// Parameters of `Page.windowOpen`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WindowOpen {
+    /// What it is to show.
+    #[serde(default)]
+    pub url: String,
+}
+
+/// Parameters of `Page.frameScheduledNavigation`, `Page.frameRequestedNavigation` and `Page.frameStartedNavigating`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrameNavigates {
+    /// The frame.
+    pub frame_id: String,
+    /// Where it goes.
+    #[serde(default)]
+    pub url: String,
+    /// Where the new document is to be shown: `currentTab`, `newTab`, `newWindow` or `download`.
+    pub disposition: Option<String>,
+}
+
+/// Loads the document again.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reload {
+    /// Whether nothing is taken from the cache.
+    pub ignore_cache: bool,
+}
+command!(Reload, "Page.reload", Empty);
+
+/// Asks for the tab's history.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct GetNavigationHistory {}
+
+/// Reply of [`GetNavigationHistory`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NavigationHistory {
+    /// Where in the history the tab is.
+    pub current_index: usize,
+    /// The documents, oldest first.
+    pub entries: Vec<HistoryEntry>,
+}
+command!(GetNavigationHistory, "Page.getNavigationHistory", NavigationHistory);
+
+/// A document of a tab's history.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HistoryEntry {
+    /// Its number.
+    pub id: i64,
+    /// Its address.
+    pub url: String,
+}
+
+/// Goes to a document of the history.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NavigateToHistoryEntry {
+    /// Its number.
+    pub entry_id: i64,
+}
+command!(NavigateToHistoryEntry, "Page.navigateToHistoryEntry", Empty);
 
 /// Runs a script in every new document before the page's own.
 #[derive(Clone, Copy, Debug, Serialize)]

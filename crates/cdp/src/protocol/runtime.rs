@@ -59,6 +59,28 @@ pub struct RemoteObject {
     pub object_id: Option<String>,
 }
 
+/// Calls a function on a value.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallFunctionOn<'a> {
+    /// The value, which the function sees as `this`.
+    pub object_id: &'a str,
+    /// The function's source.
+    pub function_declaration: &'a str,
+    /// Whether the value itself is returned, as JSON.
+    pub return_by_value: bool,
+}
+command!(CallFunctionOn<'a>, "Runtime.callFunctionOn", Evaluated);
+
+/// Lets go of a value.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseObject<'a> {
+    /// The handle.
+    pub object_id: &'a str,
+}
+command!(ReleaseObject<'a>, "Runtime.releaseObject", super::Empty);
+
 /// What was thrown, and where.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -139,12 +161,3 @@ pub struct ReleaseObjectGroup<'a> {
     pub object_group: &'a str,
 }
 command!(ReleaseObjectGroup<'a>, "Runtime.releaseObjectGroup", super::Empty);
-
-/// Lets one object of the page go.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReleaseObject<'a> {
-    /// Which.
-    pub object_id: &'a str,
-}
-command!(ReleaseObject<'a>, "Runtime.releaseObject", super::Empty);

@@ -1,0 +1,234 @@
+//! Acting on pages, waiting for them, and what is said of them afterwards.
+
+#![expect(clippy::unwrap_used, reason = "in functions that tests share")]
+
+mod support;
+
+use std::time::Duration;
+
+use paddock_browser::{
+    Action, ActionError, ActionKind, Aim, ClickMode, Condition, DialogAnswer, LoadState, Outcome, Presence,
+    Tab, World,
+    snapshot::{Filter, SnapshotOptions},
+};
+use serde_json::{Value, json};
+use support::TestFleet;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A tab that shows this.
+async fn showing(fleet: &TestFleet, html: &str) -> Tab {
+    let tab = fleet.tab().await;
+    fleet.visit(&tab, "/title/acting").await.unwrap();
+    let html = Value::from(html);
+    evaluate(&tab, &format!("document.body.innerHTML = {html}")).await;
+    tab
+}
+
+async fn evaluate(tab: &Tab, expression: &str) -> Value {
+    let value = tab.evaluate(expression, World::Main, PATIENCE).await.unwrap();
+    serde_json::from_str(value.get()).unwrap()
+}
+
+async fn act(tab: &Tab, kind: ActionKind, selector: &str) -> Result<Outcome, ActionError> {
+    tab.act(&Action::new(kind, Aim::Element(selector.to_owned()))).await
+}
+
+#[tokio::test]
+async fn a_click_arrives_as_that_of_a_user() {
+    let fleet = TestFleet::start().await;
+    let tab = showing(&fleet, "<div style='height:3000px'></div><button id=b>Buy</button>").await;
+    evaluate(
+        &tab,
+        "window.events = []; for (const t of ['pointerdown','mousedown','mouseup','click','dblclick'])
+        b.addEventListener(t, (e) => events.push(t + e.isTrusted + e.detail)); 0",
+    )
+    .await;
+    let done = act(&tab, ActionKind::Click, "role:button Buy").await.unwrap();
+    assert!(done.success && done.clicked);
+    let expected = json!(["pointerdowntrue0", "mousedowntrue1", "mouseuptrue1", "clicktrue1"]);
+    assert_eq!(evaluate(&tab, "events").await, expected);
+    act(&tab, ActionKind::DoubleClick, "#b").await.unwrap();
+    assert_eq!(evaluate(&tab, "events.at(-1)").await, json!("dblclicktrue2"));
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn what_would_not_get_the_event_is_named_with_its_reason() {
+    let fleet = TestFleet::start().await;
+    let tab = showing(
+        &fleet,
+        "<button id=covered>a</button><button id=off disabled>b</button><button id=none style='display:none'>c</button>
+         <button id=flat style='all:unset;display:block;width:0;height:0;overflow:hidden'></button><input id=ro readonly>
+         <div id=veil style='position:fixed;inset:0;background:#eee'>veil</div>",
+    )
+    .await;
+    let error = act(&tab, ActionKind::Click, "#covered").await.unwrap_err();
+    assert!(matches!(&error, ActionError::Covered { by, .. } if by.id == "veil"), "{error}");
+    assert!(error.to_string().contains("element is occluded"), "{error}");
+    let mut past = Action::new(ActionKind::Click, Aim::Element("#covered".to_owned()));
+    past.mode = ClickMode::Dom;
+    tab.act(&past).await.unwrap();
+    evaluate(&tab, "veil.remove()").await;
+    act(&tab, ActionKind::Click, "#covered").await.unwrap();
+    assert!(matches!(act(&tab, ActionKind::Click, "#off").await, Err(ActionError::Disabled(_))));
+    let error = act(&tab, ActionKind::Click, "#none").await.unwrap_err();
+    assert!(
+        matches!(&error, ActionError::Hidden { reason, .. } if reason.contains("display: none")),
+        "{error}"
+    );
+    assert!(matches!(act(&tab, ActionKind::Click, "#flat").await, Err(ActionError::Hidden { .. })));
+    assert!(matches!(act(&tab, ActionKind::Fill, "#ro").await, Err(ActionError::Unfit { .. })));
+    assert!(matches!(act(&tab, ActionKind::Click, "#missing").await, Err(ActionError::NoElement { .. })));
+    assert!(matches!(
+        act(&tab, ActionKind::Click, "[broken:::").await,
+        Err(ActionError::InvalidSelector { .. })
+    ));
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn fields_are_typed_into_filled_in_chosen_from_and_checked() {
+    let fleet = TestFleet::start().await;
+    let tab = showing(
+        &fleet,
+        "<label>Name <input id=name value=Ann></label><textarea id=notes>old</textarea><input id=day type=date>
+         <select id=land><option value=de>Germany<option value=uk>United Kingdom</select>
+         <label><input id=ok type=checkbox style='position:absolute;opacity:0;width:0;height:0'> Agree</label>",
+    )
+    .await;
+    evaluate(&tab, "window.keys = ''; window.changes = 0; document.addEventListener('keydown', (e) => { keys += e.key; });
+        document.addEventListener('change', () => { changes += 1; }); 0").await;
+    let text = |kind, selector: &str, text: &str| {
+        let mut action = Action::new(kind, Aim::Element(selector.to_owned()));
+        action.text = text.to_owned();
+        action.value = text.to_owned();
+        action
+    };
+    tab.act(&text(ActionKind::Type, "label:Name", " Lee é!")).await.unwrap();
+    assert_eq!(evaluate(&tab, "document.getElementById('name').value").await, json!("Ann Lee é!"));
+    assert_eq!(evaluate(&tab, "keys").await, json!(" Lee !"));
+    tab.act(&text(ActionKind::Fill, "#notes", "two\nlines")).await.unwrap();
+    assert_eq!(evaluate(&tab, "notes.value").await, json!("two\nlines"));
+    tab.act(&text(ActionKind::Fill, "#notes", "")).await.unwrap();
+    assert_eq!(evaluate(&tab, "notes.value").await, json!(""));
+    tab.act(&text(ActionKind::Fill, "#day", "2026-11-20")).await.unwrap();
+    assert_eq!(evaluate(&tab, "day.value").await, json!("2026-11-20"));
+    let chosen = tab.act(&text(ActionKind::Select, "#land", "kingdom")).await.unwrap();
+    assert_eq!(chosen.selected.as_deref(), Some("uk"));
+    let error = tab.act(&text(ActionKind::Select, "#land", "Atlantis")).await.unwrap_err();
+    assert!(error.to_string().contains("Germany, United Kingdom"), "{error}");
+    assert_eq!(act(&tab, ActionKind::Check, "#ok").await.unwrap().checked, Some(true));
+    assert_eq!(evaluate(&tab, "ok.checked").await, json!(true));
+    assert_eq!(act(&tab, ActionKind::Uncheck, "text:Agree").await.unwrap().checked, Some(false));
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn shadow_trees_and_frames_of_any_origin_are_part_of_the_page() {
+    let fleet = TestFleet::start().await;
+    let elsewhere = fleet.url("/").to_string().replace("127.0.0.1", "localhost");
+    let tab = showing(
+        &fleet,
+        &format!("<div id=host></div><iframe id=near></iframe><iframe src='{elsewhere}'></iframe>"),
+    )
+    .await;
+    evaluate(&tab, "host.attachShadow({ mode: 'open' }).innerHTML = '<button onclick=\"this.textContent = 1\">In shadow</button>';
+        near.contentDocument.body.innerHTML = '<button onclick=\"this.textContent = 2\">In frame</button>'; 0").await;
+    tab.wait_for(&Condition::Load(LoadState::NetworkIdle(Duration::from_millis(100))), PATIENCE)
+        .await
+        .unwrap();
+    let (snapshot, _) =
+        tab.snapshot(SnapshotOptions { boxes: true, ..SnapshotOptions::default() }).await.unwrap();
+    let find =
+        |name: &str| snapshot.nodes.iter().find(|node| node.name == name).map(|node| node.r#ref.clone());
+    act(&tab, ActionKind::Click, "text:In shadow").await.unwrap();
+    act(&tab, ActionKind::Click, &find("In frame").unwrap()).await.unwrap();
+    assert_eq!(
+        evaluate(&tab, "[host.shadowRoot.textContent, near.contentDocument.body.textContent]").await,
+        json!(["1", "2"])
+    );
+    let apart = snapshot.nodes.iter().find(|node| node.r#ref.starts_with("ea")).unwrap();
+    assert!(apart.depth > 0 && !apart.name.is_empty(), "{apart:?}");
+    act(&tab, ActionKind::Hover, &apart.r#ref).await.unwrap();
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn references_live_as_long_as_their_element_and_name_what_is_in_its_place() {
+    let fleet = TestFleet::start().await;
+    let tab = showing(&fleet, "<button id=one>Save</button><button>Other</button>").await;
+    let options = SnapshotOptions { filter: Filter::Interactive, ..SnapshotOptions::default() };
+    let (before, _) = tab.snapshot(options.clone()).await.unwrap();
+    let save = before.nodes.iter().find(|node| node.name == "Save").unwrap().r#ref.clone();
+    evaluate(&tab, "document.body.prepend(document.createElement('button')); one.textContent = 'Saved'")
+        .await;
+    let (after, previous) = tab.snapshot(options).await.unwrap();
+    assert!(previous.is_some());
+    assert!(after.nodes.iter().any(|node| node.r#ref == save && node.name == "Saved"));
+    let (_, other) = tab.snapshot(SnapshotOptions::default()).await.unwrap();
+    assert!(other.is_none(), "snapshots of something else are not compared");
+    evaluate(&tab, "one.outerHTML = '<button>Saved</button>'").await;
+    match act(&tab, ActionKind::Click, &save).await {
+        Err(ActionError::StaleRef { was: Some((_, name)), nearest: Some(nearest), .. }) => {
+            assert_eq!(name, "Saved");
+            act(&tab, ActionKind::Click, &nearest).await.unwrap();
+        }
+        other => panic!("{other:?}"),
+    }
+    fleet.visit(&tab, "/").await.unwrap();
+    assert!(matches!(act(&tab, ActionKind::Click, &save).await, Err(ActionError::StaleRef { .. })));
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn a_dialog_is_answered_as_announced_or_blocks_until_it_is() {
+    let fleet = TestFleet::start().await;
+    let tab = showing(&fleet, "<button id=b onclick='window.said = prompt(\"Who?\")'>Ask</button>").await;
+    let mut action = Action::new(ActionKind::Click, Aim::Element("#b".to_owned()));
+    action.dialog = Some(DialogAnswer { accept: true, text: Some("Ann".to_owned()) });
+    let done = tab.act(&action).await.unwrap();
+    assert_eq!(done.dialog.unwrap().message, "Who?");
+    assert_eq!(evaluate(&tab, "said").await, json!("Ann"));
+    action.dialog = None;
+    assert!(matches!(tab.act(&action).await, Err(ActionError::DialogOpen(_))));
+    assert!(tab.snapshot(SnapshotOptions::default()).await.is_err());
+    assert!(tab.evaluate("1", World::Main, PATIENCE).await.is_err());
+    tab.answer_dialog(false, None).await.unwrap();
+    assert_eq!(evaluate(&tab, "said").await, json!(null));
+    assert!(tab.answer_dialog(true, None).await.is_err());
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn waits_end_with_what_they_wait_for_also_after_a_navigation() {
+    let fleet = TestFleet::start().await;
+    let tab = showing(&fleet, "<p id=p>wait</p>").await;
+    let selector = |selector: &str, state| Condition::Selector { selector: selector.to_owned(), state };
+    evaluate(&tab, "setTimeout(() => { p.textContent = 'now'; window.ready = true; }, 50); 0").await;
+    assert!(tab.wait_for(&Condition::Text("now".to_owned()), PATIENCE).await.unwrap());
+    assert!(tab.wait_for(&Condition::Function("window.ready".to_owned()), PATIENCE).await.unwrap());
+    evaluate(&tab, "setTimeout(() => { p.style.display = 'none'; }, 50); 0").await;
+    assert!(tab.wait_for(&selector("#p", Presence::Hidden), PATIENCE).await.unwrap());
+    let short = Duration::from_millis(150);
+    assert!(!tab.wait_for(&selector("#p", Presence::Visible), short).await.unwrap());
+    assert!(tab.wait_for(&selector("[::", Presence::Visible), short).await.is_err());
+    let there = fleet.url("/");
+    evaluate(&tab, &format!("setTimeout(() => {{ location.href = '{there}' }}, 50); 0")).await;
+    let end = selector("#end", Presence::Visible);
+    let url = Condition::Url("127.0.0.1:*/".to_owned());
+    let (found, went) = tokio::join!(tab.wait_for(&end, PATIENCE), tab.wait_for(&url, PATIENCE));
+    assert!(found.unwrap() && went.unwrap());
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn an_element_that_moves_is_clicked_where_it_comes_to_rest() {
+    let fleet = TestFleet::start().await;
+    let tab = showing(&fleet, "<button id=b style='position:absolute;left:0;top:200px'>Run</button>").await;
+    evaluate(&tab, "window.hit = null; b.onclick = (e) => { hit = e.clientX; };
+        let x = 0; const step = () => { x += 25; b.style.left = x + 'px'; if (x < 500) requestAnimationFrame(step); }; step(); 0").await;
+    act(&tab, ActionKind::Click, "#b").await.unwrap();
+    assert!(evaluate(&tab, "hit").await.as_f64().unwrap() >= 500.0);
+    fleet.finish().await;
+}
