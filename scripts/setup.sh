@@ -38,9 +38,25 @@ if [[ $purpose == test ]]; then
   need '/usr/lib/postgresql/*/bin/initdb' postgresql
   need promtool prometheus
   need wrk wrk
+  need node nodejs npm
 fi
 
+# Clients for the end-to-end tests; npm keeps its own record of what is there, so an up-to-date tree costs nothing.
+packages() {
+  [[ $purpose == test ]] || return 0
+  local dir
+  dir=$(dirname "$0")/../tests/e2e
+  if [[ $dir/node_modules/.package-lock.json -nt $dir/package-lock.json ]]; then
+    return 0
+  fi
+  echo "setup: installing the packages of tests/e2e"
+  if ! (cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null); then
+    echo "setup: npm could not install them; the tests with other people's clients will be skipped" >&2
+  fi
+}
+
 if ((${#missing[@]} == 0)); then
+  packages
   echo "setup: everything for \`make $purpose\` is installed"
   exit 0
 fi
@@ -97,4 +113,5 @@ if ! install; then
   fi
 fi
 rm -f "$log"
+packages
 echo "setup: done"

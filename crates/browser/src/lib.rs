@@ -30,6 +30,7 @@ mod fleet;
 mod gate;
 mod ids;
 mod instance;
+mod measure;
 mod navigate;
 mod observe;
 mod page;

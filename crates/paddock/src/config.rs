@@ -6,6 +6,7 @@ use paddock_platform::{
     blobs::BlobsOptions,
     config::{Loaded, Loader},
     http::ServerOptions,
+    mcp::McpOptions,
     store::StoreOptions,
     telemetry::TelemetryOptions,
 };
@@ -45,6 +46,8 @@ pub(crate) struct Config {
     pub browser: BrowserOptions,
     /// The page analyser.
     pub analysis: AnalysisOptions,
+    /// The tools as an MCP server.
+    pub mcp: McpOptions,
     /// Logs and traces.
     pub telemetry: TelemetryOptions,
 }
@@ -56,7 +59,9 @@ pub(crate) fn loader(args: &ConfigArgs) -> Loader {
         None => Loader::new().with_file_if_present(FILE_DEFAULT),
     };
     let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        // A flag's variable that has the name of a section.
+        .filter(|(name, _)| name != "PADDOCK_SERVER");
     loader.with_env(variables).with_set(args.set.iter().cloned())
 }
 

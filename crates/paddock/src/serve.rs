@@ -16,6 +16,7 @@ use paddock_platform::{
     health::{self, Finding, Health},
     http::{Edge, RouteRules, Server, ServerError, openapi, require, tools},
     keys::Keys,
+    mcp::{self, Mcp},
     problem::error_chain,
     signal::stop_on_signals,
     store::Store,
@@ -33,6 +34,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     demo,
     exit::{CommandError, CommandResult, Exit},
+    mcp_command,
     status_page::{self, StatusPage},
 };
 
@@ -67,7 +69,7 @@ impl ServeArgs {
 }
 
 /// What a running server consists of.
-struct Parts {
+pub(crate) struct Parts {
     live: Live<Config>,
     reloads: ReloadStatus,
     store: Store,
@@ -132,7 +134,7 @@ pub(crate) async fn run(args: ServeArgs) -> CommandResult {
     Err(CommandError::new(Exit::Unfinished, format!("{aborted} requests did not finish before the deadline")))
 }
 
-fn hold(path: &std::path::Path) -> Result<DataDir, CommandError> {
+pub(crate) fn hold(path: &std::path::Path) -> Result<DataDir, CommandError> {
     DataDir::hold(path).map_err(|error| {
         let exit = match &error {
             DataDirError::InUse { .. } => Exit::InUse,
@@ -151,7 +153,7 @@ fn exit_of_bind(error: &ServerError) -> Exit {
 }
 
 impl Parts {
-    async fn start(
+    pub(crate) async fn start(
         live: Live<Config>,
         reloads: ReloadStatus,
         data: PathBuf,
@@ -192,7 +194,8 @@ impl Parts {
                 "/analysis",
                 paddock_analysis::routes(self.analyses.clone()).route_layer(require("analysis")),
             )
-            .merge(tools::router(toolbox))
+            .merge(tools::router(toolbox.clone()))
+            .merge(mcp::router(self.mcp(toolbox), self.tasks.stop_token()))
             .split_for_parts();
         let page = StatusPage::new(health.clone(), self.browser.fleet().clone(), self.analyses.clone(), base);
         let mut app = areas
@@ -203,7 +206,13 @@ impl Parts {
         let section = self.live.section(|config| &config.server);
         let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
         // These have deadlines of their own, which may be longer.
-        for pattern in ["/analysis", "/browser/navigate", "/browser/tabs/{id}/navigate", tools::CALL_ROUTE] {
+        for pattern in [
+            "/analysis",
+            "/browser/navigate",
+            "/browser/tabs/{tab}/navigate",
+            tools::CALL_ROUTE,
+            mcp::MCP_ROUTE,
+        ] {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
         if config.server.debug {
@@ -215,9 +224,15 @@ impl Parts {
         Ok(app.layer(edge.build()))
     }
 
+    /// The toolbox as MCP clients see it.
+    pub(crate) fn mcp(&self, toolbox: Toolbox) -> Mcp {
+        let options = self.live.section(|config| &config.mcp);
+        Mcp::new(toolbox, options, env!("CARGO_PKG_VERSION"), mcp_command::INSTRUCTIONS)
+    }
+
     /// The tools of all areas. A clash of names is a defect that every start would show.
     #[expect(clippy::expect_used, reason = "the set is fixed at compile time and checked by a test")]
-    fn toolbox(&self) -> Toolbox {
+    pub(crate) fn toolbox(&self) -> Toolbox {
         let tools =
             paddock_browser::tools(&self.browser).into_iter().chain(paddock_analysis::tools(&self.analyses));
         Toolbox::new(tools).expect("the areas' tools have different names and valid schemas")
@@ -250,7 +265,7 @@ impl Parts {
     }
 
     /// Takes the server apart: the browsers first, then whatever still runs, and at last the store.
-    async fn stop(self) -> CommandResult {
+    pub(crate) async fn stop(self) -> CommandResult {
         self.browser.fleet().shutdown().await;
         let stopped = self.tasks.stop(TASKS_DEADLINE).await;
         self.store.close().await;

@@ -3,6 +3,7 @@
 //! One file per family. A route that acts on a tab is written once, as `/x`, and is there as `/tabs/{tab}/x` too.
 
 mod instances;
+mod metrics;
 mod navigate;
 mod observe;
 mod tabs;
@@ -26,6 +27,7 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         OpenApiRouter::new().merge(navigate::in_tab()).merge(observe::in_tab()).merge(tabs::in_tab());
     OpenApiRouter::new()
         .merge(instances::routes())
+        .merge(metrics::routes())
         .merge(tabs::routes())
         .merge(with_tab_paths(in_tab))
         .layer(middleware::map_response(add_error_members))

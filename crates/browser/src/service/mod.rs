@@ -3,6 +3,7 @@
 //! One file per family of routes holds their requests, their answers and the functions behind them.
 
 mod instances;
+mod metrics;
 mod navigate;
 mod observe;
 mod tabs;
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 
 pub use self::{
     instances::{Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped},
+    metrics::InstanceMetrics,
     navigate::{NavigateRequest, Navigated, WaitFor},
     observe::{EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView},
     tabs::{CloseRequest, Closed, OpenRequest, TabList, TabView},

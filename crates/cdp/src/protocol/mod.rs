@@ -6,6 +6,7 @@ pub mod browser;
 pub mod emulation;
 pub mod network;
 pub mod page;
+pub mod performance;
 pub mod runtime;
 pub mod target;
 
