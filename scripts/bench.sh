@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 echo "bench: building with the profile perf (many minutes the first time)"
-cargo build --workspace --profile perf --bins
+# The benches too: scenarios start them with `cargo bench`, and a compiler in the middle of a run would be measured.
+cargo build --workspace --profile perf --bins --benches
 PADDOCK_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/perf/paddock")
 export PADDOCK_BIN
 

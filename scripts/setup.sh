@@ -29,6 +29,15 @@ need() {
 }
 
 need cargo rustup
+# The version that Cargo.toml names; rustup can bring an older one up to date.
+rust_needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+if command -v rustc >/dev/null 2>&1; then
+  rust_found=$(rustc --version | cut -d' ' -f2)
+  if [[ $(printf '%s\n' "$rust_needed" "${rust_found%%-*}" | sort -V | head -n 1) != "$rust_needed" ]]; then
+    echo "setup: Rust $rust_found is too old, Paddock needs $rust_needed; run \`rustup update stable\`" >&2
+    exit 1
+  fi
+fi
 need cc gcc libc6-dev
 need make make
 need '/usr/lib/chromium*/chromium-headless-shell' chromium-headless-shell
@@ -73,7 +82,7 @@ fi
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
   if ! command -v sudo >/dev/null 2>&1; then
-    echo "setup: run as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+    echo "setup: run as root: apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
     exit 1
   fi
   as_root=(sudo)
@@ -84,19 +93,19 @@ fi
 policy=/usr/sbin/policy-rc.d
 cluster=/etc/postgresql-common/createcluster.d/paddock-setup.conf
 undo=()
+trap '((${#undo[@]} == 0)) || "${as_root[@]}" rm -f "${undo[@]}"' EXIT
 if [[ $purpose == test ]]; then
   if [[ ! -e $policy ]]; then
+    undo+=("$policy")
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
     "${as_root[@]}" chmod 755 "$policy"
-    undo+=("$policy")
   fi
   if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
+    undo+=("$cluster")
     "${as_root[@]}" mkdir -p "$(dirname "$cluster")"
     echo 'create_main_cluster = false' | "${as_root[@]}" tee "$cluster" >/dev/null
-    undo+=("$cluster")
   fi
 fi
-trap '((${#undo[@]} == 0)) || "${as_root[@]}" rm -f "${undo[@]}"' EXIT
 
 log=$(mktemp)
 install() {

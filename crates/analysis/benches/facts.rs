@@ -15,7 +15,7 @@ use paddock_platform::{config::Section, identity::Tenant, task::Tasks};
 use url::Url;
 
 /// Benchmarks run in the directory of their crate.
-const PAGE: &str = "benches/pages/product.html";
+const PAGE: &str = "../../scenarios/pages/product.html";
 const SAMPLES: usize = 30;
 
 /// The median over passes, each over a page that was just loaded.

@@ -24,7 +24,7 @@ function collectAll(options) {
   const found = span("survey", () => survey());
   const page = readPage();
   const text = span("text", () => readText(found));
-  const forms = [...document.forms];
+  const forms = [...formsOf(document)];
   page.text_length = text.length;
   const facts = {
     version: 1, screen: options.screen, url: location.href, page,
@@ -41,7 +41,7 @@ function collectAll(options) {
     elements,
   };
   spans.total = round(performance.now() - started, 2);
-  return { ...facts, spans };
+  return { ...facts, truncated: facts.truncated || tableIsFull, spans };
 }
 
 /** Names that are only for assistive technology: they say what stars and icons mean. */

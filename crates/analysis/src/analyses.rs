@@ -1,5 +1,6 @@
 //! [`Analyses`]: what routes and tools call. Analyses pages, keeps the reports, and answers from them while fresh.
 
+use metrics::counter;
 use paddock_platform::{
     config::Section,
     identity::{Caller, Tenant},
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     AnalysisError, AnalysisOptions, AnalysisRequest, Analyzer, Finished, Screen, Target,
+    metrics::ANALYSIS_FINDINGS_TOTAL,
     report::Report,
     service::{count_outcome, no_progress},
     store::Archive,
@@ -21,6 +23,8 @@ use crate::{
 
 /// How often old reports are looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_mins(10);
+/// Files of a report that is being saved are younger than this.
+const ORPHAN_AGE_MIN: Duration = Duration::from_hours(1);
 /// The longest URL that is taken.
 const URL_LENGTH_MAX: usize = 8_192;
 /// Parameters that say where a visitor came from and change nothing about the page.
@@ -99,6 +103,9 @@ impl Analyses {
     pub async fn run_now(&self, request: &AnalysisRequest, page_key: &str) -> Result<Report, AnalysisError> {
         let finished: Finished = self.analyzer.analyze(request, &no_progress()).await?;
         let report = finished.report.clone();
+        for finding in &report.findings {
+            counter!(ANALYSIS_FINDINGS_TOTAL, "rule" => finding.finding.rule.clone()).increment(1);
+        }
         self.archive.save(&request.tenant, page_key, finished).await?;
         Ok(report)
     }
@@ -119,6 +126,14 @@ async fn expire(archive: Archive, options: Section<AnalysisOptions>) {
     let mut interval = tokio::time::interval(EXPIRY_INTERVAL);
     loop {
         interval.tick().await;
+        match archive.sweep(ORPHAN_AGE_MIN).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(reports = count, "removed files of reports that were never finished"),
+            Err(error) => {
+                let error = paddock_platform::problem::error_chain(&error);
+                tracing::warn!(error, "files without a report could not be looked for; trying again later");
+            }
+        }
         match archive.expire(options.current().retention.get()).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(reports = count, "forgot old reports"),

@@ -34,6 +34,8 @@ pub(crate) struct Capture {
     pub(crate) facts: Facts,
     /// None if the page could not be photographed; the reason is said in the report.
     pub(crate) shot: Result<report::Screenshot, String>,
+    /// Why the probe ended early, if it did.
+    pub(crate) probe_error: Option<String>,
 }
 
 /// How a page is shown on a screen.
@@ -92,11 +94,14 @@ impl Camera<'_> {
             Err(error) if is_lost(&error) => return Err(error.into()),
             shot => shot.map_err(|error| paddock_platform::problem::error_chain(&error)),
         };
+        let mut probe_error = None;
         // Last, because it presses buttons. Without it only the answer to input is unknown, and the report says so.
         if let Err(error) = self.timed("probe", screen, facts::probe(&tab, &mut facts)).await {
-            tracing::debug!(error = paddock_platform::problem::error_chain(&error), %screen, "the probe failed");
+            let error = paddock_platform::problem::error_chain(&error);
+            tracing::debug!(error, %screen, "the probe failed");
+            probe_error = Some(error);
         }
-        Ok(Capture { screen, emulation, navigation, facts, shot })
+        Ok(Capture { screen, emulation, navigation, facts, shot, probe_error })
     }
 
     async fn timed<T>(&self, stage: &'static str, screen: Screen, work: impl Future<Output = T>) -> T {

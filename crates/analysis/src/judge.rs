@@ -31,13 +31,22 @@ pub(crate) struct Subject {
 impl Subject {
     pub(crate) fn new(request: &AnalysisRequest, engine: String, started: Instant) -> Self {
         let target = match &request.target {
-            Target::Url(url) => url.to_string(),
+            Target::Url(url) => without_credentials(url),
             Target::File(path) => {
                 Url::from_file_path(path).map_or_else(|()| path.display().to_string(), Url::into)
             }
         };
         Self { target, engine, started }
     }
+}
+
+/// A report is handed on; the password of a staging server is not.
+fn without_credentials(url: &Url) -> String {
+    let mut url = url.clone();
+    // An address that cannot have credentials has none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
 }
 
 /// Makes the report of a page out of what its screens showed.
@@ -47,7 +56,7 @@ pub(crate) fn judge(subject: Subject, captures: Vec<Capture>) -> Finished {
     let mut report = Report::new(Analysis {
         id: Uuid::now_v7().simple().to_string(),
         url: subject.target,
-        final_url: first.map(|capture| capture.navigation.url.to_string()).unwrap_or_default(),
+        final_url: first.map(|capture| without_credentials(&capture.navigation.url)).unwrap_or_default(),
         title: first.map(|capture| capture.navigation.title.clone()).unwrap_or_default(),
         page_type: page_type.name().to_owned(),
         generated_at: Timestamp::now(),
@@ -55,11 +64,17 @@ pub(crate) fn judge(subject: Subject, captures: Vec<Capture>) -> Finished {
         environment: environment(subject.engine, &captures),
         findings,
         vitals: captures.iter().map(vitals).collect(),
-        rules: rules::catalogue()
-            .into_iter()
+        rules: captures
+            .iter()
+            .flat_map(|capture| rules::applied(&capture.facts, page_type))
             .map(|rule| CheckedRule { id: rule.id.into(), category: rule.category })
             .collect(),
-        not_checked: captures.iter().flat_map(not_checked).chain(never_checked()).collect(),
+        not_checked: captures
+            .iter()
+            .flat_map(not_checked)
+            .chain(never_looked_at(&captures))
+            .chain(never_checked())
+            .collect(),
     });
     let shots: Vec<report::Screenshot> =
         captures.into_iter().filter_map(|capture| capture.shot.ok()).collect();
@@ -116,7 +131,7 @@ fn blocking_ms(timing: &Timing) -> f64 {
 }
 
 fn not_checked(capture: &Capture) -> Vec<NotChecked> {
-    let Capture { screen, navigation, facts, shot, .. } = capture;
+    let Capture { screen, navigation, facts, shot, probe_error, .. } = capture;
     let mut list = Vec::new();
     let mut add = |what: String, why: &str| {
         list.push(NotChecked { what: what.into(), why: why.to_owned().into() });
@@ -132,11 +147,31 @@ fn not_checked(capture: &Capture) -> Vec<NotChecked> {
         add(format!("the speed of the {screen} page"), "it could not be observed from the start");
     }
     if facts.timing.interactions.is_empty() {
-        let why = "nothing on it could be pressed without leaving it or sending something";
+        let why = match probe_error {
+            Some(error) => error,
+            None => "nothing on it could be pressed without leaving it or sending something",
+        };
         add(format!("how quickly the {screen} page answers input"), why);
     }
     if let Err(why) = shot {
         add(format!("pictures of the {screen} page"), why);
+    }
+    list
+}
+
+/// What this analysis had no look at, or cannot read.
+fn never_looked_at(captures: &[Capture]) -> Vec<NotChecked> {
+    let mut list = Vec::new();
+    for (screen, what) in [(Screen::Mobile, "a phone"), (Screen::Desktop, "a desktop")] {
+        if captures.iter().all(|capture| capture.screen != screen) {
+            let why = "it was not among the screens that were asked for";
+            list.push(NotChecked { what: format!("the page on {what}").into(), why: why.into() });
+        }
+    }
+    if let Some(capture) = captures.iter().find(|capture| !rules::is_english(&capture.facts)) {
+        let lang = &capture.facts.page.lang;
+        let why = format!("rules about wording read English, and the page says it is in `{lang}`");
+        list.push(NotChecked { what: "what the text says and leaves out".into(), why: why.into() });
     }
     list
 }

@@ -131,13 +131,10 @@ impl Analyzer {
     }
 
     async fn engine(&self) -> String {
-        let version = async {
-            match self.fleet.engine() {
-                Ok(engine) => engine.version().await.unwrap_or_default(),
-                Err(_) => String::new(),
-            }
-        };
-        self.engine.get_or_init(|| version).await.clone()
+        let version = async { self.fleet.engine().ok()?.version().await.ok() };
+        // What could not be learned now is asked again next time.
+        let known = self.engine.get_or_try_init(|| async { version.await.ok_or(()) }).await;
+        known.cloned().unwrap_or_default()
     }
 }
 

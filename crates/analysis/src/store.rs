@@ -1,10 +1,10 @@
 //! The [`Archive`]: reports that were made, with their files.
 //!
 //! A row per report in the store, its documents and pictures as blobs under `analysis/<id>/`. The files are written
-//! first and the row last, so a report that is listed is whole; a crash in between leaves files without a row, which
-//! the next [`Archive::expire`] removes with the rest of their age.
+//! first and the row last, so a report that is listed is whole; when it is forgotten, the files go first and the row
+//! last. What fails in between is taken back; files that a crash left without a row are removed by [`Archive::sweep`].
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -53,6 +53,8 @@ macro_rules! columns {
     };
 }
 
+static EXISTS: Statement =
+    Statement::new("analysis", "report_exists", "SELECT id FROM analysis_reports WHERE id = ?1");
 static INSERT: Statement = Statement::new(
     "analysis",
     "insert_report",
@@ -156,11 +158,6 @@ impl Archive {
         let files = tokio::task::spawn_blocking(move || render_all(&finished))
             .await
             .map_err(ArchiveError::Panic)??;
-        for (name, bytes) in files {
-            // Names come from the report: each is one.
-            let Some(key) = key(&report.id, &name) else { continue };
-            self.blobs.put(&key, bytes).await?;
-        }
         let summary = &report.summary;
         let params = params![
             report.id.clone(),
@@ -175,8 +172,53 @@ impl Archive {
             i64::from(summary.medium),
             i64::from(summary.low)
         ];
-        self.store.execute(&INSERT, params).await?;
+        let saved = self.save_files(&report.id, files).await;
+        let saved = match saved {
+            Ok(()) => self.store.execute(&INSERT, params).await.map(drop).map_err(ArchiveError::from),
+            Err(error) => Err(error),
+        };
+        if saved.is_err()
+            && let Err(error) = self.delete_files(&report.id).await
+        {
+            tracing::warn!(error = %error, report = report.id, "files of a report that was not saved are left");
+        }
+        saved
+    }
+
+    async fn save_files(&self, id: &str, files: Vec<(String, Bytes)>) -> Result<(), ArchiveError> {
+        for (name, bytes) in files {
+            // Names come from the report: each is one.
+            let Some(key) = key(id, &name) else { continue };
+            self.blobs.put(&key, bytes).await?;
+        }
         Ok(())
+    }
+
+    async fn delete_files(&self, id: &str) -> Result<(), ArchiveError> {
+        for file in self.blobs.list(&format!("analysis/{id}")).await? {
+            self.blobs.delete(&file.key).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes files older than `age_min` that belong to no report; how many reports those would have been.
+    pub async fn sweep(&self, age_min: Duration) -> Result<usize, ArchiveError> {
+        let before_ms = milliseconds_ago(age_min);
+        let mut ids: BTreeSet<String> = BTreeSet::new();
+        for file in self.blobs.list("analysis").await? {
+            let id = file.key.as_str().split('/').nth(1).unwrap_or_default();
+            if file.modified_at.as_millisecond() < before_ms {
+                ids.insert(id.to_owned());
+            }
+        }
+        let mut removed = 0;
+        for id in ids {
+            if self.store.query_first(&EXISTS, params![id.clone()]).await?.is_none() {
+                self.delete_files(&id).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// A tenant's reports, the newest first, beginning after `(created_ms, id)`.
@@ -225,13 +267,11 @@ impl Archive {
 
     /// Forgets a tenant's report; whether there was one.
     pub async fn delete(&self, tenant: &Tenant, id: &str) -> Result<bool, ArchiveError> {
-        let deleted = self.store.execute(&DELETE, params![tenant.as_str(), id]).await?;
-        if deleted > 0 {
-            for file in self.blobs.list(&format!("analysis/{id}")).await? {
-                self.blobs.delete(&file.key).await?;
-            }
+        if self.find(tenant, id).await?.is_none() {
+            return Ok(false);
         }
-        Ok(deleted > 0)
+        self.delete_files(id).await?;
+        Ok(self.store.execute(&DELETE, params![tenant.as_str(), id]).await? > 0)
     }
 
     /// Forgets what is older than `age_max`; how many reports that were. One call takes 500 at most.

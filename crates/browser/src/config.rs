@@ -26,6 +26,22 @@ pub struct BrowserOptions {
     pub contexts_per_process_max: NonZeroUsize,
     /// Most tabs of one instance, windows that its pages open included.
     pub tabs_per_instance_max: usize,
+    /// How long a tab stays open after a request has read it or acted on it, if no other request does. A tab that was
+    /// only navigated stays. Default: for ever.
+    pub tab_idle_after: Option<HumanDuration>,
+    /// Longest time that a lock of a tab can be asked for.
+    pub tab_lock_max: HumanDuration,
+    /// Most agents and sessions of one tenant whose current tab is remembered; the one that was not seen for longest
+    /// is forgotten.
+    pub agents_per_tenant_max: usize,
+    /// Most sessions of one tenant that are open at a time.
+    pub sessions_per_tenant_max: usize,
+    /// How long a session lasts that nobody uses.
+    pub session_idle_after: HumanDuration,
+    /// How long a session lasts at the longest. Holds for sessions that are opened later.
+    pub session_lifetime: HumanDuration,
+    /// Most requests of one tenant that the log of activity remembers.
+    pub activity_max: usize,
     /// Instances kept ready in advance, so that creating one does not wait for Chrome. 0: Chrome starts when it is
     /// first needed.
     pub warm: usize,
@@ -56,6 +72,13 @@ impl Default for BrowserOptions {
             instances_max: 200,
             contexts_per_process_max: const { NonZeroUsize::new(25).unwrap() },
             tabs_per_instance_max: 20,
+            tab_idle_after: None,
+            tab_lock_max: HumanDuration::from_secs(24 * 3600),
+            agents_per_tenant_max: 1000,
+            sessions_per_tenant_max: 1000,
+            session_idle_after: HumanDuration::from_secs(30 * 60),
+            session_lifetime: HumanDuration::from_secs(24 * 3600),
+            activity_max: 1000,
             warm: 1,
             navigation_concurrency_max: None,
             navigation_queue_max: 200,

@@ -70,7 +70,7 @@ pub enum BrowserError {
     #[error("no instance `{0}`")]
     InstanceNotFound(InstanceId),
     /// There is no such tab.
-    #[error("no tab `{0}`")]
+    #[error("tab `{0}` not found")]
     TabNotFound(TabId),
     /// The instance lost its Chrome.
     #[error("instance `{id}` is lost with its pages: {reason}; stop it and start another")]

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+/// Longest text that is looked up as an id, in bytes.
+const ID_SIZE_MAX: usize = 64;
+
 /// A text that is not an id of the expected kind.
 #[derive(Debug, thiserror::Error)]
 #[error("`{text}` is not an id; expected `{prefix}` and eight hexadecimal digits")]
@@ -51,14 +54,6 @@ macro_rules! id {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = ParseIdError;
-
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
-            }
-        }
-
         impl From<$name> for String {
             fn from(id: $name) -> Self {
                 id.0.as_ref().to_owned()
@@ -82,6 +77,29 @@ id!(
     TabId, "tab_", r"^tab_[0-9a-f]{8}$"
 );
 
+impl TryFrom<String> for InstanceId {
+    type Error = ParseIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for TabId {
+    type Error = ParseIdError;
+
+    /// An id that was never given names nothing, which is for the one who looks it up to say: Pinchtab's clients may
+    /// know ids of another form.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if (1..=ID_SIZE_MAX).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ParseIdError { text, prefix: "tab_" })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +109,14 @@ mod tests {
         let id = InstanceId::new();
         assert_eq!(id.to_string().parse::<InstanceId>().unwrap(), id);
         assert_ne!(id, InstanceId::new());
+    }
+
+    #[test]
+    fn an_id_in_a_body_may_be_one_that_was_never_given() {
+        assert!(serde_json::from_str::<TabId>("\"A25658CE1BA82659\"").is_ok());
+        for text in ["", "a b", "tab/1", &"a".repeat(65)] {
+            assert!(TabId::try_from(text.to_owned()).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -19,9 +19,12 @@
 pub mod egress;
 pub mod metrics;
 pub mod service;
+pub mod sessions;
 pub mod snapshot;
 
+mod activity;
 mod config;
+mod coordination;
 mod emulation;
 mod engine;
 mod error;
@@ -43,6 +46,7 @@ mod tab;
 mod tools;
 
 pub use config::{BrowserOptions, EngineChoice};
+pub use coordination::{Handoff, HoldError, Holds, Lock, NO_CURRENT_TAB, TAB_LOCKED, TAB_PAUSED_HANDOFF};
 pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
 pub use error::{BROWSER_CRASHED, BROWSER_UNAVAILABLE, BrowserError, PAGE_UNRESPONSIVE, TABS_EXHAUSTED};
@@ -59,8 +63,9 @@ pub use paddock_cdp as cdp;
 pub use page::Stage;
 pub use pool::Isolation;
 pub use process::LaunchError;
-pub use routes::router;
+pub use routes::{UNTIMED_ROUTES, router};
 pub use screenshot::{Area, Format, Rect, Screenshot};
 pub use service::BrowserService;
+pub use sessions::Sessions;
 pub use tab::{Tab, TabSpec};
 pub use tools::tools;

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use crate::{
     compare::REPEATS_MIN,
     driver::{BuildContext, BuildError, Call, Options as _, Seat, Session, command::CommandOptions},
     measurements::{Kind, Measurements},
+    resources::{MachineTimes, process},
     variables::Variables,
 };
 
@@ -64,6 +65,9 @@ pub struct TrialResult {
     pub b: Measurements,
     /// Why the trial ended before its last pair; the pairs until then are whole.
     pub partial: Option<String>,
+    /// What disturbed the trial, if something did: a sentence fragment. Turns meet it alike, but what is measured is then
+    /// not the commands alone.
+    pub disturbance: Option<String>,
 }
 
 /// A trial that cannot be carried out.
@@ -95,8 +99,8 @@ pub enum TrialError {
         /// Why not.
         source: BuildError,
     },
-    /// A command failed: what it would have measured is unknown, so the trial is over.
-    #[error("`{label}` failed in {place}: {detail}; {complete} complete pairs before it were discarded")]
+    /// A command failed before the first pair was complete. Later, the trial ends and keeps its complete pairs.
+    #[error("`{label}` failed in {place}: {detail}")]
     Run {
         /// Which side.
         label: String,
@@ -104,8 +108,6 @@ pub enum TrialError {
         place: String,
         /// What it said.
         detail: String,
-        /// Pairs that were complete.
-        complete: usize,
     },
 }
 
@@ -129,7 +131,7 @@ impl Side {
 }
 
 impl Trial {
-    /// Carries the trial out; on `stop` the pairs that are complete are kept.
+    /// Carries the trial out; on `stop`, and when a command fails, the pairs that are complete are kept.
     pub async fn run(
         &self,
         stop: &CancellationToken,
@@ -142,49 +144,102 @@ impl Trial {
         let mut b = Runner::new(&self.b, self)?;
         for warm_up in 0..self.warm_ups {
             let place = format!("warm-up {}", warm_up + 1);
-            a.run(&place, 0, self.timeout, stop).await?;
-            b.run(&place, 0, self.timeout, stop).await?;
+            a.run(&place, self.timeout, stop).await?;
+            b.run(&place, self.timeout, stop).await?;
         }
         let (mut of_a, mut of_b) = (Measurements::new(&self.a.label), Measurements::new(&self.b.label));
         let mut partial = None;
+        let mut watch = MachineWatch::start();
         for pair in 0..self.pairs {
             progress(pair, self.pairs);
             let place = format!("pair {}", pair + 1);
             let (first, second) = if pair % 2 == 0 { (&mut a, &mut b) } else { (&mut b, &mut a) };
-            let first = first.run(&place, pair, self.timeout, stop).await?;
-            let second = second.run(&place, pair, self.timeout, stop).await?;
-            let (Some(first), Some(second)) = (first, second) else {
-                partial = Some(format!("interrupted after {pair} of {} pairs", self.pairs));
-                break;
+            let both = async {
+                let first = first.run(&place, self.timeout, stop).await?;
+                let second = second.run(&place, self.timeout, stop).await?;
+                Ok::<_, TrialError>(first.zip(second))
             };
+            let (first, second) = match both.await {
+                Ok(Some(both)) => both,
+                Ok(None) => {
+                    partial = Some(format!("interrupted after {pair} of {} pairs", self.pairs));
+                    break;
+                }
+                Err(error) if pair == 0 => return Err(error),
+                Err(error) => {
+                    partial = Some(format!("{error}; {pair} of {} pairs were complete", self.pairs));
+                    break;
+                }
+            };
+            watch.spent(&first);
+            watch.spent(&second);
             let (now_a, now_b) = if pair % 2 == 0 { (first, second) } else { (second, first) };
-            push_figures(&mut of_a, now_a);
-            push_figures(&mut of_b, now_b);
+            push_pair(&mut of_a, &mut of_b, &now_a, &now_b);
         }
         progress(self.pairs, self.pairs);
-        drop_unsampled(&mut of_a, &mut of_b);
-        Ok(TrialResult { a: of_a, b: of_b, partial })
+        Ok(TrialResult { a: of_a, b: of_b, partial, disturbance: watch.disturbance() })
     }
 }
 
-fn push_figures(measurements: &mut Measurements, figures: Vec<(String, f64)>) {
-    for (name, value) in figures {
-        measurements.push(&format!("{SCENARIO}/{name}"), Kind::Sampled, value);
+/// Adds the figures that both runs of a pair have: the n-th value of one side belongs to the n-th of the other. Memory is
+/// sampled while a command runs; of one that ended before the first sample it is not known.
+fn push_pair(a: &mut Measurements, b: &mut Measurements, now_a: &[(String, f64)], now_b: &[(String, f64)]) {
+    for (name, value_a) in now_a {
+        let Some((_, value_b)) = now_b.iter().find(|(other, _)| other == name) else { continue };
+        if value_a.is_finite() && value_b.is_finite() {
+            let metric = format!("{SCENARIO}/{name}");
+            a.push(&metric, Kind::Sampled, *value_a);
+            b.push(&metric, Kind::Sampled, *value_b);
+        }
     }
 }
 
-/// Memory is sampled while a command runs; of one that ended before the first sample nothing is known.
-fn drop_unsampled(a: &mut Measurements, b: &mut Measurements) {
-    let is_unsampled = |side: &Measurements, metric: &str| {
-        let values = side.values.get(metric);
-        metric.ends_with("_max_mib") && values.is_some_and(|values| values.values.contains(&0.0))
-    };
-    let mut metrics: Vec<String> = a.values.keys().cloned().collect();
-    metrics.retain(|metric| is_unsampled(a, metric) || is_unsampled(b, metric));
-    for metric in metrics {
-        a.values.remove(&metric);
-        b.values.remove(&metric);
+/// Watches what the rest of the machine does during a trial.
+struct MachineWatch {
+    before: MachineTimes,
+    started: Instant,
+    own_before_s: f64,
+    commands_s: f64,
+}
+
+/// CPU time of others, from which a trial counts as disturbed.
+const FOREIGN_RATIO: f64 = 0.30;
+/// Shorter trials are over before the kernel's clock ticks often enough to tell.
+const WATCHED_MIN: Duration = Duration::from_secs(1);
+
+impl MachineWatch {
+    fn start() -> Self {
+        Self {
+            before: MachineTimes::read(),
+            started: Instant::now(),
+            own_before_s: own_cpu_s(),
+            commands_s: 0.0,
+        }
     }
+
+    /// A run used what it reports.
+    fn spent(&mut self, figures: &[(String, f64)]) {
+        let cpu_s = figures.iter().find(|(name, _)| name == "cpu_s").map_or(0.0, |(_, cpu_s)| *cpu_s);
+        self.commands_s += cpu_s;
+    }
+
+    fn disturbance(&self) -> Option<String> {
+        let elapsed = self.started.elapsed();
+        let own_s = self.commands_s + own_cpu_s() - self.own_before_s;
+        let pressure = MachineTimes::read().pressure_since(&self.before, elapsed.as_secs_f64(), own_s);
+        (elapsed >= WATCHED_MIN && pressure.foreign_cpu_ratio > FOREIGN_RATIO).then(|| {
+            format!(
+                "other processes used {:.0} % of the CPUs during the trial, at most {:.0} % is quiet",
+                pressure.foreign_cpu_ratio * 100.0,
+                FOREIGN_RATIO * 100.0
+            )
+        })
+    }
+}
+
+fn own_cpu_s() -> f64 {
+    let own = i32::try_from(std::process::id()).ok().and_then(process::stat);
+    own.map_or(0.0, |stat| stat.cpu_s)
 }
 
 /// Runs one side, again and again.
@@ -218,7 +273,6 @@ impl<'a> Runner<'a> {
     async fn run(
         &mut self,
         place: &str,
-        complete: usize,
         timeout: Duration,
         stop: &CancellationToken,
     ) -> Result<Option<Vec<(String, f64)>>, TrialError> {
@@ -226,7 +280,6 @@ impl<'a> Runner<'a> {
             label: self.side.label.clone(),
             place: place.to_owned(),
             detail,
-            complete,
         };
         let call = Call { index: 0, variables: &self.variables, keep_body: false };
         let outcome = tokio::select! {
@@ -375,6 +428,50 @@ mod tests {
         let trial = trial("sh -c 'echo no such page >&2; exit 3'", "true", dir.path());
         let error = trial.run(&CancellationToken::new(), &mut |_, _| {}).await.unwrap_err().to_string();
         assert!(error.contains("warm-up 1") && error.contains("no such page"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_later_leaves_the_complete_pairs() {
+        let dir = tempfile::tempdir().unwrap();
+        // Fails when it runs for the fourth time.
+        let failing = "sh -c 'echo >> runs; [ $(wc -l < runs) -lt 4 ] && printf \"{\\\"answer\\\": 1}\"'";
+        let mut trial = trial(failing, "sh -c 'printf \"{\\\"answer\\\": 1}\"'", dir.path());
+        trial.warm_ups = 0;
+        let result = trial.run(&CancellationToken::new(), &mut |_, _| {}).await.unwrap();
+        let partial = result.partial.unwrap();
+        assert!(partial.contains("failed in pair 4") && partial.contains("3 of 6 pairs"), "{partial}");
+        for side in [&result.a, &result.b] {
+            assert_eq!(side.values["ab/answer_ms"].values.len(), 3);
+            assert_eq!(side.values["ab/wall_s"].values.len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_pair_counts_only_where_both_sides_know_the_figure() {
+        let figures = |values: &[(&str, f64)]| -> Vec<(String, f64)> {
+            values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+        };
+        let (mut a, mut b) = (Measurements::new("a"), Measurements::new("b"));
+        push_pair(
+            &mut a,
+            &mut b,
+            &figures(&[("cpu_s", 1.0), ("rss_max_mib", 5.0)]),
+            &figures(&[("cpu_s", 2.0)]),
+        );
+        push_pair(
+            &mut a,
+            &mut b,
+            &figures(&[("cpu_s", 3.0), ("rss_max_mib", 6.0)]),
+            &figures(&[("cpu_s", 4.0), ("rss_max_mib", 7.0)]),
+        );
+        assert_eq!(
+            (&a.values["ab/cpu_s"].values, &b.values["ab/cpu_s"].values),
+            (&vec![1.0, 3.0], &vec![2.0, 4.0])
+        );
+        assert_eq!(
+            (&a.values["ab/rss_max_mib"].values, &b.values["ab/rss_max_mib"].values),
+            (&vec![6.0], &vec![7.0])
+        );
     }
 
     #[tokio::test]

@@ -15,7 +15,11 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{benchmarks_page::SelfTestRecord, measurements::Measurements, record::RunRecord};
+use crate::{
+    benchmarks_page::SelfTestRecord,
+    measurements::Measurements,
+    record::{RunRecord, SCHEMA_VERSION},
+};
 
 /// Runs kept per scenario; beyond, the oldest is removed.
 pub const RUNS_PER_SCENARIO_MAX: usize = 500;
@@ -67,6 +71,14 @@ pub enum ArchiveError {
         /// Where it departs.
         source: serde_json::Error,
     },
+    /// A run of another version of its shape.
+    #[error("`{}` has the shape {schema_version} of a run, this version reads {SCHEMA_VERSION}", path.display())]
+    SchemaVersion {
+        /// Which.
+        path: PathBuf,
+        /// What its writer wrote.
+        schema_version: u32,
+    },
     /// A name that cannot be a file name.
     #[error("`{name}` cannot be a name: use letters, digits, `-`, `_` and `.`, at most {NAME_LENGTH_MAX}")]
     Name {
@@ -109,16 +121,17 @@ impl Archive {
         Ok(path)
     }
 
-    /// Every run of a scenario, oldest first.
+    /// Every run of a scenario, oldest first. Files that cannot be read are named in the log and left out.
     pub fn runs(&self, scenario: &str) -> Result<Vec<RunRecord>, ArchiveError> {
-        json_files(&self.runs_dir(scenario)?)?.iter().map(|path| read_json(path, "a run")).collect()
+        self.last_runs(scenario, usize::MAX)
     }
 
-    /// The last runs of a scenario, at most so many, oldest first.
+    /// The last runs of a scenario, at most so many, oldest first; as for [`Archive::runs`].
     pub fn last_runs(&self, scenario: &str, count_max: usize) -> Result<Vec<RunRecord>, ArchiveError> {
         let files = json_files(&self.runs_dir(scenario)?)?;
-        let first = files.len().saturating_sub(count_max);
-        files[first..].iter().map(|path| read_json(path, "a run")).collect()
+        let mut runs: Vec<RunRecord> = readable(files.iter().rev(), read_run).take(count_max).collect();
+        runs.reverse();
+        Ok(runs)
     }
 
     /// Keeps the last self-test.
@@ -136,7 +149,7 @@ impl Archive {
 
     /// The last run of a scenario.
     pub fn last_run(&self, scenario: &str) -> Result<Option<RunRecord>, ArchiveError> {
-        json_files(&self.runs_dir(scenario)?)?.last().map(|path| read_json(path, "a run")).transpose()
+        Ok(self.last_runs(scenario, 1)?.pop())
     }
 
     /// Names of the scenarios that have runs.
@@ -160,7 +173,7 @@ impl Archive {
             found.extend(files.into_iter().filter(|path| file_stem(path).starts_with(prefix)));
         }
         match found.as_slice() {
-            [path] => read_json(path, "a run"),
+            [path] => read_run(path),
             _ => Err(ArchiveError::RunId { prefix: prefix.to_owned(), count: found.len() }),
         }
     }
@@ -184,7 +197,8 @@ impl Archive {
 
     /// Every baseline, by name.
     pub fn baselines(&self) -> Result<Vec<Baseline>, ArchiveError> {
-        json_files(&self.dir.join("baselines"))?.iter().map(|path| read_json(path, "a baseline")).collect()
+        let files = json_files(&self.dir.join("baselines"))?;
+        Ok(readable(files.iter(), |path| read_json(path, "a baseline")).collect())
     }
 
     /// Removes a baseline; says whether there was one.
@@ -205,9 +219,31 @@ impl Archive {
     }
 }
 
-/// Reads a record from a file, wherever it lies.
+/// Reads a record from a file, wherever it lies. One that another version wrote in another shape is refused.
 pub fn read_run(path: &Path) -> Result<RunRecord, ArchiveError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        schema_version: u32,
+    }
+    let Versioned { schema_version } = read_json(path, "a run")?;
+    if schema_version != SCHEMA_VERSION {
+        return Err(ArchiveError::SchemaVersion { path: path.to_owned(), schema_version });
+    }
     read_json(path, "a run")
+}
+
+/// What can be read of some files; the others are named in the log.
+fn readable<'a, T>(
+    paths: impl Iterator<Item = &'a PathBuf>,
+    read: impl Fn(&Path) -> Result<T, ArchiveError>,
+) -> impl Iterator<Item = T> {
+    paths.filter_map(move |path| match read(path) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), error = %paddock_platform::problem::error_chain(&error), "left out");
+            None
+        }
+    })
 }
 
 /// Writes any value as JSON, whole or not at all.
@@ -226,8 +262,12 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(dir).map_err(error)?;
     io::Write::write_all(&mut file, bytes).map_err(error)?;
-    let persisted = file.persist(path).map_err(|failed| error(failed.error))?;
-    persisted.sync_all().map_err(error)
+    // On the disk before it has its name: a crash between must not leave the name on half a file.
+    file.as_file().sync_all().map_err(error)?;
+    file.persist(path).map_err(|failed| error(failed.error))?;
+    // Some file systems do not sync directories; the file is whole either way.
+    let _ = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
+    Ok(())
 }
 
 fn first(reasons: &[String]) -> String {
@@ -321,6 +361,23 @@ mod tests {
         assert_eq!(baseline.measurements.values["healthz/throughput_per_s"].values.len(), 1);
         assert!(archive.remove_baseline("main").unwrap());
         assert!(!archive.remove_baseline("main").unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_broken_or_of_another_version_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::new(dir.path());
+        let good = run(1);
+        let path = archive.save(&good).unwrap();
+        let (broken, foreign) = (path.with_file_name("a.json"), path.with_file_name("z.json"));
+        std::fs::write(&broken, "{ half").unwrap();
+        let mut other = serde_json::to_value(&good).unwrap();
+        other["schema_version"] = (SCHEMA_VERSION + 1).into();
+        std::fs::write(&foreign, other.to_string()).unwrap();
+        assert_eq!(archive.runs("healthz").unwrap(), std::slice::from_ref(&good));
+        assert_eq!(archive.last_run("healthz").unwrap(), Some(good));
+        assert!(matches!(read_run(&foreign), Err(ArchiveError::SchemaVersion { .. })));
+        assert!(matches!(read_run(&broken), Err(ArchiveError::Shape { .. })));
     }
 
     #[test]

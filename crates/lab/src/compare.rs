@@ -4,16 +4,16 @@
 //! there are at least six independent values on each side; the bootstrap interval of the ratio excludes 1; and the runs
 //! are valid. Each condition alone raises false alarms that the others catch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    measurements::{Kind, Measurements, Values, split_name},
+    measurements::{Condition, Kind, Measurements, Values, split_name},
     objectives::Objectives,
     quantity::{Unit, higher_is_better},
-    record::RunRecord,
+    record::{Form, RunRecord},
     statistics::{RatioInterval, mann_whitney, median, median_interval, ratio_of_medians},
     threshold::Threshold,
 };
@@ -96,6 +96,12 @@ pub struct Comparison {
     pub changes: Vec<Change>,
     /// Metrics that only one side has.
     pub unmatched: Vec<String>,
+    /// Promised metrics that only the baseline has: whether they became worse is not known.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// Why the sides do not measure the same, where they do not: sentence fragments.
+    #[serde(default)]
+    pub mismatches: Vec<String>,
     /// What makes the comparison less than certain: other machines, runs left out.
     pub notes: Vec<String>,
     /// Whether the sides were measured on different machines.
@@ -157,6 +163,12 @@ impl Policy {
         self
     }
 
+    /// Whether a metric may stop a gate: what is promised, named, or counted. Criterion's medians are shown; one process
+    /// yields one value of each, so they decide only when they are named and taken from several.
+    fn gates(&self, metric: &str, kind: Kind) -> bool {
+        kind == Kind::Counted || self.promised.contains_key(metric) || !self.only.is_empty()
+    }
+
     fn selects(&self, metric: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == metric || name == split_name(metric).1)
     }
@@ -186,24 +198,64 @@ pub fn compare(baseline: &Measurements, current: &Measurements, policy: &Policy,
     let unmatched = baseline.values.keys().filter(|metric| !current.values.contains_key(*metric));
     let unmatched =
         unmatched.chain(current.values.keys().filter(|metric| !baseline.values.contains_key(*metric)));
-    let unmatched = unmatched.filter(|metric| policy.selects(metric)).cloned().collect();
-    let machines_differ =
-        matches!((&baseline.machine, &current.machine), (Some(before), Some(now)) if before != now);
+    let unmatched: Vec<String> = unmatched.filter(|metric| policy.selects(metric)).cloned().collect();
+    let is_missing = |metric: &&String| {
+        let before = baseline.values.get(*metric);
+        before.is_some_and(|before| policy.gates(metric, before.kind))
+    };
+    let missing = unmatched.iter().filter(is_missing).cloned().collect();
+    // Several on one side are as bad as one on each.
+    let machines: BTreeSet<&String> = baseline.machines.union(&current.machines).collect();
+    let machines_differ = machines.len() > 1;
     let left_out = |run: &String| format!("left out as invalid: {run}");
     let mut notes: Vec<String> = baseline.invalid.iter().chain(&current.invalid).map(left_out).collect();
-    if let (true, Some(before), Some(now)) = (machines_differ, &baseline.machine, &current.machine) {
-        notes.push(format!("measured on different machines: {before}, then {now}"));
+    if machines_differ {
+        let joined = |side: &Measurements| side.machines.iter().cloned().collect::<Vec<_>>().join(" and ");
+        notes.push(format!("measured on different machines: {}, then {}", joined(baseline), joined(current)));
+    }
+    for (side, name) in [(baseline, "the baseline"), (current, "what it is compared with")] {
+        if side.commits.len() > 1 {
+            notes.push(format!("{name} takes runs of {} commits together", side.commits.len()));
+        }
     }
     Comparison {
         baseline: baseline.label.clone(),
-        baseline_commit: baseline.commit.clone(),
+        baseline_commit: baseline.commit().map(str::to_owned),
         current: current.label.clone(),
-        current_commit: current.commit.clone(),
+        current_commit: current.commit().map(str::to_owned),
         changes,
         unmatched,
+        missing,
+        mismatches: mismatches(baseline, current),
         notes,
         machines_differ,
     }
+}
+
+/// Scenarios of which the sides ran something different.
+fn mismatches(baseline: &Measurements, current: &Measurements) -> Vec<String> {
+    let none = BTreeSet::new();
+    let of = |side: &Measurements, scenario: &str| side.conditions.get(scenario).unwrap_or(&none).clone();
+    let mut mismatches = Vec::new();
+    for scenario in baseline.scenarios().intersection(&current.scenarios()) {
+        let (before, now) = (of(baseline, scenario), of(current, scenario));
+        if before == now && before.len() <= 1 {
+            continue;
+        }
+        let forms = |conditions: &BTreeSet<Condition>| -> BTreeSet<Form> {
+            conditions.iter().map(|condition| condition.form).collect()
+        };
+        mismatches.push(if before.len() > 1 || now.len() > 1 {
+            format!("runs of `{scenario}` that measured different things are taken together")
+        } else if before.is_empty() || now.is_empty() {
+            format!("it is not known which form of `{scenario}` one side ran")
+        } else if forms(&before) == forms(&now) {
+            format!("`{scenario}` is not what it was: the file, a variable or its data changed")
+        } else {
+            format!("`{scenario}` ran in another form than in the baseline")
+        });
+    }
+    mismatches
 }
 
 fn change(metric: &str, before: &Values, now: &Values, policy: &Policy, paired: bool) -> Option<Change> {
@@ -227,7 +279,7 @@ fn change(metric: &str, before: &Values, now: &Values, policy: &Policy, paired: 
         metric: metric.to_owned(),
         unit: Unit::of_metric(metric),
         higher_is_better,
-        gated: counted || promise.is_some() || !policy.only.is_empty() || metric.starts_with("criterion/"),
+        gated: policy.gates(metric, if counted { Kind::Counted } else { Kind::Sampled }),
         baseline_median: median(&before.values)?,
         current_median: median(&now.values)?,
         baseline: before.values.clone(),

@@ -56,7 +56,7 @@ pub mod standing;
 pub mod statistics;
 pub mod subject;
 pub mod synthetic;
-mod text;
+pub mod text;
 pub mod threshold;
 pub mod tier;
 pub mod variables;

@@ -154,6 +154,9 @@ pub(crate) trait Release: Send {
 
     /// An arrival was offered, and released so long after it was due.
     fn offered(&mut self, due_ns: u64, late_ns: u64);
+
+    /// Everything that was due before this moment has been offered. Called every few milliseconds.
+    fn nothing_due_before(&mut self, _at_ns: u64) {}
 }
 
 /// Releases every arrival at its time; returns when all are released, or soon after `stop` is set.
@@ -182,6 +185,7 @@ pub(crate) fn pace(
         }
         let now_ns = clock.now_ns();
         if next_ns > now_ns {
+            release.nothing_due_before(now_ns);
             pacer.sleep_until(next_ns, now_ns);
             continue;
         }

@@ -22,8 +22,17 @@ pub struct Schedule(Shape);
 #[derive(Clone, Debug, PartialEq)]
 enum Shape {
     Stages(Vec<Segment>),
-    Burst { size: u64, every: Duration, duration: Duration },
-    Poisson { rate_per_s: f64, duration: Duration },
+    /// `phase`: when the first burst comes.
+    Burst {
+        size: u64,
+        every: Duration,
+        phase: Duration,
+        duration: Duration,
+    },
+    Poisson {
+        rate_per_s: f64,
+        duration: Duration,
+    },
 }
 
 /// A stretch of time over which the rate changes linearly.
@@ -121,7 +130,7 @@ impl Schedule {
         check_duration(duration)?;
         check_duration(every)?;
         check_rate(size as f64 / every.as_secs_f64())?;
-        Self(Shape::Burst { size, every, duration }).with_arrivals()
+        Self(Shape::Burst { size, every, phase: Duration::ZERO, duration }).with_arrivals()
     }
 
     /// Independent arrivals: exponentially distributed gaps, from the seed given to [`Schedule::arrivals`].
@@ -151,8 +160,9 @@ impl Schedule {
             Shape::Stages(segments) => {
                 segments.last().map_or(0.0, |last| last.arrivals_before + last.arrivals())
             }
-            Shape::Burst { size, every, duration } => {
-                *size as f64 * (duration.as_secs_f64() / every.as_secs_f64()).ceil()
+            Shape::Burst { size, every, phase, duration } => {
+                let time_s = duration.saturating_sub(*phase).as_secs_f64();
+                *size as f64 * (time_s / every.as_secs_f64()).ceil()
             }
             Shape::Poisson { rate_per_s, duration } => rate_per_s * duration.as_secs_f64(),
         }
@@ -182,8 +192,11 @@ impl Schedule {
                 segments.insert(0, first);
                 Shape::Stages(segments)
             }
-            Shape::Burst { size, every, duration } => {
-                Shape::Burst { size, every, duration: duration.saturating_add(warm_up) }
+            // The measured part still begins with a burst, however long the warm-up.
+            Shape::Burst { size, every, phase, duration } => {
+                let phase_ns = (warm_up + phase).as_nanos() % every.as_nanos().max(1);
+                let phase = Duration::from_nanos(u64::try_from(phase_ns).unwrap_or_default());
+                Shape::Burst { size, every, phase, duration: duration.saturating_add(warm_up) }
             }
             Shape::Poisson { rate_per_s, duration } => {
                 Shape::Poisson { rate_per_s, duration: duration.saturating_add(warm_up) }
@@ -260,9 +273,9 @@ impl Iterator for Arrivals {
                     self.segment += 1;
                 }
             }
-            Shape::Burst { size, every, duration } => {
+            Shape::Burst { size, every, phase, duration } => {
                 let burst = u32::try_from(self.index / size).ok()?;
-                let due = every.checked_mul(burst)?;
+                let due = every.checked_mul(burst)?.checked_add(*phase)?;
                 if due >= *duration {
                     return None;
                 }
@@ -329,6 +342,19 @@ mod tests {
     fn a_burst_comes_at_once_and_again() {
         let due: Vec<Duration> = Schedule::burst(3, secs(1.0), secs(2.5)).unwrap().arrivals(1).collect();
         assert_eq!(due, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0].map(secs));
+    }
+
+    #[test]
+    fn a_warm_up_does_not_move_the_bursts_of_the_measured_part() {
+        let schedule = Schedule::burst(1, secs(1.0), secs(3.0)).unwrap();
+        for (warm_up_s, before) in [(0.4, vec![]), (1.0, vec![0.0]), (2.5, vec![0.5, 1.5])] {
+            let warmed = schedule.clone().with_warm_up(secs(warm_up_s));
+            let due: Vec<Duration> = warmed.arrivals(1).collect();
+            let measured = [0.0, 1.0, 2.0].map(|at_s| at_s + warm_up_s);
+            let expected: Vec<Duration> = before.into_iter().chain(measured).map(secs).collect();
+            assert_eq!(due, expected, "{warm_up_s}");
+            assert!((warmed.expected() - due.len() as f64).abs() < 1e-9);
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::{
     archive::{self, Archive, ArchiveError},
     measurements::{Measurements, ReadResultsError, criterion, gungraun},
@@ -40,7 +42,8 @@ pub enum SubjectError {
 }
 
 /// Measurements by name. In this order: a file with a run; a directory with runs, criterion or gungraun results; a
-/// baseline; `scenario` (its last runs at the commit of the newest) or `scenario@commit`; the beginning of a run's id.
+/// baseline; `scenario` (its last runs that measured the same as the newest) or `scenario@commit`; the beginning of a
+/// run's id.
 /// Several names separated by commas are taken together.
 pub fn resolve(name: &str, archive: &Archive) -> Result<Measurements, SubjectError> {
     let mut parts = name.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -51,6 +54,13 @@ pub fn resolve(name: &str, archive: &Archive) -> Result<Measurements, SubjectErr
     }
     name.clone_into(&mut measurements.label);
     Ok(measurements)
+}
+
+/// The last runs of a scenario that began after a moment and measured the same as the newest of them.
+pub fn runs_after(scenario: &str, after: Timestamp, archive: &Archive) -> Result<Measurements, SubjectError> {
+    let mut runs = archive.runs(scenario)?;
+    runs.retain(|run| run.started_at > after);
+    Ok(Measurements::of_runs(scenario, last_alike(&runs, None)))
 }
 
 fn resolve_one(name: &str, archive: &Archive) -> Result<Measurements, SubjectError> {
@@ -68,7 +78,7 @@ fn resolve_one(name: &str, archive: &Archive) -> Result<Measurements, SubjectErr
         name.split_once('@').map_or((name, None), |(scenario, commit)| (scenario, Some(commit)));
     let runs = archive.runs(scenario).unwrap_or_default();
     if !runs.is_empty() {
-        let runs = of_commit(&runs, commit);
+        let runs = last_alike(&runs, commit);
         return match (runs.is_empty(), commit) {
             (true, Some(commit)) => {
                 Err(SubjectError::NoSuchCommit { scenario: scenario.to_owned(), commit: commit.to_owned() })
@@ -83,15 +93,22 @@ fn resolve_one(name: &str, archive: &Archive) -> Result<Measurements, SubjectErr
     }
 }
 
-/// The newest runs of one commit and form: of the named commit, or of that of the last run.
-fn of_commit<'a>(runs: &'a [RunRecord], commit: Option<&str>) -> Vec<&'a RunRecord> {
+/// The newest runs that measured the same: one form of one version and commit, with or without changes on top of it, with
+/// one configuration. Of the named commit, or of that of the last run.
+fn last_alike<'a>(runs: &'a [RunRecord], commit: Option<&str>) -> Vec<&'a RunRecord> {
     let fits = |run: &&RunRecord| match (commit, &run.environment.commit) {
         (Some(wanted), Some(commit)) => commit.starts_with(wanted),
         (Some(_), None) => false,
         (None, _) => true,
     };
     let Some(last) = runs.iter().rev().find(fits) else { return Vec::new() };
-    let same = |run: &&RunRecord| run.environment.commit == last.environment.commit && run.form == last.form;
+    let key = |run: &RunRecord| {
+        let environment = run.environment.clone();
+        let (commit, modified) = (environment.commit, environment.modified);
+        (run.form, commit, modified, environment.version, environment.config_hash)
+    };
+    let wanted = key(last);
+    let same = |run: &&RunRecord| key(run) == wanted;
     let mut taken: Vec<&RunRecord> = runs.iter().rev().filter(same).take(RUNS_TAKEN_MAX).collect();
     taken.reverse();
     taken
@@ -131,6 +148,41 @@ mod tests {
 
     fn count(measurements: &Measurements) -> usize {
         measurements.values["healthz/throughput_per_s"].values.len()
+    }
+
+    #[test]
+    fn only_runs_that_measured_the_same_are_taken_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::new(dir.path());
+        let mut seed = 0;
+        let mut save = |change: fn(&mut RunRecord)| {
+            seed += 1;
+            let mut run = run(seed, "aaa1");
+            change(&mut run);
+            archive.save(&run).unwrap();
+            count(&resolve("healthz", &archive).unwrap())
+        };
+        assert_eq!(save(|_| {}), 1);
+        assert_eq!(save(|_| {}), 2);
+        assert_eq!(save(|run| run.environment.modified = true), 1);
+        assert_eq!(save(|run| run.environment.config_hash = Some("other".to_owned())), 1);
+        assert_eq!(save(|run| run.environment.version = "another".to_owned()), 1);
+        assert_eq!(save(|run| run.form = crate::record::Form::Full), 1);
+        assert_eq!(save(|_| {}), 3);
+    }
+
+    #[test]
+    fn runs_before_a_moment_are_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::new(dir.path());
+        let mut old = run(1, "aaa1");
+        let moment = old.started_at;
+        archive.save(&old).unwrap();
+        assert!(runs_after("healthz", moment, &archive).unwrap().is_empty());
+        old.id = uuid::Uuid::now_v7();
+        old.started_at = moment + jiff::SignedDuration::from_secs(1);
+        archive.save(&old).unwrap();
+        assert_eq!(count(&runs_after("healthz", moment, &archive).unwrap()), 1);
     }
 
     #[test]

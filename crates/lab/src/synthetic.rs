@@ -93,6 +93,7 @@ impl ServerRun {
             schema_version: SCHEMA_VERSION,
             id: Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0000 | u128::from(self.seed)),
             scenario: self.scenario.clone(),
+            scenario_hash: None,
             form: Form::Short,
             started_at: Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1_795_000_000),
             duration_s: f64::from(self.seconds),
@@ -152,6 +153,7 @@ impl ServerRun {
         let figures = Latency::from_histogram(&second);
         Interval {
             at_s,
+            length_s: 1.0,
             offered,
             completed: offered,
             errors,

@@ -102,6 +102,24 @@ impl Variables {
         self.insert(name, Source::Fixed(value.into()));
     }
 
+    /// What determines the values: per variable its name and source, rows of data files included.
+    pub(crate) fn texts(&self, counts: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (name, source) in self.sources.iter().filter(|(name, _)| counts(name)) {
+            texts.push(name.clone());
+            match source {
+                Source::Fixed(value) => texts.push(value.clone()),
+                Source::Random { min, max } => texts.push(format!("random {min} {max}")),
+                Source::Sequence { from, step } => texts.push(format!("sequence {from} {step}")),
+                Source::Rows { values, order } => {
+                    texts.push(format!("rows {order:?}"));
+                    texts.extend(values.iter().cloned());
+                }
+            }
+        }
+        texts
+    }
+
     /// Whether there is a variable of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.sources.contains_key(name)

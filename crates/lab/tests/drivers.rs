@@ -342,6 +342,51 @@ fn a_command_yields_its_status_and_the_figures_in_its_output() {
 }
 
 #[test]
+fn interrupting_does_not_wait_for_a_websocket_handshake_that_never_ends() {
+    // Accepts, reads the upgrade, and says nothing.
+    let runtime = runtime();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (accepted, is_accepted) = std::sync::mpsc::sync_channel(64);
+    drop(runtime.spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            kept.push(stream);
+            let _ = accepted.try_send(());
+        }
+    }));
+    let _peer = Peer { address, runtime: Some(runtime) };
+    let options = format!("websocket = {{ url = \"ws://{address}/\", message = \"ping\" }}");
+    let step = step_of(&options, Variables::new(1), Vec::new());
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let interrupting = std::thread::spawn(move || {
+        is_accepted.recv().unwrap();
+        stopping.cancel();
+    });
+    let error = generate(load(step, Variables::new(1), 10), &mut (), &stop).unwrap_err();
+    assert!(error.to_string().contains("interrupted"), "{error}");
+    interrupting.join().unwrap();
+}
+
+#[test]
+fn the_memory_of_a_short_command_is_known() {
+    let measured = run("command = { run = [\"sleep\", \"0.05\"] }", Vec::new());
+    let memory = &measured.figures["rss_max_mib"];
+    assert!(!memory.is_empty() && memory.iter().all(|mib| *mib > 0.0), "{memory:?}");
+}
+
+#[test]
+fn a_command_ends_with_its_process_and_not_with_whoever_holds_its_output() {
+    // The child left the group and keeps both pipes open for a minute.
+    let measured =
+        run("command = { run = [\"sh\", \"-c\", \"echo started; setsid sleep 25 & exit 0\"] }", Vec::new());
+    let step = clean(&measured);
+    assert!(step.latency.max_us < 20e6, "{}", step.latency.max_us);
+    assert!(measured.figures["wall_s"].iter().all(|wall_s| *wall_s < 20.0), "{:?}", measured.figures);
+}
+
+#[test]
 fn a_command_that_fails_is_counted_by_its_exit_code_with_what_it_said() {
     let measured =
         run("command = { run = [\"sh\", \"-c\", \"echo broken pipe dream >&2; exit 3\"] }", Vec::new());

@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use paddock_lab::{
     driver::{
-        Driver, Failure,
+        Call, Driver, Failure, Outcome, Seat, Session,
         in_process::{InProcess, InProcessAsync},
     },
     engine::{Load, Measured, Observer, Pattern, Step, generate},
@@ -237,6 +238,60 @@ fn a_target_that_stops_answering_ends_the_run_early_with_its_last_error() {
     let partial = measured.partial.unwrap();
     assert!(partial.contains("did not answer") && partial.contains("nobody listens"), "{partial}");
     assert!(measured.steps[0].completed >= 20);
+}
+
+#[test]
+fn one_failure_and_silence_after_it_does_not_end_the_run() {
+    // Due every second; the first fails, and nothing else is due for longer than `abort_after`.
+    let driver = InProcess::new(|index| if index == 0 { Err(Failure::new("reset", "once")) } else { Ok(()) });
+    let mut load = Load::new(open(1.0, 3_000), vec![step("rare", 1, driver)]);
+    load.abort_after = Duration::from_millis(300);
+    let measured = run(load);
+    assert_eq!(measured.partial, None);
+    assert_eq!((measured.steps[0].completed, measured.steps[0].errors["reset"]), (3, 1));
+}
+
+#[test]
+fn sparse_arrivals_are_in_one_interval_each_in_order() {
+    let stages = [
+        Stage { to_per_s: 2.0, duration: Duration::from_secs(1) },
+        Stage { to_per_s: 0.0, duration: Duration::ZERO },
+        Stage { to_per_s: 0.0, duration: Duration::from_secs(2) },
+        Stage { to_per_s: 2.0, duration: Duration::ZERO },
+        Stage { to_per_s: 2.0, duration: Duration::from_secs(1) },
+    ];
+    let schedule = Schedule::stages(2.0, &stages).unwrap();
+    let token = CancellationToken::new();
+    let mut observer = StopAfter { seconds: u64::MAX, token: token.clone(), seen: Vec::new() };
+    let load = Load::new(Pattern::Open(schedule), vec![step("x", 1, InProcess::new(|_| Ok(())))]);
+    let measured = generate(load, &mut observer, &token).unwrap();
+    let seen: Vec<(f64, u64)> = measured.intervals.iter().map(|i| (i.at_s, i.offered)).collect();
+    assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0), "{seen:?}");
+    assert_eq!(seen.iter().map(|(_, offered)| offered).sum::<u64>(), 4, "{seen:?}");
+    assert_eq!((seen[0], seen[3]), ((0.0, 2), (3.0, 2)), "{seen:?}");
+    assert_eq!(observer.seen, measured.intervals);
+}
+
+#[test]
+fn a_driver_decides_what_an_error_is() {
+    #[derive(Debug)]
+    struct Refusing;
+    struct RefusingSession;
+    impl Driver for Refusing {
+        fn session(&self, _: Seat) -> Box<dyn Session> {
+            Box::new(RefusingSession)
+        }
+    }
+    impl Session for RefusingSession {
+        fn execute<'a>(&'a mut self, call: Call<'a>) -> BoxFuture<'a, Outcome> {
+            // Its statuses are not those of HTTP: 500 is good, 7 is not.
+            let status = if call.index.is_multiple_of(2) { 500 } else { 7 };
+            let refusal = (status == 7).then(|| "seven".into());
+            Box::pin(std::future::ready(Outcome { status: Some(status), refusal, ..Outcome::default() }))
+        }
+    }
+    let measured = run(Load::new(open(500.0, 200), vec![step("refusing", 1, Refusing)]));
+    assert_eq!(measured.steps[0].errors, [("seven".to_owned(), 50)].into());
 }
 
 #[test]

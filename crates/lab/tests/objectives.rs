@@ -56,3 +56,22 @@ fn the_file_is_found_from_below() {
     let found = Objectives::find(&root().join("crates/lab/src").canonicalize().unwrap()).unwrap();
     assert_eq!(found, root().canonicalize().unwrap().join("objectives.toml"));
 }
+
+/// The TOML blocks of a document, without their fences.
+fn toml_blocks(text: &str) -> Vec<&str> {
+    text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_scenario_that_the_documentation_shows_fits_together_as_it_is_printed() {
+    for document in ["CONTRIBUTING.md", "scenarios/README.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        let blocks = toml_blocks(&text);
+        let [shown, promise] = blocks.as_slice() else { panic!("{document}: {} blocks", blocks.len()) };
+        assert!(shown.lines().count() <= 10, "ten lines are promised");
+        let scenario = Scenario::parse(&root().join("scenarios/readyz.toml"), (*shown).to_owned()).unwrap();
+        let objectives = Objectives::parse(Path::new("objectives.toml"), promise).unwrap();
+        let mismatches = objectives.mismatches(&[scenario]);
+        assert!(mismatches.is_empty(), "{document}: {}", mismatches.join("\n"));
+    }
+}

@@ -1,6 +1,5 @@
 //! Whole runs: set-up, load, tear-down and the record, against real processes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::{path::Path, time::Duration};
 
@@ -13,31 +12,25 @@ use paddock_lab::{
 use paddock_platform::task::Tasks;
 use tokio_util::sync::CancellationToken;
 
-/// A web server of a few lines that every machine with the lab's tests has: Python is needed by nothing else here.
-const SERVER: &str = r#"
-import http.server, os, socketserver, sys
-open(sys.argv[2], "w").write(str(os.getpid()))
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        if self.path == "/die":
-            os._exit(7)
-        body = b"pong"
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-print("listening")
-Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"#;
+const SERVER_VARIABLE: &str = "PADDOCK_LAB_TEST_SERVER_PORT";
+
+/// Not a test: the server of the scenarios, when another test starts this binary with the variable set. It says `pong`, or
+/// dies when it is asked to.
+#[tokio::test]
+async fn the_server_of_the_scenarios() {
+    let Ok(port) = std::env::var(SERVER_VARIABLE) else { return };
+    std::fs::write("pid", std::process::id().to_string()).unwrap();
+    let router = axum::Router::new()
+        .route("/", axum::routing::get(|| std::future::ready("pong")))
+        .route("/die", axum::routing::get(async || -> &'static str { std::process::exit(7) }));
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
+    println!("listening");
+    axum::serve(listener, router).await.unwrap();
+}
 
 fn scenario(dir: &Path, schedule: &str, path: &str, extra: &str) -> Scenario {
-    std::fs::write(dir.join("server.py"), SERVER).unwrap();
+    let exe = std::env::current_exe().unwrap();
+    let exe = exe.display();
     let text = format!(
         r#"
 name = "ping"
@@ -48,7 +41,7 @@ free_port = {{ variable = "port" }}
 [[setup]]
 temp_dir = {{ variable = "temp" }}
 [[setup]]
-server = {{ name = "web", run = ["python3", "server.py", "${{port}}", "pid"], ready = "http://127.0.0.1:${{port}}/" }}
+server = {{ name = "web", run = ["{exe}", "--exact", "the_server_of_the_scenarios", "--nocapture"], env = {{ {SERVER_VARIABLE} = "${{port}}" }}, ready = "http://127.0.0.1:${{port}}/" }}
 [[steps]]
 name = "ping"
 http = {{ url = "http://127.0.0.1:${{port}}{path}" }}
@@ -70,14 +63,6 @@ action = "look"
     Scenario::parse(&dir.join("ping.toml"), text).unwrap()
 }
 
-fn has_python() -> bool {
-    let found = std::process::Command::new("python3").arg("--version").output().is_ok();
-    if !found {
-        println!("skipped: there is no python3");
-    }
-    found
-}
-
 async fn run(
     scenario: &Scenario,
     observer: Box<dyn Observer>,
@@ -96,9 +81,6 @@ fn assert_gone(dir: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_starts_its_server_measures_it_and_stops_it() {
-    if !has_python() {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let scenario = scenario(dir.path(), "{ constant = { rate_per_s = 50, duration = \"2s\" } }", "/", "");
     let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
@@ -139,9 +121,6 @@ async fn a_run_starts_its_server_measures_it_and_stops_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_makes_the_run_partial() {
-    if !has_python() {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let scenario = scenario(dir.path(), "{ constant = { rate_per_s = 20, duration = \"1h\" } }", "/die", "");
     let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
@@ -161,9 +140,6 @@ impl Observer for StopAtOnce {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_run_keeps_its_figures_and_stops_its_server() {
-    if !has_python() {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let scenario = scenario(dir.path(), "{ poisson = { rate_per_s = 50, duration = \"1h\" } }", "/", "");
     let stop = CancellationToken::new();
@@ -209,6 +185,56 @@ async fn a_target_beyond_this_machine_is_refused() {
     let error = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, RunError::ForeignTarget { .. }), "{error}");
     assert!(error.to_string().contains("--allow-target"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_another_machine_whether_it_is_ready_is_refused_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "name = \"x\"\ndescription = \"x\"\n[[setup]]\nserver = { name = \"web\", run = [\"sh\", \"-c\", \"echo > started\"], \
+                ready = \"http://192.0.2.7/\" }\n[[steps]]\nname = \"x\"\nhttp = { url = \"http://127.0.0.1:1/\" }\n\
+                [short]\nschedule = { closed = { users = 1, iterations = 1 } }\n\
+                [full]\nschedule = { closed = { users = 1, iterations = 1 } }\n";
+    let scenario = Scenario::parse(&dir.path().join("x.toml"), text.to_owned()).unwrap();
+    let error = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap_err();
+    let line = paddock_platform::problem::error_chain(&error);
+    assert!(line.contains("192.0.2.7") && line.contains("--allow-target"), "{line}");
+    assert!(!dir.path().join("started").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_up_command_may_leave_a_daemon_that_holds_its_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "name = \"x\"\ndescription = \"x\"\n[[setup]]\ncommand = { run = [\"sh\", \"-c\", \"setsid sleep 25 & exit 0\"], \
+                within = \"15s\" }\n[[steps]]\nname = \"x\"\ncommand = { run = [\"true\"] }\n\
+                [short]\nschedule = { closed = { users = 1, iterations = 1 } }\n\
+                [full]\nschedule = { closed = { users = 1, iterations = 1 } }\n";
+    let scenario = Scenario::parse(&dir.path().join("x.toml"), text.to_owned()).unwrap();
+    let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
+    assert_eq!(record.totals(), (1, 1, 0), "{:?}", record.checks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hashes_of_a_run_cover_its_variables_and_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "name = \"x\"\ndescription = \"x\"\n[variables]\npaddock = \"one\"\nid = { file = \"ids.csv\", column = \"id\" }\n\
+                [[steps]]\nname = \"x\"\ncommand = { run = [\"echo\", \"${id}\", \"${paddock}\"] }\n\
+                [short]\nschedule = { closed = { users = 1, iterations = 1 } }\n\
+                [full]\nschedule = { closed = { users = 1, iterations = 1 } }\n";
+    let hashes = async |ids: &str, paddock: &str| {
+        std::fs::write(dir.path().join("ids.csv"), ids).unwrap();
+        let scenario = Scenario::parse(&dir.path().join("x.toml"), text.to_owned()).unwrap();
+        let mut options = RunOptions::new(Form::Short);
+        options.variables.insert("paddock".to_owned(), paddock.to_owned());
+        let (tasks, stop) = (Tasks::default(), CancellationToken::new());
+        let record = execute(&scenario, &options, Box::new(()), &tasks, &stop).await.unwrap();
+        (record.scenario_hash.unwrap(), record.environment.config_hash.unwrap())
+    };
+    let first = hashes("id\n1\n", "one").await;
+    assert_eq!(hashes("id\n1\n", "one").await, first);
+    let other_binary = hashes("id\n1\n", "two").await;
+    assert!(other_binary.0 == first.0 && other_binary.1 != first.1, "the binary is what is compared");
+    let other_data = hashes("id\n2\n", "one").await;
+    assert!(other_data.0 != first.0 && other_data.1 != first.1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

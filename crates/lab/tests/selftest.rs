@@ -59,7 +59,8 @@ async fn a_frozen_target_shows_its_whole_freeze() {
         let (_, p99) = value.split_once(" / ").unwrap();
         p99.trim_end_matches(" ms").replace(',', "").parse::<f64>().unwrap()
     };
-    assert!(p99("p90 / p99 of Paddock") > 0.9 * p99("p90 / p99 worked out"), "{frozen:?}");
+    let (found, expected) = (p99("p90 / p99 of Paddock"), p99("p90 / p99 worked out"));
+    assert!(found > 0.9 * expected && found < 3.0 * expected, "{frozen:?}");
 }
 
 #[tokio::test]

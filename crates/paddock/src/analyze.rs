@@ -13,7 +13,8 @@ use paddock_analysis::{
     report::{self, Format},
 };
 use paddock_browser::{BrowserError, Fleet, NavigateError, egress::Network};
-use paddock_platform::{config::Live, identity::Tenant, task::Tasks};
+use paddock_platform::{config::Live, identity::Tenant, signal::stop_on_signals, task::Tasks};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
@@ -100,9 +101,11 @@ async fn analyze(
         .map_err(|error| from_analysis(&error.into()))?;
     let analyzer = Analyzer::new(fleet.clone(), live.section(|config| &config.analysis));
     let (progress, finish) = progress();
+    let stop = CancellationToken::new();
+    stop_on_signals(stop.clone()).map_err(|error| CommandError::from_error(Exit::Failure, &error))?;
     let outcome = tokio::select! {
         outcome = analyzer.analyze(request, &progress) => outcome.map_err(|error| from_analysis(&error)),
-        _ = tokio::signal::ctrl_c() => Err(CommandError::new(Exit::Failure, "interrupted; nothing was written")),
+        () = stop.cancelled() => Err(CommandError::new(Exit::Failure, "interrupted; nothing was written")),
     };
     finish();
     fleet.shutdown().await;
@@ -252,7 +255,7 @@ fn from_analysis(error: &AnalysisError) -> CommandError {
     let exit = match error {
         AnalysisError::Navigate(error) => exit_of_navigation(error),
         AnalysisError::HttpStatus { .. } => Exit::Unreachable,
-        AnalysisError::TimedOut { .. } => Exit::NotAPage,
+        AnalysisError::TimedOut { .. } | AnalysisError::Unreadable { .. } => Exit::NotAPage,
         AnalysisError::File { .. } => Exit::Usage,
         AnalysisError::Browser(error) => exit_of_browser(error),
         _ => Exit::Failure,

@@ -1,14 +1,11 @@
 //! The commands and their flags.
 
-use std::{
-    fmt,
-    io::{IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+/// What the person reads goes through the lab's terminal, which its tests have on their own.
+pub(crate) use crate::lab::terminal::{complain, say};
 use crate::{
     analyze::AnalyzeArgs,
     browser::BrowserArgs,
@@ -129,17 +126,6 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     message.push_str("; see `paddock --help`");
     CommandError::new(Exit::Usage, message).report()
-}
-
-/// Writes a line to standard output. A reader that went away is no error of ours.
-pub(crate) fn say(line: fmt::Arguments<'_>) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// Writes a line to standard error.
-pub(crate) fn complain(line: fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Whether a person watches standard error, so that progress may be drawn there.

@@ -24,6 +24,10 @@ pub(crate) const FILE_DEFAULT: &str = "paddock.toml";
 /// Keys and sections that are read once, at start; a reload says so when they change.
 pub(crate) const RESTART_KEYS: &[&str] = &[
     "server.listen",
+    "server.connections_max",
+    "server.header_timeout",
+    "server.shutdown",
+    "server.debug",
     "store",
     "blobs",
     "telemetry",
@@ -58,11 +62,7 @@ pub(crate) fn loader(args: &ConfigArgs) -> Loader {
         Some(file) => Loader::new().with_file(file),
         None => Loader::new().with_file_if_present(FILE_DEFAULT),
     };
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        // A flag's variable that has the name of a section.
-        .filter(|(name, _)| name != "PADDOCK_SERVER");
-    loader.with_env(variables).with_set(args.set.iter().cloned())
+    loader.with_process_env().with_set(args.set.iter().cloned())
 }
 
 /// Loads the configuration that a command was given.

@@ -37,11 +37,12 @@ pub(crate) async fn run(analyses: Analyses, data: PathBuf, base: String) {
 report   {base}/analysis/{id}/report.html
          {path}
 
-next     paddock analyze https://your.shop --out report
+next     {paddock} analyze https://your.shop --out report
          curl {base}/analysis -H 'Content-Type: application/json' -d '{{\"url\": \"https://your.shop\"}}'
          curl {base}/browser/navigate -H 'Content-Type: application/json' -d '{{\"url\": \"https://example.com\"}}'
          {base}/docs has every route
          Ctrl-C stops the server",
+                paddock = std::env::current_exe().map_or_else(|_| "paddock".into(), |path| path.display().to_string()),
                 path = data.join("blobs/analysis").join(id).join("report.html").display(),
             ));
         }

@@ -6,15 +6,18 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware};
 use clap::Args;
 use paddock_analysis::{Analyses, Analyzer, Archive};
-use paddock_browser::{BrowserService, Fleet};
+use paddock_browser::{BrowserService, Fleet, Sessions, sessions};
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
     health::{self, Finding, Health},
-    http::{Edge, RouteRules, Server, ServerError, openapi, require, tools},
+    http::{
+        AnswersInStore, Edge, Idempotency, RouteRules, Server, ServerError, idempotent, openapi, require,
+        tools,
+    },
     keys::Keys,
     mcp::{self, Mcp},
     problem::error_chain,
@@ -40,6 +43,8 @@ use crate::{
 
 const DISK_FLOOR: ByteSize = ByteSize::mib(1024);
 const MEMORY_FLOOR: ByteSize = ByteSize::mib(512);
+/// The largest answer that is kept under an `Idempotency-Key`: a report without its pictures.
+const ANSWER_MAX: ByteSize = ByteSize::mib(4);
 const STORE_PING_DEADLINE: Duration = Duration::from_secs(1);
 /// How long background tasks may take to end, after the requests did.
 const TASKS_DEADLINE: Duration = Duration::from_secs(10);
@@ -74,6 +79,7 @@ pub(crate) struct Parts {
     reloads: ReloadStatus,
     store: Store,
     keys: Keys,
+    idempotency: Idempotency,
     browser: BrowserService,
     analyses: Analyses,
     data: PathBuf,
@@ -167,6 +173,8 @@ impl Parts {
         let config = live.current();
         let store = Store::open(&config.store, &data, &tasks).await.map_err(|error| failure(&error))?;
         let keys = Keys::open(store.clone(), &tasks).await.map_err(|error| failure(&error))?;
+        let answers = AnswersInStore::open(store.clone()).await.map_err(|error| failure(&error))?;
+        let idempotency = Idempotency::new(answers, ANSWER_MAX, &tasks);
         let blobs = Blobs::open(&config.blobs, &data).map_err(|error| failure(&error))?;
         let archive = Archive::open(store.clone(), blobs).await.map_err(|error| failure(&error))?;
         let fleet = Fleet::start(live.section(|config| &config.browser), &data, &tasks)
@@ -175,8 +183,11 @@ impl Parts {
         let options = live.section(|config| &config.analysis);
         let analyzer = Analyzer::new(fleet.clone(), options.clone());
         let analyses = Analyses::start(analyzer, archive, options, &tasks);
-        let browser = BrowserService::new(fleet);
-        Ok(Self { live, reloads, store, keys, browser, analyses, data, tasks, telemetry })
+        let section = live.section(|config| &config.browser);
+        let sessions =
+            Sessions::open(store.clone(), keys.clone(), section).await.map_err(|error| failure(&error))?;
+        let browser = BrowserService::new(fleet).with_sessions(sessions);
+        Ok(Self { live, reloads, store, keys, idempotency, browser, analyses, data, tasks, telemetry })
     }
 
     /// All routes behind the edge.
@@ -192,7 +203,9 @@ impl Parts {
             .nest("/browser", paddock_browser::router(self.browser.clone()))
             .nest(
                 "/analysis",
-                paddock_analysis::routes(self.analyses.clone()).route_layer(require("analysis")),
+                paddock_analysis::routes(self.analyses.clone())
+                    .route_layer(middleware::from_fn_with_state(self.idempotency.clone(), idempotent))
+                    .route_layer(require("analysis")),
             )
             .merge(tools::router(toolbox.clone()))
             .merge(mcp::router(self.mcp(toolbox), self.tasks.stop_token()))
@@ -205,14 +218,12 @@ impl Parts {
             .merge(status_page::router(page));
         let section = self.live.section(|config| &config.server);
         let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
+        if let Some(of_agents) = self.browser.sessions() {
+            edge = edge.scheme(sessions::SCHEME, Arc::new(of_agents.clone()));
+        }
         // These have deadlines of their own, which may be longer.
-        for pattern in [
-            "/analysis",
-            "/browser/navigate",
-            "/browser/tabs/{tab}/navigate",
-            tools::CALL_ROUTE,
-            mcp::MCP_ROUTE,
-        ] {
+        let own = ["/analysis", tools::CALL_ROUTE, mcp::MCP_ROUTE];
+        for pattern in own.iter().chain(paddock_browser::UNTIMED_ROUTES) {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
         if config.server.debug {

@@ -155,13 +155,26 @@ async fn the_gate_opens_closes_and_says_when_it_cannot_tell() {
     bench.run(&["run", "answer"]).await;
     bench.validate_runs();
     assert_eq!(bench.run(&["baseline", "save", "main"]).await, Code::Pass);
+    assert_eq!(
+        bench.run(&["gate", "--baseline", "main"]).await,
+        Code::Invalid,
+        "the only run is the one that the baseline was made of"
+    );
+    bench.run(&["run", "answer"]).await;
+    bench.validate_runs();
     assert_eq!(bench.run(&["gate", "--baseline", "main"]).await, Code::Pass);
     assert_eq!(bench.run(&["gate", "--baseline", "other"]).await, Code::Usage);
+    let out = bench.out("unchanged");
+    let report = ["report", "--baseline", "main", "--out", out.to_str().unwrap()];
+    assert_eq!(bench.run(&report).await, Code::Pass);
+    let page = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(page.contains("✅ No regressions detected"), "{page}");
     bench.answer(6.0);
     std::fs::remove_dir_all(bench.out("data/runs")).unwrap();
     bench.run(&["run", "answer"]).await;
     bench.validate_runs();
     assert_eq!(bench.run(&["gate", "--baseline", "main"]).await, Code::Regression);
+    assert_eq!(bench.run(&report).await, Code::Regression);
     assert_eq!(bench.run(&["compare", "main", "answer"]).await, Code::Regression);
     assert_eq!(
         bench.run(&["compare", "answer", "main"]).await,
@@ -169,6 +182,34 @@ async fn the_gate_opens_closes_and_says_when_it_cannot_tell() {
         "the other way round it is faster"
     );
     assert_eq!(bench.run(&["compare", "main", "nothing"]).await, Code::Usage);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_kept_is_judged_and_reported_all_the_same() {
+    let bench = Bench::new(50.0);
+    // Where the runs would go is a file: nothing can be written there, as on a full disk.
+    std::fs::create_dir(bench.out("data")).unwrap();
+    bench.write("data/runs", "");
+    bench.write("scenarios/second.toml", &scenario(bench.path()).replace("\"answer\"", "\"second\""));
+    let out = bench.out("report");
+    let code = bench.run(&["run", "answer", "second", "--out", out.to_str().unwrap()]).await;
+    assert_eq!(code, Code::Error);
+    let page = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(page.contains("answer_ms") && page.contains("### second"), "both were measured: {page}");
+}
+
+#[tokio::test]
+async fn an_invalid_run_has_its_own_code() {
+    let bench = Bench::new(5.0);
+    bench.run(&["run", "answer"]).await;
+    let runs = bench.out("data/runs/answer");
+    let path = std::fs::read_dir(&runs).unwrap().next().unwrap().unwrap().path();
+    let mut run: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    run["validity"] = serde_json::json!({ "state": "invalid", "reasons": ["the machine was busy"] });
+    std::fs::write(&path, run.to_string()).unwrap();
+    let out = bench.out("report");
+    assert_eq!(bench.run(&["report", "--out", out.to_str().unwrap()]).await, Code::Invalid);
+    assert_eq!(bench.run(&["baseline", "save", "main"]).await, Code::Error, "nothing valid to keep");
 }
 
 #[tokio::test]
@@ -180,7 +221,8 @@ async fn commands_are_compared_in_turns() {
     let (before, after) = (at("before"), at("after"));
     let ab = |a: &str, b: &str| {
         let figure = ["--pairs", "6", "--warm-ups", "0", "--figure", "answer_ms=/answer", "--", "cat", "{}"];
-        ["ab", a, b].into_iter().chain(figure).map(str::to_owned).collect::<Vec<_>>()
+        // Other tests have the processors too.
+        ["ab", a, b, "--any-load"].into_iter().chain(figure).map(str::to_owned).collect::<Vec<_>>()
     };
     let run = async |args: Vec<String>| bench.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!(run(ab(&before, &after)).await, Code::Regression);

@@ -11,7 +11,7 @@ use std::{
     io,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -66,9 +66,21 @@ pub enum BlobError {
     /// Nothing is there under that key.
     #[error("no blob `{0}`")]
     NotFound(BlobKey),
-    /// It is larger than `blobs.size_max`.
+    /// What should be saved is larger than `blobs.size_max`.
     #[error("blob `{key}` has {size}, which is more than the {size_max} of `blobs.size_max`")]
     TooLarge {
+        /// Which blob.
+        key: BlobKey,
+        /// How large it is.
+        size: ByteSize,
+        /// How large it may be.
+        size_max: ByteSize,
+    },
+    /// What is stored is larger than `blobs.size_max`: the maximum was lowered, or somebody else put it there.
+    #[error(
+        "blob `{key}` is stored with {size}, which is more than the {size_max} of `blobs.size_max`; raise it to read the blob"
+    )]
+    StoredTooLarge {
         /// Which blob.
         key: BlobKey,
         /// How large it is.
@@ -184,7 +196,7 @@ impl Blobs {
         let (bytes, modified_at) = self
             .timed("get", read, key)
             .await?
-            .map_err(|size| BlobError::TooLarge { key: key.clone(), size, size_max: self.size_max })?;
+            .map_err(|size| BlobError::StoredTooLarge { key: key.clone(), size, size_max: self.size_max })?;
         counter!(BLOB_BYTES_TOTAL, "direction" => "read").increment(bytes.len() as u64);
         Ok(Blob { bytes, content_type: key.content_type(), modified_at })
     }
@@ -270,7 +282,50 @@ fn open_directory(path: &Path) -> Result<LocalFileSystem, BlobError> {
     let unusable = |error: String| BlobError::Options(format!("directory {}: {error}", path.display()));
     std::fs::create_dir_all(path).map_err(|error| unusable(error.to_string()))?;
     let store = LocalFileSystem::new_with_prefix(path).map_err(|error| unusable(error.to_string()))?;
+    // Apart from the start: with many blobs looking at all directories takes a while.
+    let (directory, opened_at) = (path.to_owned(), SystemTime::now());
+    let removing = move || {
+        if let Err(error) = remove_staged(&directory, opened_at) {
+            tracing::warn!(%error, "blobs that were not written to their end could not be removed");
+        }
+    };
+    std::thread::Builder::new()
+        .name("blobs-cleanup".to_owned())
+        .spawn(removing)
+        .map_err(|error| unusable(error.to_string()))?;
     Ok(store.with_fsync(true).with_automatic_cleanup(true))
+}
+
+/// Removes what a crash left: a blob is written beside its place, under its name, `#` and a number, which no key has.
+/// What is written after the storage was opened is in use.
+fn remove_staged(directory: &Path, opened_at: SystemTime) -> io::Result<()> {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        let entries = match std::fs::read_dir(directory) {
+            // Empty directories are removed as blobs are.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            // A link is neither, and not followed.
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                directories.push(entry.path());
+            } else if kind.is_file()
+                && is_staged(&entry.file_name().to_string_lossy())
+                && entry.metadata().and_then(|meta| meta.modified()).is_ok_and(|at| at < opened_at)
+            {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_staged(name: &str) -> bool {
+    let number = name.rsplit_once('#').map_or("", |(_, number)| number);
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn open_s3(options: &BlobsOptions, bucket: &str, prefix: &str) -> Result<Arc<dyn ObjectStore>, BlobError> {

@@ -159,28 +159,53 @@ pub struct Caller(Arc<CallerInner>);
 #[derive(Debug)]
 struct CallerInner {
     key: Option<String>,
+    session: Option<CallerSession>,
     tenant: Tenant,
     scopes: Vec<Scope>,
+}
+
+/// What a credential that an area issued stands for: a session of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerSession {
+    /// The session's id (never its secret).
+    pub id: String,
+    /// The agent that it was opened for.
+    pub agent: String,
 }
 
 impl Caller {
     /// The bearer of a key.
     pub fn with_key(key_id: impl Into<String>, tenant: Tenant, scopes: Vec<Scope>) -> Self {
-        Self(Arc::new(CallerInner { key: Some(key_id.into()), tenant, scopes }))
+        Self(Arc::new(CallerInner { key: Some(key_id.into()), session: None, tenant, scopes }))
     }
 
-    /// Somebody on this machine, when the server is bound to loopback and has no key: everything except `debug`.
+    /// Somebody on this machine who presents no key, on a server that is bound to loopback and does not require one:
+    /// everything except `debug`.
     pub fn local() -> Self {
         let scopes = AREAS.iter().filter(|area| **area != "debug").map(|area| Scope::admin(area)).collect();
-        Self(Arc::new(CallerInner { key: None, tenant: Tenant::local(), scopes }))
+        Self(Arc::new(CallerInner { key: None, session: None, tenant: Tenant::local(), scopes }))
     }
 
     /// Somebody without a key on a server that needs one, at a route that does not: may do nothing.
     pub fn anonymous() -> Self {
-        Self(Arc::new(CallerInner { key: None, tenant: Tenant::local(), scopes: Vec::new() }))
+        let (tenant, scopes) = (Tenant::local(), Vec::new());
+        Self(Arc::new(CallerInner { key: None, session: None, tenant, scopes }))
     }
 
-    /// The id of the key (never the secret), if one was presented.
+    /// The bearer of a session that this caller opened: as far as the caller may go, and no further than `scopes`.
+    #[must_use]
+    pub fn in_session(&self, session: CallerSession, scopes: &[Scope]) -> Self {
+        let scopes = scopes.iter().copied().filter(|scope| self.may(*scope)).collect();
+        let (key, tenant) = (self.0.key.clone(), self.0.tenant.clone());
+        Self(Arc::new(CallerInner { key, session: Some(session), tenant, scopes }))
+    }
+
+    /// The session that the request was made in, if it was made in one.
+    pub fn session(&self) -> Option<&CallerSession> {
+        self.0.session.as_ref()
+    }
+
+    /// The id of the key (never the secret), if one was presented, or if the session was opened with one.
     pub fn key_id(&self) -> Option<&str> {
         self.0.key.as_deref()
     }
@@ -233,6 +258,17 @@ mod tests {
     fn a_local_caller_may_do_everything_but_debug() {
         assert!(Caller::local().may(Scope::admin("browser")));
         assert!(!Caller::local().may(Scope::read("debug")));
+    }
+
+    #[test]
+    fn a_session_may_do_no_more_than_the_key_that_opened_it() {
+        let key = Caller::with_key("k1", Tenant::local(), vec![Scope::read("browser")]);
+        let session = CallerSession { id: "s1".to_owned(), agent: "a".to_owned() };
+        let caller = key.in_session(session.clone(), &[Scope::read("browser"), Scope::write("browser")]);
+        assert!(caller.may(Scope::read("browser")) && !caller.may(Scope::write("browser")));
+        assert_eq!((caller.key_id(), caller.session()), (Some("k1"), Some(&session)));
+        let caller = Caller::local().in_session(session, &[Scope::write("browser")]);
+        assert!(caller.may(Scope::write("browser")) && !caller.may(Scope::read("jobs")));
     }
 
     #[test]

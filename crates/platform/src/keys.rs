@@ -5,8 +5,8 @@
 //! bits, and this one is paid on every request.) The token is shown once, when the key is created.
 //!
 //! [`Keys::authenticate`] answers from memory for [`CACHE_TTL`], so a request costs no round trip to the store. A
-//! revocation takes effect at once on the server that it was made on, and within that time on all others. What is wrong
-//! with a token is never told: unknown, malformed, expired and revoked are one answer.
+//! revocation takes effect within that time: it is made by a command, apart from the servers. What is wrong with a token
+//! is never told: unknown, malformed, expired and revoked are one answer.
 
 mod authenticate;
 mod model;
@@ -16,7 +16,7 @@ mod token;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 pub use model::{Key, KeyState, NewKey};
 pub use sql::MIGRATIONS;
-pub use token::TOKEN_PREFIX;
+pub use token::{TOKEN_PREFIX, fingerprint, random_bytes};
 
 use crate::{
     config::Secret,
@@ -114,25 +114,17 @@ pub struct CreatedKey {
     pub token: Secret,
 }
 
-/// What is known of an id, and from when.
-#[derive(Clone)]
-struct Known {
-    /// The value of [`Inner::epoch`] before the store was asked.
-    epoch: u64,
-    found: Option<Arc<Found>>,
-}
-
 /// A key with the identity that it stands for, made once and not for each request.
 struct Found {
     record: Record,
     caller: Caller,
+    /// Whether its next use is worth recording.
+    use_due: AtomicBool,
 }
 
 struct Inner {
     store: Store,
-    known: Cache<String, Known>,
-    /// Counts the revocations here: what was read before the last one is read again.
-    epoch: AtomicU64,
+    known: Cache<String, Option<Arc<Found>>>,
     uses: mpsc::Sender<String>,
 }
 
@@ -157,7 +149,7 @@ impl Keys {
         let known = Cache::builder().max_capacity(CACHED_MAX).time_to_live(ttl).build();
         let (uses, used) = mpsc::channel(USES_QUEUED_MAX);
         spawn_use_recorder(store.clone(), used, tasks);
-        Ok(Self(Arc::new(Inner { store, known, epoch: AtomicU64::new(0), uses })))
+        Ok(Self(Arc::new(Inner { store, known, uses })))
     }
 
     /// Creates a key. The token in the answer exists nowhere else.
@@ -222,7 +214,7 @@ impl Keys {
         Ok(self.0.store.query_first(&sql::ANY_ACTIVE, params![Timestamp::now()]).await?.is_some())
     }
 
-    /// Ends a key for good, at once on this server. Revoking it again changes nothing.
+    /// Ends a key for good. Revoking it again changes nothing.
     pub async fn revoke(&self, id: &str) -> Result<Key, KeysError> {
         let (owned, now) = (id.to_owned(), Timestamp::now());
         let revoked = self.0.store.write(move |tx| {
@@ -232,7 +224,7 @@ impl Keys {
             })
         });
         let row = revoked.await?.ok_or_else(|| KeysError::Unknown(id.to_owned()))?;
-        self.0.epoch.fetch_add(1, Ordering::AcqRel);
+        self.0.known.invalidate(id).await;
         let key = Record::from_row(&row)?.key;
         tracing::info!(key.id = key.id, "key revoked");
         Ok(key)
@@ -263,35 +255,32 @@ impl Keys {
         if !salt.matches(&token.secret, hash) || key.state(Timestamp::now()) != KeyState::Active {
             return Err(AuthenticateError::Refused);
         }
+        if found.use_due.load(Ordering::Relaxed) && found.use_due.swap(false, Ordering::Relaxed) {
+            // Full means that many uses are being written: this one is not worth waiting for.
+            let _ = self.0.uses.try_send(token.id);
+        }
         Ok(Authenticated { caller: found.caller.clone(), limits: key.limits })
     }
 
-    async fn find(&self, id: &str) -> Result<Option<Arc<Found>>, StoreError> {
-        let epoch = self.0.epoch.load(Ordering::Acquire);
-        let known = self.0.known.try_get_with_by_ref(id, self.load(id, epoch)).await;
-        let mut known = known.map_err(|error| StoreError::clone(&error))?;
-        if known.epoch < epoch {
-            known = self.load(id, epoch).await?;
-            self.0.known.insert(id.to_owned(), known.clone()).await;
-        }
-        Ok(known.found)
+    /// Who bears the key of an id, as long as it holds: for credentials that stand for a key.
+    pub async fn bearer(&self, id: &str) -> Result<Option<Authenticated>, StoreError> {
+        let found = self.find(id).await?;
+        let found = found.filter(|found| found.record.key.state(Timestamp::now()) == KeyState::Active);
+        Ok(found.map(|found| Authenticated { caller: found.caller.clone(), limits: found.record.key.limits }))
     }
 
-    async fn load(&self, id: &str, epoch: u64) -> Result<Known, StoreError> {
+    async fn find(&self, id: &str) -> Result<Option<Arc<Found>>, StoreError> {
+        let found = self.0.known.try_get_with_by_ref(id, self.load(id)).await;
+        found.map_err(|error| StoreError::clone(&error))
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Arc<Found>>, StoreError> {
         let row = self.0.store.query_first(&sql::FIND, params![id]).await?;
-        let record = row.as_ref().map(Record::from_row).transpose()?;
-        if let Some(record) = &record
-            && record.key.last_used_at.is_none_or(is_long_ago)
-        {
-            // Full means that many uses are being written: this one is not worth waiting for.
-            let _ = self.0.uses.try_send(id.to_owned());
-        }
-        let found = record.map(|record| {
-            let Key { id, tenant, scopes, .. } = &record.key;
-            let caller = Caller::with_key(id.clone(), tenant.clone(), scopes.clone());
-            Arc::new(Found { record, caller })
-        });
-        Ok(Known { epoch, found })
+        let Some(record) = row.as_ref().map(Record::from_row).transpose()? else { return Ok(None) };
+        let Key { id, tenant, scopes, last_used_at, .. } = &record.key;
+        let caller = Caller::with_key(id.clone(), tenant.clone(), scopes.clone());
+        let use_due = AtomicBool::new(last_used_at.is_none_or(is_long_ago));
+        Ok(Some(Arc::new(Found { record, caller, use_due })))
     }
 }
 

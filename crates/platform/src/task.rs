@@ -12,6 +12,9 @@ use tracing::Instrument;
 
 use crate::telemetry::TASKS_RUNNING;
 
+/// The name of every task's span.
+pub(crate) const TASK_SPAN: &str = "task";
+
 /// Spawns, counts and finally awaits the tasks of a server. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
@@ -39,7 +42,7 @@ impl Tasks {
         let running = gauge!(TASKS_RUNNING, "task" => name);
         running.increment(1.0);
         let counted = CountedTask(running);
-        let span = tracing::info_span!(parent: None, "task", task.name = name);
+        let span = tracing::info_span!(parent: None, TASK_SPAN, task.name = name);
         let future = async move {
             let _counted = counted;
             future.await

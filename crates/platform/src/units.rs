@@ -1,12 +1,15 @@
 //! Domain types for quantities in config files: durations ("30s") and sizes ("2MiB").
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, num::NonZeroUsize, str::FromStr, time::Duration};
 
 use jiff::{SignedDuration, fmt::friendly};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A span of time as people write it: `500ms`, `30s`, `1h 30m`, `24h`, `7d`. Never negative.
+/// The longest duration that is read, a century: adding it to a moment does not overflow.
+const DURATION_MAX: Duration = Duration::from_hours(24 * 36_525);
+
+/// A span of time as people write it: `500ms`, `30s`, `1h 30m`, `24h`, `7d`. Never negative, and a century at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(Duration);
 
@@ -59,12 +62,14 @@ impl FromStr for HumanDuration {
             _ => (0, text.trim()),
         };
         let days = days.checked_mul(86_400).map(Duration::from_secs).ok_or_else(error)?;
-        if rest.is_empty() && days > Duration::ZERO {
-            return Ok(Self(days));
-        }
-        let span: SignedDuration = friendly::SpanParser::new().parse_duration(rest).map_err(|_| error())?;
-        let span = Duration::try_from(span).map_err(|_| error())?;
-        days.checked_add(span).map(Self).ok_or_else(error)
+        let span = if rest.is_empty() && days > Duration::ZERO {
+            Duration::ZERO
+        } else {
+            let span: SignedDuration =
+                friendly::SpanParser::new().parse_duration(rest).map_err(|_| error())?;
+            Duration::try_from(span).map_err(|_| error())?
+        };
+        days.checked_add(span).filter(|whole| *whole <= DURATION_MAX).map(Self).ok_or_else(error)
     }
 }
 
@@ -75,6 +80,26 @@ impl fmt::Display for HumanDuration {
             Ok(span) => f.write_str(&printer.duration_to_string(&span)),
             Err(_) => write!(f, "{}s", self.0.as_secs()),
         }
+    }
+}
+
+/// Reads a duration that must not be zero, for `#[serde(deserialize_with = "non_zero_duration")]`: a limit of no time
+/// refuses everything.
+pub(crate) fn non_zero_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<HumanDuration, D::Error> {
+    let duration = HumanDuration::deserialize(deserializer)?;
+    if duration.get() > Duration::ZERO {
+        return Ok(duration);
+    }
+    Err(de::Error::invalid_value(de::Unexpected::Other("no time at all"), &"a duration longer than `0s`"))
+}
+
+/// `number`, or one if it is zero: for defaults of options.
+pub(crate) const fn non_zero(number: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(number) {
+        Some(number) => number,
+        None => NonZeroUsize::MIN,
     }
 }
 
@@ -233,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused_with_an_example() {
-        for text in ["", "30", "-5s", "soon", "1.5.2s", "99999999999999999999d"] {
+        for text in ["", "30", "-5s", "soon", "1.5.2s", "99999999999999999999d", "999999d", "99999999999h"] {
             let error = text.parse::<HumanDuration>().unwrap_err().to_string();
             assert!(error.contains("30s"), "{text}: {error}");
         }

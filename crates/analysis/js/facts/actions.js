@@ -34,8 +34,9 @@ function lookOf(el) {
     const border = colourOf(style.borderTopColor);
     if (border[3] > 0.05) edge = contrast(blend(border, around.colour), around.colour);
   }
-  const ring = /^(rgba?\([^)]*\)|#\w+)(?: 0px| -?[\d.]+px){3}(?: ([\d.]+)px)/.exec(style.boxShadow);
-  if (ring && Number(ring[2]) >= 1 && /^(?:\S+\s*,?\s*)+0px 0px 0px/.test(style.boxShadow)) {
+  // A shadow that is neither moved nor blurred is a ring.
+  const ring = /^(rgba?\([^)]*\)|#\w+) 0px 0px 0px ([\d.]+)px/.exec(style.boxShadow);
+  if (ring && Number(ring[2]) >= 1) {
     edge = Math.max(edge, contrast(blend(colourOf(ring[1]), around.colour), around.colour));
   }
   const picture = style.backgroundImage !== "none";
@@ -107,7 +108,7 @@ function readActions(found, forms) {
     counts.set(shapeOf(el), seen);
     if (seen > ACTIONS_PER_SHAPE_MAX || actions.length >= ACTIONS_MAX) continue;
     const rect = rectOf(el);
-    if (rect.width < 2 || rect.height < 2) continue;
+    if (rect.width < 2 || rect.height < 2 || isCutOff(el, rect)) continue;
     const style = styleOf(el);
     const link = tagOf(el) === "a" || !isButton(el);
     // Cheap no for the many plain links: no padding, or nothing that sets them off.
@@ -147,10 +148,10 @@ function describeAction(el, rect, style, look, label, forms) {
 /** The nearest ancestor that holds more than this action: where competing actions meet. */
 function groupOf(el) {
   let at = parentOf(el);
-  for (let hops = 0; at && at !== document.body && hops < 3; at = parentOf(at), hops += 1) {
+  for (let hops = 0; at && at !== bodyOf(document) && hops < 3; at = parentOf(at), hops += 1) {
     if (childCountOf(at) > 1) return at;
   }
-  return at ?? document.body;
+  return at ?? bodyOf(document);
 }
 
 const layerOf = (el) => paintOf(el).layer ?? el;

@@ -1,11 +1,17 @@
 // Reading the DOM without trusting it: a form's fields shadow the form's own members (`<input name="children">`), so
-// every access to an element that may be a form goes through the prototypes.
+// every access to an element that may be a form goes through the prototypes. `<img name=body>` shadows the document's.
 
 const uncurry = (fn) => Function.prototype.call.bind(fn);
 const getter = (prototype, name) => uncurry(Object.getOwnPropertyDescriptor(prototype, name).get);
 
+const bodyOf = getter(Document.prototype, "body");
+const headOf = getter(Document.prototype, "head");
+const titleOf = getter(Document.prototype, "title");
+const formsOf = getter(Document.prototype, "forms");
+const scriptsOf = getter(Document.prototype, "scripts");
 const nodeTypeOf = getter(Node.prototype, "nodeType");
 const firstChildOf = getter(Node.prototype, "firstChild");
+const previousSiblingOf = getter(Node.prototype, "previousSibling");
 const nextSiblingOf = getter(Node.prototype, "nextSibling");
 const parentNodeOf = getter(Node.prototype, "parentNode");
 const parentElementOf = getter(Node.prototype, "parentElement");

@@ -13,7 +13,7 @@ function readForms(found) {
     if (tagOf(el) === "input" && SKIPPED.has(el.type)) continue;
     if (el.form && groups.has(el.form)) groups.get(el.form).push(el);
     else {
-      const holder = closestOf(el, "dialog,[role=dialog],[role=form],fieldset,section,article,aside,header,footer,main") ?? document.body;
+      const holder = closestOf(el, "dialog,[role=dialog],[role=form],fieldset,section,article,aside,header,footer,main") ?? bodyOf(document);
       loose.has(holder) ? loose.get(holder).push(el) : loose.set(holder, [el]);
     }
   }
@@ -39,10 +39,10 @@ function describeForm(form, fields, real, repeats) {
   const rect = rectOf(form);
   return {
     element: refer(form), real, region: regionOf(form), repeats,
-    index: real ? [...document.forms].indexOf(form) : -1,
+    index: real ? [...formsOf(document)].indexOf(form) : -1,
     action: real ? (attributeOf(form, "action") ?? "").slice(0, 200) : "", method: real ? (attributeOf(form, "method") || "get").toLowerCase() : "",
     role: attributeOf(form, "role") ?? "", rect: pageRect(rect), layer: layerIndex(form),
-    text: shorten(isShown(form) && form !== document.body ? innerTextOf(form) ?? "" : "", 800),
+    text: shorten(isShown(form) && form !== bodyOf(document) ? innerTextOf(form) ?? "" : "", 800),
     fields: fields.filter(isReachable).slice(0, FIELDS_MAX).map(describeField),
     resets: [...queryAll(form, "button[type=reset],input[type=reset]")].filter(isShown).map((el) => ({ element: refer(el, nameOf(el)), label: nameOf(el) })),
   };
@@ -70,7 +70,7 @@ function describeField(el) {
 function nearbyText(el) {
   for (let at = el, hops = 0; at && hops < 3; at = parentOf(at), hops += 1) {
     const parent = parentOf(at);
-    if (!parent || tagOf(parent) === "form" || parent === document.body) {
+    if (!parent || tagOf(parent) === "form" || parent === bodyOf(document)) {
       const text = squeeze([nextSiblingOf(at), at.previousSibling].map((node) => (node ? textContentOf(node) ?? "" : "")).find((t) => /\S/.test(t)) ?? "");
       return shorten(text, 200);
     }

@@ -2,6 +2,8 @@
 // elements share. Elements that facts refer to go into one table; facts hold its indices.
 
 const ELEMENTS_MAX = 1200;
+/** Text is told of first and is the most: what can be acted on needs a place in the table, too. */
+const ELEMENTS_OF_TEXT_MAX = 700;
 const elements = [];
 const references = new Map();
 
@@ -38,7 +40,7 @@ function makeSelector(el) {
   const root = rootOf(el);
   if (root instanceof ShadowRoot) return selectorOf(root.host);
   const tag = CSS.escape(tagOf(el));
-  if (el === document.body || el === document.documentElement || el === document.head) return tag;
+  if (el === bodyOf(document) || el === document.documentElement || el === headOf(document)) return tag;
   const id = stableId(el);
   if (id) return "#" + CSS.escape(id);
   const name = attributeOf(el, "name");
@@ -55,13 +57,13 @@ function makeSelector(el) {
 }
 
 function makeAnchored(el, tag, name) {
-  const classes = [...el.classList].filter(isHuman).slice(0, 3);
+  const classes = [...classesOf(el)].filter(isHuman).slice(0, 3);
   for (const c of classes) {
     const same = document.getElementsByClassName(c);
     if (same.length === 1) return "." + CSS.escape(c);
   }
   let hops = 0;
-  for (let at = parentElementOf(el); at && at !== document.body && hops < 6; at = parentElementOf(at), hops += 1) {
+  for (let at = parentElementOf(el); at && at !== bodyOf(document) && hops < 6; at = parentElementOf(at), hops += 1) {
     const landmark = LANDMARK.has(tagOf(at)) && document.getElementsByTagName(tagOf(at)).length === 1;
     if (!landmark && !stableId(at)) continue;
     const prefix = selectorOf(at);
@@ -136,12 +138,23 @@ function regionOf(el) {
   return region;
 }
 
+/** Whether a box around an element cuts it off whole: the next slide of a carousel is neither seen nor hidden on purpose. */
+function isCutOff(el, rect) {
+  for (let at = parentOf(el), hops = 0; at && at !== bodyOf(document) && hops < 10; at = parentOf(at), hops += 1) {
+    if (styleOf(at).overflowX === "visible") continue;
+    const box = rectOf(at);
+    if (box.width > 1 && (rect.right <= box.left || rect.left >= box.right)) return true;
+  }
+  return false;
+}
+
+let tableIsFull = false;
 /** Puts an element into the table and returns its index; null once the table is full. */
-function refer(el, text = "") {
+function refer(el, text = "", most = ELEMENTS_MAX) {
   if (!el) return null;
   let index = references.get(el);
   if (index !== undefined) return index;
-  if (elements.length >= ELEMENTS_MAX) return null;
+  if (elements.length >= most) { tableIsFull ||= most === ELEMENTS_MAX; return null; }
   index = elements.length;
   references.set(el, index);
   const rect = rectOf(el);

@@ -42,9 +42,16 @@ function isSized(el) {
   const hasRatio = ratio !== "auto";
   if (!isAuto("height")) {
     const height = specified.get("height")?.toString() ?? "";
-    return !height.endsWith("%") || hasRatio || parentStyle(el, "height") !== "auto";
+    return !height.endsWith("%") || hasRatio || parentStyle(el, "height") !== "auto" || hasReservedBox(parentOf(el));
   }
   return hasRatio;
+}
+
+/** Whether a box has its height from elsewhere: an aspect ratio, or the edges that it is pinned to. */
+function hasReservedBox(el) {
+  if (!el) return false;
+  const ratio = specifiedOf(el).get("aspect-ratio")?.toString() ?? "auto";
+  return ratio !== "auto" || /^(?:absolute|fixed)$/.test(styleOf(el).position);
 }
 
 const parentStyle = (el, name) => { const parent = parentOf(el); return parent ? specifiedOf(parent).get(name)?.toString() : undefined; };

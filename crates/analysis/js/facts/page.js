@@ -4,9 +4,9 @@ const meta = (name) => document.querySelector(`meta[name="${name}" i],meta[prope
 
 function readPage() {
   const viewport = meta("viewport");
-  const scripts = [...document.scripts];
+  const scripts = [...scriptsOf(document)];
   return {
-    title: squeeze(document.title).slice(0, 300), has_title: Boolean(document.querySelector("head > title, title")), description: meta("description"), viewport,
+    title: squeeze(titleOf(document)).slice(0, 300), has_title: Boolean(document.querySelector("head > title, title")), description: meta("description"), viewport,
     canonical: document.querySelector("link[rel=canonical]")?.getAttribute("href") ?? null, robots: meta("robots"), lang: document.documentElement.getAttribute("lang") ?? "",
     open_graph: { type: meta("og:type"), title: meta("og:title"), description: meta("og:description"), image: meta("og:image") },
     schema: readSchema(), year: new Date().getFullYear(), scripts: scripts.length, external_scripts: scripts.filter((s) => s.src).length,
@@ -61,9 +61,9 @@ function readHeadings(found) {
 
 /** Boxes that stick out to the right of the emulated screen, outermost first. */
 function readOverflow(width, hasViewportMeta) {
-  const page = Math.max(document.documentElement.scrollWidth, document.body?.scrollWidth ?? 0);
+  const page = Math.max(document.documentElement.scrollWidth, bodyOf(document)?.scrollWidth ?? 0);
   const limit = hasViewportMeta ? width : Math.max(width, 980);
-  const clipped = [document.documentElement, document.body].some((el) => el && /hidden|clip/.test(styleOf(el).overflowX));
+  const clipped = [document.documentElement, bodyOf(document)].some((el) => el && /hidden|clip/.test(styleOf(el).overflowX));
   const wide = [];
   const sticksOut = page > limit + 1;
   if ((sticksOut && !clipped) || !hasViewportMeta) {
@@ -85,11 +85,11 @@ function readOverflow(width, hasViewportMeta) {
         else if (!/auto|scroll|hidden|clip/.test(styleOf(el).overflowX)) visit(el, depth + 1);
       }
       const row = wide.slice(before);
-      if (row.length >= 2 && parent !== document.body && row.every((w) => w.fixed === 0 && elements[w.element].path.startsWith(pathOf(parent) + ">"))) {
+      if (row.length >= 2 && parent !== bodyOf(document) && row.every((w) => w.fixed === 0 && w.element !== null && elements[w.element].path.startsWith(pathOf(parent) + ">"))) {
         wide.splice(before, row.length, { element: refer(parent), width: round(parent.scrollWidth, 1), right: Math.max(...row.map((w) => w.right)), fixed: 0 });
       }
     };
-    if (document.body) visit(document.body, 0);
+    if (bodyOf(document)) visit(bodyOf(document), 0);
   }
   return { page_width: page, screen_width: width, clipped, wide };
 }
@@ -137,7 +137,7 @@ function readGroups(found, actions) {
     return same;
   };
   const climb = (el) => {
-    for (let at = el, hops = 0; at && at !== document.body && hops < 8; at = parentOf(at), hops += 1) {
+    for (let at = el, hops = 0; at && at !== bodyOf(document) && hops < 8; at = parentOf(at), hops += 1) {
       const parent = parentOf(at);
       if (!parent) return;
       const same = equalSiblings(parent, tagOf(at));

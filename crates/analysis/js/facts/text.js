@@ -48,7 +48,7 @@ function walk(root, visit) {
 function survey() {
   const found = { texts: [], comments: [], headings: [], tags: {}, roles: [], clickable: [], custom: [], labelled: [] };
   for (const tag of COLLECT) found.tags[tag] = [];
-  const seen = walk(document.body ?? document.documentElement, (node) => {
+  const seen = walk(bodyOf(document) ?? document.documentElement, (node) => {
     if (nodeTypeOf(node) === 3) {
       if (/\S/.test(node.data)) found.texts.push(node);
       return false;
@@ -104,6 +104,9 @@ function blockOf(el) {
   return block;
 }
 
+/** Whether a line break stands before a node: words on two lines are two words. */
+const isAfterBreak = (node) => { const before = previousSiblingOf(node); return Boolean(before) && nodeTypeOf(before) === 1 && tagOf(before) === "br"; };
+
 /** Text of the page as blocks, groups of equal text style, and what is hidden. */
 function readText(found) {
   const blocks = new Map();
@@ -131,7 +134,7 @@ function readText(found) {
     }
     const el = blockOf(parent);
     const block = blocks.get(el);
-    if (block) block.text += (block.last === parent || parent.previousSibling?.nodeName !== "BR" ? "" : " ") + node.data;
+    if (block) block.text += (isAfterBreak(node) || (block.last !== parent && isAfterBreak(parent)) ? " " : "") + node.data;
     else blocks.set(el, { el, text: node.data, first: parent });
     (blocks.get(el)).last = parent;
     const run = runs.get(parent);
@@ -162,7 +165,7 @@ function readBlocks(all, more) {
     const style = styleOf(first);
     const link = closestOf(first, "a[href],button,[role=button],[role=link]");
     blocks.push({
-      element: refer(el, clean), text: clean.slice(0, BLOCK_TEXT_MAX), rect: pageRect(rect), above_fold: isAboveFold(rect),
+      element: refer(el, clean, ELEMENTS_OF_TEXT_MAX), text: clean.slice(0, BLOCK_TEXT_MAX), rect: pageRect(rect), above_fold: isAboveFold(rect),
       size: round(parseFloat(style.fontSize), 1), weight: Number(style.fontWeight) || 400,
       heading: headingLevel(el), region: regionOf(el), layer: layerIndex(first), interactive: Boolean(link), quote: Boolean(closestOf(el, "blockquote,q,[role=blockquote]")),
     });
@@ -221,7 +224,7 @@ function describeStyle(group) {
   const unsure = paint.image || (ratio < 4.5 && mayHaveOtherBackground(el, rect));
   const control = closestOf(el, "a,button,input,select,textarea,fieldset,[aria-disabled]");
   return {
-    element: refer(el, group.text), text: shorten(group.text, 200), chars: group.chars, count: group.count,
+    element: refer(el, group.text, ELEMENTS_OF_TEXT_MAX), text: shorten(group.text, 200), chars: group.chars, count: group.count,
     colour: hex(ink), background: hex(paint.colour), contrast: round(ratio), background_unsure: unsure,
     size: round(group.size, 1), weight: group.weight, box: pageRect(rect),
     disabled: Boolean(control && isDisabled(control)),
@@ -260,12 +263,13 @@ function readHidden(unseen, styles, found) {
   };
   for (const { el, facts } of styles) {
     facts.hidden = hidingOf(el) ?? (facts.contrast < 1.2 && !facts.background_unsure ? "same_colour" : null);
+    if (facts.hidden === "off_screen" && (facts.hidden_from_readers || isCutOff(el, rectOf(el)))) facts.hidden = null;
     if (facts.hidden) add(el, facts.hidden, facts.text);
   }
   for (const [el, text] of unseen) {
     if (MACHINE.test(text)) add(el, "not_rendered", squeeze(text));
   }
-  for (const node of found.comments) add(parentElementOf(node) ?? document.body, "comment", squeeze(node.data));
+  for (const node of found.comments) add(parentElementOf(node) ?? bodyOf(document), "comment", squeeze(node.data));
   for (const el of [...found.labelled, ...found.tags.img]) {
     for (const name of ["aria-label", "title", "alt"]) {
       const value = attributeOf(el, name);

@@ -1,8 +1,9 @@
 //! The probe: how long the page takes to answer a press.
 //!
 //! It runs last, after the facts and the screenshots, because a press changes the page. A few actions are clicked with
-//! real input events; a slow answer is tried twice, so that a busy machine is not taken for a slow page. Meanwhile no
-//! request leaves the page: neither a navigation nor an order can come of it.
+//! real input events; a slow answer is tried twice, so that a busy machine is not taken for a slow page. From the first
+//! press until the tab is closed no HTTP request leaves the page, no window opens and no socket sends: neither a
+//! navigation nor an order can come of it.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -26,6 +27,10 @@ const REQUESTS_MAX: usize = 256;
 /// Keeps links and forms from their default action; the page's own handlers run.
 const GUARD: &str = "(() => { for (const type of ['click', 'auxclick', 'submit']) \
     addEventListener(type, (event) => event.preventDefault()); })()";
+/// Ways out of the page that are no HTTP requests of its tab. In the page's own world, where they are called.
+const NO_WAY_OUT: &str = "(() => { for (const [owner, name, value] of [[globalThis, 'open', () => null], \
+    [WebSocket.prototype, 'send', () => {}], [globalThis.RTCDataChannel?.prototype, 'send', () => {}]]) \
+    if (owner) Object.defineProperty(owner, name, { value, writable: false, configurable: false }); })()";
 /// Brings a height of the page into the middle of the screen; returns how far the page is scrolled, and the time.
 const REACH: &str = "(() => { scrollTo({ top: MIDDLE - innerHeight / 2, behavior: 'instant' }); return [scrollY, performance.now()]; })()";
 /// The slowest interaction since a moment, once it has been painted.
@@ -36,7 +41,7 @@ const ANSWER: &str = "new Promise((done) => requestAnimationFrame(() => requestA
     }, 40))))";
 
 /// Clicks and notes in the facts how long the page took to answer. A page without scripts, or with nothing safe to
-/// click, is left alone. An error leaves the facts as they were: the probe is extra.
+/// click, is left alone. The tab is to be closed afterwards: its requests stay held. An error keeps what was measured.
 pub async fn probe(tab: &Tab, facts: &mut Facts) -> Result<(), EvaluateError> {
     let targets: Vec<Candidate> = candidates(facts);
     if targets.is_empty() {
@@ -48,24 +53,18 @@ pub async fn probe(tab: &Tab, facts: &mut Facts) -> Result<(), EvaluateError> {
     session.send(&fence).await.map_err(EvaluateError::Call)?;
     let clicks = async {
         tab.evaluate(GUARD, World::Isolated, PRESS_DEADLINE).await?;
-        let mut interactions = Vec::new();
+        tab.evaluate(NO_WAY_OUT, World::Main, PRESS_DEADLINE).await?;
         for target in targets {
             if let Some(interaction) = press_twice(tab, &target).await? {
-                interactions.push(interaction);
+                facts.timing.interactions.push(interaction);
             }
         }
-        Ok(interactions)
+        Ok(())
     };
-    let outcome = tokio::select! {
+    tokio::select! {
         outcome = clicks => outcome,
-        () = hold(tab, &mut requests) => Ok(Vec::new()),
-    };
-    // The tab is closed next; a fence that stays up harms nobody.
-    if let Err(error) = session.send(&FenceDown {}).await {
-        tracing::debug!(error = %error, "requests stay held");
+        () = hold(tab, &mut requests) => Ok(()),
     }
-    facts.timing.interactions = outcome?;
-    Ok(())
 }
 
 /// Stops every request, until the tab is gone.
@@ -114,11 +113,11 @@ fn is_pressable(action: &Action) -> bool {
 
 /// One press, and a second one if the first was slow; the better of both counts.
 async fn press_twice(tab: &Tab, target: &Candidate) -> Result<Option<Interaction>, EvaluateError> {
-    let Some(first) = press(tab, target).await? else { return Ok(None) };
+    let Some(first) = press_within(tab, target).await? else { return Ok(None) };
     let best = if first.duration_ms < SLOW_MS {
         first
     } else {
-        match press(tab, target).await? {
+        match press_within(tab, target).await? {
             Some(second) => Answer {
                 duration_ms: first.duration_ms.min(second.duration_ms),
                 processing_ms: first.processing_ms.min(second.processing_ms),
@@ -132,6 +131,17 @@ async fn press_twice(tab: &Tab, target: &Candidate) -> Result<Option<Interaction
         duration_ms: best.duration_ms,
         processing_ms: best.processing_ms,
     }))
+}
+
+/// A press that is not answered in time took at least that long.
+async fn press_within(tab: &Tab, target: &Candidate) -> Result<Option<Answer>, EvaluateError> {
+    let deadline_ms = PRESS_DEADLINE.as_secs_f64() * 1000.0;
+    match press(tab, target).await {
+        Err(EvaluateError::Timeout { .. }) => {
+            Ok(Some(Answer { duration_ms: deadline_ms, processing_ms: deadline_ms }))
+        }
+        outcome => outcome,
+    }
 }
 
 async fn press(tab: &Tab, target: &Candidate) -> Result<Option<Answer>, EvaluateError> {
@@ -170,14 +180,6 @@ struct Pattern {
 
 impl Command for FenceUp {
     const METHOD: &'static str = "Fetch.enable";
-    type Reply = Empty;
-}
-
-#[derive(Serialize)]
-struct FenceDown {}
-
-impl Command for FenceDown {
-    const METHOD: &'static str = "Fetch.disable";
     type Reply = Empty;
 }
 

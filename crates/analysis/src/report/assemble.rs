@@ -154,12 +154,19 @@ fn cleaned_vitals(mut vitals: Vitals) -> Vitals {
     vitals
 }
 
-/// Cuts a text that is longer than `chars_max` and says so with an ellipsis.
+/// Cuts a text that is longer than `chars_max` and says so with an ellipsis. Characters that steer a terminal or turn
+/// the direction of the text around it are left out: pages make up what is shown.
 fn shorten(text: &mut String, chars_max: usize) {
+    text.retain(|c| !is_steering(c));
     if let Some((end, _)) = text.char_indices().nth(chars_max) {
         text.truncate(end);
         text.push('…');
     }
+}
+
+fn is_steering(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t'))
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The rectangle to a hundredth of a pixel, if it is one.

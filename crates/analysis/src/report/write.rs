@@ -138,15 +138,18 @@ impl From<WriteError> for Problem {
 ///
 /// Everything is written beside its place first and moved there when all of it is complete, `report.json` last. A
 /// failure leaves the directory as it was, except that it may have been created. Pictures of the report that was there
-/// before are removed. Blocking.
+/// before are removed, and so are its other forms if its `report.json` was there. Blocking.
 pub fn write(
     dir: &Path,
     formats: &[Format],
     report: &Report,
     images: &Images,
 ) -> Result<Vec<PathBuf>, WriteError> {
-    let mut documents = Vec::with_capacity(formats.len());
+    let mut documents: Vec<(&str, String)> = Vec::with_capacity(formats.len());
     for format in formats {
+        if documents.iter().any(|(name, _)| *name == format.file_name()) {
+            continue;
+        }
         documents.push((format.file_name(), render(*format, report, images)?));
     }
     // Whoever sees `report.json` finds everything that it names.
@@ -156,6 +159,7 @@ pub fn write(
     files.extend(documents.iter().map(|(name, text)| (*name, text.as_bytes())));
 
     fs::create_dir_all(dir).map_err(|error| WriteError::new(dir, error))?;
+    let had_report = dir.join(Format::Json.file_name()).exists();
     let stale = pictures_before(dir, images);
     let staging = Staging::create(dir)?;
     for (name, bytes) in &files {
@@ -164,8 +168,12 @@ pub fn write(
     for (name, _) in &files {
         staging.publish(name, dir)?;
     }
-    for name in stale {
-        // A picture that stays behind does no harm.
+    let other_forms = [Format::Html, Format::Json, Format::Markdown]
+        .into_iter()
+        .filter(|format| had_report && !formats.contains(format))
+        .map(|format| format.file_name().to_owned());
+    for name in stale.into_iter().chain(other_forms) {
+        // A file that stays behind does no harm.
         let _ = fs::remove_file(dir.join(name));
     }
     Ok(formats.iter().map(|format| dir.join(format.file_name())).collect())

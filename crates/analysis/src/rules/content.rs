@@ -1,7 +1,7 @@
 //! What copy and media do to the reader, and what the page hides from them.
 
 use super::{
-    Hit, Rule, View, readability,
+    Applies, Hit, Rule, View, readability,
     source::{GOOGLE_SPAM, KINCAID, LIFT, OWASP_INJECTION, WCAG_PAUSE},
     words::{Text, list},
 };
@@ -29,6 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 8,
         sources: &[OWASP_INJECTION, GOOGLE_SPAM],
+        applies: Applies::Everywhere,
         check: hidden_text,
     },
     Rule {
@@ -42,6 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 7,
         sources: &[KINCAID, LIFT],
+        applies: Applies::InEnglish,
         check: hard_to_read,
     },
     Rule {
@@ -55,16 +57,20 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 8,
         sources: &[WCAG_PAUSE],
+        applies: Applies::Everywhere,
         check: autoplay,
     },
 ];
 
 fn hidden_text(view: &View<'_>) -> Vec<Hit> {
-    let addresses = list("machine_address");
+    let (addresses, orders) = (list("machine_address"), list("machine_order"));
     let mut hits = Vec::new();
     for hidden in &view.facts.hidden {
         let text = Text::new(&hidden.text);
-        let to_machines = addresses.is_in(&text) && text.word_count() >= HIDDEN_WORDS_MIN;
+        // Text that is merely not shown yet (menus, answers, descriptions of pictures) may speak of AI; only orders count.
+        let common = matches!(hidden.how, Hiding::NotRendered | Hiding::Attribute | Hiding::Comment);
+        let addressed = orders.is_in(&text) || (!common && addresses.is_in(&text));
+        let to_machines = addressed && text.word_count() >= HIDDEN_WORDS_MIN;
         let Some(severity) = severity_of(hidden, to_machines, text.word_count()) else { continue };
         let how = describe(hidden.how);
         let statement = if to_machines {
@@ -118,10 +124,6 @@ fn shorten(text: &str) -> String {
 }
 
 fn hard_to_read(view: &View<'_>) -> Vec<Hit> {
-    let lang = view.facts.page.lang.to_lowercase();
-    if !(lang.is_empty() || lang.starts_with("en")) {
-        return Vec::new();
-    }
     let deep = view.facts.viewport.fold * 2.0;
     let mut hits = Vec::new();
     for block in view.copy().filter(|b| b.heading == 0 && b.size >= 14.0 && !b.quote && b.rect.y < deep) {

@@ -1,7 +1,7 @@
 //! Whether text can be read against what is behind it.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{LIGHTHOUSE_FONT_SIZE, WCAG_CONTRAST},
 };
 use crate::{Bound, Category, Severity, facts::TextStyle};
@@ -27,6 +27,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[WCAG_CONTRAST],
+        applies: Applies::Everywhere,
         check: low,
     },
     Rule {
@@ -40,6 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 8,
         sources: &[LIGHTHOUSE_FONT_SIZE],
+        applies: Applies::Everywhere,
         check: too_small,
     },
 ];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{GOOGLE_PLAYBOOK, LIFT, NNG_FOLD, WCAG_CONTRAST, WCAG_NON_TEXT_CONTRAST, WCAG_TARGET_SIZE},
     words::{Text, list},
 };
@@ -30,6 +30,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 8,
         sources: &[GOOGLE_PLAYBOOK, NNG_FOLD],
+        applies: Applies::InEnglish,
         check: none_above_fold,
     },
     Rule {
@@ -43,6 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 7,
         sources: &[LIFT],
+        applies: Applies::Everywhere,
         check: competing,
     },
     Rule {
@@ -56,6 +58,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 8,
         sources: &[LIFT, GOOGLE_PLAYBOOK],
+        applies: Applies::Everywhere,
         check: disabled,
     },
     Rule {
@@ -69,6 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 8,
         sources: &[GOOGLE_PLAYBOOK],
+        applies: Applies::Everywhere,
         check: obscured,
     },
     Rule {
@@ -82,6 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[WCAG_TARGET_SIZE],
+        applies: Applies::Everywhere,
         check: too_small,
     },
     Rule {
@@ -95,6 +100,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 7,
         sources: &[WCAG_NON_TEXT_CONTRAST, WCAG_CONTRAST, GOOGLE_PLAYBOOK],
+        applies: Applies::Everywhere,
         check: weak_style,
     },
 ];

@@ -1,7 +1,7 @@
 //! What calls to action say.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{GOOGLE_PLAYBOOK, LIGHTHOUSE_LINK_TEXT},
     words::{Text, list},
 };
@@ -18,6 +18,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
     effort: 1,
     confidence: 8,
     sources: &[GOOGLE_PLAYBOOK, LIGHTHOUSE_LINK_TEXT],
+    applies: Applies::InEnglish,
     check: vague_label,
 }];
 

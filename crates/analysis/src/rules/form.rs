@@ -1,7 +1,7 @@
 //! What the page asks the visitor to fill in: how much, and on which terms.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{BAYMARD_CHECKOUT, GDPR_CONSENT, LIFT, NNG_RESET},
     view::is_search,
     words::{Text, list},
@@ -28,6 +28,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 4,
         confidence: 8,
         sources: &[BAYMARD_CHECKOUT],
+        applies: Applies::Everywhere,
         check: too_many_fields,
     },
     Rule {
@@ -41,6 +42,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 7,
         sources: &[BAYMARD_CHECKOUT, LIFT],
+        applies: Applies::InEnglish,
         check: asks_phone,
     },
     Rule {
@@ -54,6 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[GDPR_CONSENT],
+        applies: Applies::InEnglish,
         check: prechecked_consent,
     },
     Rule {
@@ -67,6 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[NNG_RESET],
+        applies: Applies::Everywhere,
         check: reset_button,
     },
 ];

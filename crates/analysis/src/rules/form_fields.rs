@@ -1,7 +1,7 @@
 //! How single fields are made: labels, types and help with filling in.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     form::{asks_details, name_of, wording},
     source::{HTML_AUTOFILL, NNG_PLACEHOLDERS, WCAG_INPUT_PURPOSE, WCAG_LABELS},
     view::is_search,
@@ -24,6 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[WCAG_LABELS],
+        applies: Applies::Everywhere,
         check: unlabelled,
     },
     Rule {
@@ -37,6 +38,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 9,
         sources: &[NNG_PLACEHOLDERS, WCAG_LABELS],
+        applies: Applies::Everywhere,
         check: placeholder_as_label,
     },
     Rule {
@@ -50,6 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[HTML_AUTOFILL, WCAG_INPUT_PURPOSE],
+        applies: Applies::Everywhere,
         check: no_autocomplete,
     },
     Rule {
@@ -63,6 +66,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 8,
         sources: &[HTML_AUTOFILL],
+        applies: Applies::Everywhere,
         check: wrong_input_type,
     },
 ];

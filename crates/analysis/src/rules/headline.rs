@@ -1,7 +1,7 @@
 //! What the page says first.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{GOOGLE_PLAYBOOK, LIFT, NNG_FOLD, WCAG_HEADINGS},
     words::{Text, list},
 };
@@ -19,6 +19,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[WCAG_HEADINGS, LIFT],
+        applies: Applies::Everywhere,
         check: missing_h1,
     },
     Rule {
@@ -32,6 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 8,
         sources: &[LIFT, GOOGLE_PLAYBOOK, NNG_FOLD],
+        applies: Applies::InEnglish,
         check: generic,
     },
 ];
@@ -78,7 +80,7 @@ fn generic(view: &View<'_>) -> Vec<Hit> {
     let product = view.page_type == PageType::EcommerceProduct;
     let (statement, severity) = if is_stock_code(headline) {
         (format!("the main heading is the stock code \"{headline}\""), Severity::Medium)
-    } else if words <= 7 && list("headline_generic").begins(&text) && !has_benefit(headline) {
+    } else if is_generic(&text, words) && !has_benefit(headline) {
         (
             format!("the headline reads \"{headline}\""),
             if product { Severity::Medium } else { Severity::High },
@@ -91,19 +93,35 @@ fn generic(view: &View<'_>) -> Vec<Hit> {
     vec![Hit::on(element, statement).snippet(headline).severity(severity)]
 }
 
+/// "Product" is a placeholder, "Product analytics for teams" is not; "Welcome to …" says nothing however it ends.
+fn is_generic(text: &Text, words: usize) -> bool {
+    list("headline_placeholder").is_all_of(text) || (words <= 7 && list("headline_generic").begins(text))
+}
+
 /// A number in a headline is nearly always a concrete claim.
 fn has_benefit(headline: &str) -> bool {
     headline.chars().any(|c| c.is_ascii_digit())
 }
 
-/// Whether a heading is a stock code such as `MUG-350-GRN-02`: capitals and digits in groups, no word.
+/// Whether a heading is a stock code such as `MUG-350-GRN-02`: capitals and digits in groups, one of which mixes both or
+/// says what it is. "SUMMER SALE 2026" is none.
 fn is_stock_code(heading: &str) -> bool {
     let heading = heading.trim();
     let groups: Vec<&str> = heading.split(['-', '_', '/', ' ']).filter(|g| !g.is_empty()).collect();
     let has_digit = heading.chars().any(|c| c.is_ascii_digit());
     let only_code =
         heading.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || "-_/. #".contains(c));
-    heading.len() >= 5 && has_digit && only_code && (groups.len() >= 2 || heading.len() >= 7)
+    let mixed = |group: &&str| {
+        group.contains(|c: char| c.is_ascii_digit()) && group.contains(|c: char| c.is_ascii_uppercase())
+    };
+    let named =
+        groups.first().is_some_and(|first| matches!(*first, "SKU" | "ART" | "ITEM" | "REF" | "MODEL"));
+    let hyphenated = heading.contains(['-', '_']) && !heading.contains(' ');
+    (named || hyphenated || groups.iter().any(mixed))
+        && heading.len() >= 5
+        && has_digit
+        && only_code
+        && (groups.len() >= 2 || heading.len() >= 7)
 }
 
 #[cfg(test)]
@@ -115,7 +133,14 @@ mod tests {
         for code in ["MUG-350-GRN-02", "SKU 48821", "AB1234567"] {
             assert!(is_stock_code(code), "{code}");
         }
-        for name in ["Trail Mug 350 ml", "iPhone 15", "WD-40 Spray", "ZX Spectrum", "MX-5 Roadster"] {
+        for name in [
+            "Trail Mug 350 ml",
+            "iPhone 15",
+            "WD-40 Spray",
+            "ZX Spectrum",
+            "MX-5 Roadster",
+            "SUMMER SALE 2026",
+        ] {
             assert!(!is_stock_code(name), "{name}");
         }
     }

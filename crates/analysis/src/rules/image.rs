@@ -1,7 +1,7 @@
 //! Pictures: whether they are described, reserve their place, and show enough.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{GOOGLE_PLAYBOOK, WCAG_TEXT_ALTERNATIVES, WEB_CLS, WEB_LCP},
 };
 use crate::{Bound, Category, Severity, facts::Image, page_type::PageType};
@@ -26,6 +26,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 10,
         sources: &[WCAG_TEXT_ALTERNATIVES],
+        applies: Applies::Everywhere,
         check: missing_alt,
     },
     Rule {
@@ -39,6 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[WEB_CLS],
+        applies: Applies::Everywhere,
         check: unsized_image,
     },
     Rule {
@@ -52,6 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 9,
         sources: &[WEB_LCP],
+        applies: Applies::Everywhere,
         check: lcp_injected_late,
     },
     Rule {
@@ -65,6 +68,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 5,
         confidence: 7,
         sources: &[GOOGLE_PLAYBOOK],
+        applies: Applies::ToProducts,
         check: single_image,
     },
 ];

@@ -1,7 +1,7 @@
 //! Whether the page works on a phone.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{LIGHTHOUSE_VIEWPORT, WCAG_REFLOW, WCAG_TARGET_SIZE},
 };
 use crate::{Bound, Category, Screen, Severity};
@@ -22,6 +22,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 10,
         sources: &[LIGHTHOUSE_VIEWPORT],
+        applies: Applies::OnPhones,
         check: no_viewport_meta,
     },
     Rule {
@@ -35,6 +36,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 9,
         sources: &[WCAG_REFLOW],
+        applies: Applies::OnPhones,
         check: horizontal_scroll,
     },
     Rule {
@@ -48,6 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 9,
         sources: &[WCAG_TARGET_SIZE],
+        applies: Applies::OnPhones,
         check: tap_target_small,
     },
 ];

@@ -32,7 +32,7 @@ pub(crate) mod words;
 use std::{cmp::Reverse, fmt};
 
 use crate::{
-    Category, Finding, Severity, Source,
+    Category, Finding, Screen, Severity, Source,
     facts::{Facts, Timing},
     page_type::{PageType, classify},
 };
@@ -62,7 +62,44 @@ pub struct Rule {
     pub confidence: u8,
     /// Who says so: title and address.
     pub sources: &'static [source::Reference],
+    /// Where it has anything to say.
+    applies: Applies,
     check: fn(&View<'_>) -> Vec<Hit>,
+}
+
+/// What a rule can judge. A rule that does not apply is not counted as checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Applies {
+    Everywhere,
+    OnPhones,
+    ToProducts,
+    ToPlans,
+    /// It reads what the page says, and reads English only.
+    InEnglish,
+    ToProductsInEnglish,
+    ToPlansInEnglish,
+}
+
+impl Applies {
+    fn reads(self) -> bool {
+        matches!(self, Self::InEnglish | Self::ToProductsInEnglish | Self::ToPlansInEnglish)
+    }
+
+    fn to(self, view: &View<'_>) -> bool {
+        let here = match self {
+            Self::Everywhere | Self::InEnglish => true,
+            Self::OnPhones => view.screen() == Screen::Mobile,
+            Self::ToProducts | Self::ToProductsInEnglish => view.page_type == PageType::EcommerceProduct,
+            Self::ToPlans | Self::ToPlansInEnglish => view.plans.is_some(),
+        };
+        here && (!self.reads() || is_english(view.facts))
+    }
+}
+
+/// A page that does not name its language is read as English.
+pub(crate) fn is_english(facts: &Facts) -> bool {
+    let lang = facts.page.lang.trim().to_ascii_lowercase();
+    lang.is_empty() || lang == "en" || lang.starts_with("en-") || lang.starts_with("en_")
 }
 
 impl fmt::Debug for Rule {
@@ -124,9 +161,15 @@ pub fn evaluate(desktop: &Facts, mobile: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// The rules that have something to say about one screen of a page.
+pub(crate) fn applied(facts: &Facts, page_type: PageType) -> Vec<&'static Rule> {
+    let view = View::new(facts, page_type);
+    catalogue().into_iter().filter(|rule| rule.applies.to(&view)).collect()
+}
+
 /// Cumulative layout shift of a visit: the worst session window (web.dev/cls).
 pub(crate) fn cumulative_layout_shift(timing: &Timing) -> f64 {
-    performance::worst_window(timing).0
+    performance::worst_window(timing, 0.0).0
 }
 
 /// Judges a page that was looked at on one screen only.
@@ -147,7 +190,7 @@ pub fn page_type(desktop: &Facts, mobile: &Facts) -> PageType {
 fn evaluate_screen(rules: &[&'static Rule], facts: &Facts, page_type: PageType) -> Vec<Finding> {
     let view = View::new(facts, page_type);
     let mut findings: Vec<Finding> = Vec::new();
-    for rule in rules {
+    for rule in rules.iter().filter(|rule| rule.applies.to(&view)) {
         for hit in (rule.check)(&view) {
             let finding = hit.into_finding(rule, &view);
             // Two hits that name one element for one reason are one finding.

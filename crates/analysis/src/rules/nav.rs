@@ -1,6 +1,6 @@
 //! Where else the page sends the visitor.
 
-use super::{Hit, Rule, View, source::LIFT};
+use super::{Applies, Hit, Rule, View, source::LIFT};
 use crate::{Bound, Category, Severity};
 
 /// More choices than this in one bar are not read but scanned.
@@ -17,6 +17,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
     effort: 3,
     confidence: 8,
     sources: &[LIFT],
+    applies: Applies::Everywhere,
     check: too_many_links,
 }];
 

@@ -4,7 +4,7 @@
 //! cannot make up (a timer, the network, CPU time that was really used) or for a value far beyond the threshold.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{WEB_CLS, WEB_INP, WEB_LCP, WEB_LONG_TASKS},
 };
 use crate::{Bound, Category, Severity, facts::Timing};
@@ -42,6 +42,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 5,
         confidence: 8,
         sources: &[WEB_LCP],
+        applies: Applies::Everywhere,
         check: lcp,
     },
     Rule {
@@ -55,6 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 8,
         sources: &[WEB_CLS],
+        applies: Applies::Everywhere,
         check: cls,
     },
     Rule {
@@ -68,6 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 5,
         confidence: 8,
         sources: &[WEB_LONG_TASKS],
+        applies: Applies::Everywhere,
         check: long_task,
     },
     Rule {
@@ -81,6 +84,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 5,
         confidence: 8,
         sources: &[WEB_INP],
+        applies: Applies::Everywhere,
         check: inp,
     },
 ];
@@ -118,11 +122,10 @@ fn blocked_before(timing: &Timing, moment_ms: f64) -> f64 {
 }
 
 /// The largest sum of shifts within one session window: gaps under 1 s, at most 5 s long.
-pub(super) fn worst_window(timing: &Timing) -> (f64, Option<usize>) {
-    let settled = timing.fcp_ms.unwrap_or(0.0) + SHIFT_SETTLED_MS;
+pub(super) fn worst_window(timing: &Timing, since_ms: f64) -> (f64, Option<usize>) {
     let (mut worst, mut worst_at) = (0.0, None);
     let (mut sum, mut largest, mut first_ms, mut last_ms) = (0.0, None::<usize>, f64::MIN, f64::MIN);
-    for (i, shift) in timing.shifts.iter().enumerate().filter(|(_, s)| s.time_ms >= settled) {
+    for (i, shift) in timing.shifts.iter().enumerate().filter(|(_, s)| s.time_ms >= since_ms) {
         if shift.time_ms - last_ms > 1000.0 || shift.time_ms - first_ms > 5000.0 {
             (sum, largest, first_ms) = (0.0, None, shift.time_ms);
         }
@@ -140,8 +143,9 @@ pub(super) fn worst_window(timing: &Timing) -> (f64, Option<usize>) {
 
 fn cls(view: &View<'_>) -> Vec<Hit> {
     let timing = &view.facts.timing;
-    let (score, largest) = worst_window(timing);
-    if !timing.observed || score < CLS_GOOD {
+    // What moves while the first paint is still being put together disturbs nobody.
+    let (score, largest) = worst_window(timing, timing.fcp_ms.unwrap_or(0.0) + SHIFT_SETTLED_MS);
+    if !timing.observed || score <= CLS_GOOD {
         return Vec::new();
     }
     let element = largest.and_then(|i| timing.shifts[i].element);
@@ -191,7 +195,7 @@ fn inp(view: &View<'_>) -> Vec<Hit> {
         .timing
         .interactions
         .iter()
-        .filter(|i| i.duration_ms >= INP_GOOD_MS && i.processing_ms >= INP_PROCESSING_MS);
+        .filter(|i| i.duration_ms > INP_GOOD_MS && i.processing_ms >= INP_PROCESSING_MS);
     slow.map(|interaction| {
         let severity = if interaction.duration_ms > INP_POOR_MS { Severity::High } else { Severity::Medium };
         Hit::on(
@@ -275,7 +279,7 @@ mod tests {
             shifts: vec![shift(60.0, 0.9), shift(1000.0, 0.06), shift(1500.0, 0.05), shift(4000.0, 0.08)],
             ..Timing::default()
         };
-        let (score, _) = worst_window(&timing);
+        let (score, _) = worst_window(&timing, 150.0);
         assert!((score - 0.11).abs() < 1e-9, "{score}");
     }
 
@@ -285,7 +289,7 @@ mod tests {
             let mut values = values;
             values.sort_by(|a, b| a.0.total_cmp(&b.0));
             let timing = Timing { shifts: values.iter().map(|&(time_ms, value)| Shift { time_ms, value, element: None }).collect(), ..Timing::default() };
-            let (score, largest) = worst_window(&timing);
+            let (score, largest) = worst_window(&timing, 0.0);
             prop_assert!(score <= values.iter().map(|v| v.1).sum::<f64>() + 1e-9);
             prop_assert_eq!(score > 0.0, largest.is_some());
         }

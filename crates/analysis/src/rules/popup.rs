@@ -1,7 +1,7 @@
 //! What covers the page before anything was touched.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{FTC_DARK_PATTERNS, GDPR_CONSENT, GOOGLE_INTERSTITIALS, WCAG_TARGET_SIZE},
     words::{Text, list},
 };
@@ -30,6 +30,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 9,
         sources: &[GOOGLE_INTERSTITIALS],
+        applies: Applies::Everywhere,
         check: blocks_content,
     },
     Rule {
@@ -43,6 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 8,
         sources: &[WCAG_TARGET_SIZE, GOOGLE_INTERSTITIALS],
+        applies: Applies::Everywhere,
         check: close_too_small,
     },
     Rule {
@@ -56,6 +58,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 8,
         sources: &[FTC_DARK_PATTERNS],
+        applies: Applies::InEnglish,
         check: confirmshaming,
     },
     Rule {
@@ -69,6 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 8,
         sources: &[GDPR_CONSENT],
+        applies: Applies::InEnglish,
         check: cookie_no_reject,
     },
     Rule {
@@ -82,6 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 8,
         sources: &[GOOGLE_INTERSTITIALS],
+        applies: Applies::Everywhere,
         check: stacked,
     },
 ];

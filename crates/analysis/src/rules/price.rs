@@ -1,7 +1,7 @@
 //! Product pages: the price and what it comes with.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{BAYMARD_CHECKOUT, GOOGLE_PLAYBOOK, GOOGLE_PRODUCT, LIFT},
     words::{Text, Token, list},
 };
@@ -19,6 +19,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 8,
         sources: &[GOOGLE_PLAYBOOK, BAYMARD_CHECKOUT],
+        applies: Applies::ToProducts,
         check: missing,
     },
     Rule {
@@ -32,6 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 7,
         sources: &[BAYMARD_CHECKOUT, GOOGLE_PLAYBOOK],
+        applies: Applies::ToProductsInEnglish,
         check: shipping,
     },
     Rule {
@@ -45,6 +47,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 7,
         sources: &[BAYMARD_CHECKOUT, LIFT],
+        applies: Applies::ToProductsInEnglish,
         check: returns,
     },
     Rule {
@@ -58,6 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 9,
         sources: &[GOOGLE_PRODUCT],
+        applies: Applies::ToProducts,
         check: no_product_schema,
     },
 ];
@@ -94,6 +98,10 @@ fn missing(view: &View<'_>) -> Vec<Hit> {
     if view.facts.blocks.iter().any(|b| {
         !matches!(b.region.as_str(), "header" | "nav" | "footer") && amounts(&Text::new(&b.text)) > 0
     }) {
+        return Vec::new();
+    }
+    // What the page tells search engines it also shows, in a currency or a form that is not known here.
+    if view.facts.page.schema.price.is_some() && !list("price_hidden").is_in(&view.everything) {
         return Vec::new();
     }
     // Amounts split over boxes, in alternative texts, or beyond the bound are still amounts.

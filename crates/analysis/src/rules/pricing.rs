@@ -1,7 +1,7 @@
 //! Plans side by side.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{BAYMARD_CHECKOUT, FTC_DARK_PATTERNS, LIFT},
     words::{Text, list},
 };
@@ -29,6 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 4,
         confidence: 7,
         sources: &[LIFT],
+        applies: Applies::ToPlans,
         check: too_many_plans,
     },
     Rule {
@@ -42,6 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 7,
         sources: &[LIFT],
+        applies: Applies::ToPlansInEnglish,
         check: no_recommended,
     },
     Rule {
@@ -55,6 +57,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 7,
         sources: &[LIFT, BAYMARD_CHECKOUT],
+        applies: Applies::ToPlans,
         check: hidden_price,
     },
     Rule {
@@ -68,6 +71,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 7,
         sources: &[BAYMARD_CHECKOUT, FTC_DARK_PATTERNS],
+        applies: Applies::InEnglish,
         check: hidden_fees,
     },
 ];

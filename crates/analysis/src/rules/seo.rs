@@ -1,7 +1,7 @@
 //! Whether the page is found, and says in a search result why it should be opened.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     source::{GOOGLE_SNIPPETS, GOOGLE_TITLES},
     words::{Text, list},
 };
@@ -21,6 +21,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 10,
         sources: &[GOOGLE_SNIPPETS],
+        applies: Applies::Everywhere,
         check: missing_description,
     },
     Rule {
@@ -34,6 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[GOOGLE_TITLES],
+        applies: Applies::Everywhere,
         check: weak_title,
     },
 ];

@@ -1,7 +1,7 @@
 //! Why the visitor should believe it: proof, promises and who is behind the page.
 
 use super::{
-    Hit, Rule, View,
+    Applies, Hit, Rule, View,
     form::asks_details,
     source::{BAYMARD_CHECKOUT, GOOGLE_PLAYBOOK, LIFT},
     words::{Text, Token, list},
@@ -20,6 +20,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 4,
         confidence: 7,
         sources: &[GOOGLE_PLAYBOOK, LIFT],
+        applies: Applies::InEnglish,
         check: no_social_proof,
     },
     Rule {
@@ -33,6 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 5,
         confidence: 7,
         sources: &[GOOGLE_PLAYBOOK, BAYMARD_CHECKOUT],
+        applies: Applies::ToProductsInEnglish,
         check: no_reviews,
     },
     Rule {
@@ -46,6 +48,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 3,
         confidence: 6,
         sources: &[LIFT, GOOGLE_PLAYBOOK],
+        applies: Applies::InEnglish,
         check: no_guarantee,
     },
     Rule {
@@ -59,6 +62,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 2,
         confidence: 8,
         sources: &[LIFT],
+        applies: Applies::InEnglish,
         check: no_privacy_or_contact,
     },
     Rule {
@@ -72,6 +76,7 @@ pub(super) const RULES: &[Rule] = &[
         effort: 1,
         confidence: 9,
         sources: &[LIFT],
+        applies: Applies::Everywhere,
         check: stale_copyright,
     },
 ];
@@ -268,12 +273,21 @@ fn copyright_year(text: &str) -> Option<i32> {
     if !marked {
         return None;
     }
-    lower
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|part| part.len() == 4)
-        .filter_map(|part| part.parse().ok())
-        .filter(|y| (1990..2100).contains(y))
-        .max()
+    if ["present", "now", "today", "heute", "aujourd", "hoy", "oggi"].iter().any(|open| lower.contains(open))
+    {
+        return None;
+    }
+    let mut latest: Option<i32> = None;
+    for part in lower.split(|c: char| !c.is_ascii_digit()) {
+        let year = match (part.len(), latest) {
+            (4, _) => part.parse().ok(),
+            // The second year of a range, in two digits.
+            (2, Some(from)) => part.parse::<i32>().ok().map(|year| from / 100 * 100 + year),
+            _ => None,
+        };
+        latest = latest.max(year.filter(|year| (1990..2100).contains(year)));
+    }
+    latest
 }
 
 #[cfg(test)]
@@ -284,6 +298,8 @@ mod tests {
     fn the_latest_year_of_a_copyright_counts() {
         assert_eq!(copyright_year("Copyright 2019"), Some(2019));
         assert_eq!(copyright_year("\u{a9} 2012\u{2013}2026 Pinewood"), Some(2026));
+        assert_eq!(copyright_year("\u{a9} 2015\u{2013}24 Pinewood"), Some(2024));
+        assert_eq!(copyright_year("\u{a9} 2012\u{2013}present"), None);
         assert_eq!(copyright_year("Founded in 1998"), None);
     }
 

@@ -49,7 +49,7 @@ impl<'a> View<'a> {
         let ctas: Vec<&Action> = facts
             .actions
             .iter()
-            .filter(|a| is_cta(facts, a) && !popups.iter().any(|l| l.element == a.layer))
+            .filter(|a| is_cta(facts, a) && !popups.iter().any(|l| a.layer.is_some() && l.element == a.layer))
             .collect();
         let mut view = Self {
             facts,

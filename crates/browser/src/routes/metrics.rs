@@ -17,13 +17,13 @@ use crate::{
 type Service = State<BrowserService>;
 
 pub(super) fn routes() -> Routes {
-    Routes::new().routes(routes!(list_metrics)).routes(routes!(get_metrics))
+    Routes::new().routes(routes!(list_instance_metrics)).routes(routes!(get_instance_metrics))
 }
 
 /// Tells what each instance of the caller's tenant costs: memory (PSS), processor time, tabs.
 #[utoipa::path(get, path = "/instances/metrics", tag = "browser",
     responses((status = OK, body = Vec<InstanceMetrics>)))]
-async fn list_metrics(
+async fn list_instance_metrics(
     State(service): Service,
     caller: Caller,
 ) -> Result<Json<Vec<InstanceMetrics>>, Problem> {
@@ -33,7 +33,7 @@ async fn list_metrics(
 /// Tells what one instance costs.
 #[utoipa::path(get, path = "/instances/{id}/metrics", tag = "browser", params(("id" = String, Path)),
     responses((status = OK, body = InstanceMetrics)))]
-async fn get_metrics(
+async fn get_instance_metrics(
     State(service): Service,
     caller: Caller,
     Path(id): Path<InstanceId>,

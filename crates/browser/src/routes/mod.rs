@@ -2,10 +2,14 @@
 //!
 //! One file per family. A route that acts on a tab is written once, as `/x`, and is there as `/tabs/{tab}/x` too.
 
+mod activity;
+mod coordination;
 mod instances;
 mod metrics;
 mod navigate;
 mod observe;
+mod sessions;
+mod system;
 mod tabs;
 
 use axum::{middleware, response::Response};
@@ -17,20 +21,40 @@ use utoipa::openapi::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::service::BrowserService;
+use crate::{activity::record, service::BrowserService};
 
 type Routes = OpenApiRouter<BrowserService>;
 
+/// Patterns of routes that have deadlines of their own, or none because they stream, as they are under `/browser`.
+pub const UNTIMED_ROUTES: &[&str] = &[
+    "/browser/navigate",
+    "/browser/tabs/{tab}/navigate",
+    "/browser/api/events",
+    "/browser/api/agents/{id}/events",
+];
+
 /// All routes of the area, to be nested under `/browser`.
 pub fn router(service: BrowserService) -> OpenApiRouter {
-    let in_tab =
-        OpenApiRouter::new().merge(navigate::in_tab()).merge(observe::in_tab()).merge(tabs::in_tab());
-    OpenApiRouter::new()
+    let in_tab = OpenApiRouter::new()
+        .merge(coordination::in_tab())
+        .merge(navigate::in_tab())
+        .merge(observe::in_tab())
+        .merge(system::in_tab())
+        .merge(tabs::in_tab());
+    let routes = OpenApiRouter::new()
+        .merge(activity::routes())
         .merge(instances::routes())
         .merge(metrics::routes())
+        .merge(system::routes())
         .merge(tabs::routes())
-        .merge(with_tab_paths(in_tab))
+        .merge(with_tab_paths(in_tab));
+    let routes = match service.sessions() {
+        Some(sessions) => routes.merge(sessions::session_routes(sessions.clone())),
+        None => routes,
+    };
+    system::described(routes)
         .layer(middleware::map_response(add_error_members))
+        .layer(middleware::from_fn_with_state(service.clone(), record))
         .with_state(service)
 }
 

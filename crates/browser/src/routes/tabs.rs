@@ -12,7 +12,10 @@ use utoipa_axum::routes;
 use super::Routes;
 use crate::{
     ids::InstanceId,
-    service::{BrowserService, CloseRequest, Closed, Navigated, OpenRequest, TabList, TabView, Target},
+    service::{
+        BrowserService, CloseRequest, Closed, Navigated, OpenRequest, TabActionDone, TabActionRequest,
+        TabList, TabView, Target,
+    },
 };
 
 type Service = State<BrowserService>;
@@ -23,6 +26,7 @@ pub(super) fn routes() -> Routes {
         .routes(routes!(open_tab))
         .routes(routes!(list_instance_tabs))
         .routes(routes!(list_tabs))
+        .routes(routes!(act_on_tab))
 }
 
 /// Those that act on a tab.
@@ -65,6 +69,17 @@ async fn list_all_tabs(State(service): Service, caller: Caller) -> Result<Json<V
 #[utoipa::path(get, path = "/tabs", tag = "browser", responses((status = OK, body = TabList)))]
 async fn list_tabs(State(service): Service, caller: Caller) -> Result<Json<TabList>, Problem> {
     Ok(Json(TabList { tabs: service.tabs(&caller, None).await? }))
+}
+
+/// Opens a tab (`new`), makes one the current one (`focus`), or closes one (`close`).
+#[utoipa::path(post, path = "/tab", tag = "browser", request_body = TabActionRequest,
+    responses((status = OK, body = TabActionDone)))]
+async fn act_on_tab(
+    State(service): Service,
+    target: Target,
+    Json(request): Json<TabActionRequest>,
+) -> Result<Json<TabActionDone>, Problem> {
+    Ok(Json(service.act_on_tab(target, request).await?))
 }
 
 /// Closes a tab.

@@ -6,12 +6,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
-use super::{BrowserService, Target, WRITE, timeout_of};
+use super::{BrowserService, TabInUse, Target, WRITE, timeout_of};
 use crate::{
     ids::{InstanceId, TabId},
     navigate::{NavigateOptions, Navigation, Wait},
     page::Stage,
-    tab::Tab,
 };
 
 /// Goes to an address.
@@ -21,7 +20,7 @@ pub struct NavigateRequest {
     /// Where to go: http or https.
     #[schema(value_type = String)]
     pub url: Url,
-    /// The tab to use; without one, a new tab.
+    /// The tab to use; without one, the current tab of the session or agent, or a new tab.
     #[serde(default)]
     pub tab_id: Option<TabId>,
     /// The instance for a new tab; without one, the first that runs, or a new one.
@@ -94,24 +93,17 @@ impl BrowserService {
         let target = target.or(request.tab_id.clone());
         let wait = request.wait_for.unwrap_or(wait_default).wait();
         let options = self.navigate_options(request.timeout, wait)?;
-        let tab = match (&target.tab, &request.instance_id) {
-            (Some(_), _) if !request.new_tab => self.tab(&target, WRITE).await?,
-            (_, Some(id)) => self.new_tab(&self.own(&target.caller, id)?).await?,
-            (Some(id), None) => {
-                let instance = self.own_tab(&target.caller, id)?.instance_id().clone();
-                self.new_tab(&self.own(&target.caller, &instance)?).await?
-            }
-            (None, None) => self.tab_anywhere(&target.caller).await?,
-        };
+        let tab = self.tab_to_navigate(&target, request.instance_id.as_ref(), request.new_tab).await?;
         self.go(&tab, &request.url, options).await
     }
 
     pub(super) async fn go(
         &self,
-        tab: &Tab,
+        tab: &TabInUse,
         url: &url::Url,
         options: NavigateOptions,
     ) -> Result<Navigated, Problem> {
+        tab.is_unread();
         let with_tab = |problem: Problem| problem.with("tabId", tab.id().as_str());
         let navigation = tab.navigate(url, options).await.map_err(|error| with_tab(error.into()))?;
         Ok(Navigated {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use paddock_cdp::SessionState;
 use paddock_platform::{identity::Caller, problem::Problem};
 use schemars::JsonSchema;
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
-use super::{BrowserService, Navigated, READ, Target, WRITE};
+use super::{BrowserService, Navigated, READ, TabInUse, Target, WRITE};
 use crate::{
+    coordination::{Handoff, Lock},
     ids::{InstanceId, TabId},
     navigate::Wait,
     tab::Tab,
@@ -32,8 +34,69 @@ pub struct TabView {
     /// `page`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `active`, or `crashed`: the next navigation revives it.
+    /// `active`, `paused_handoff` while a person works in it, or `crashed`: the next navigation revives it.
     pub status: String,
+    /// Who holds its lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// When the lock ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    #[schema(value_type = Option<String>)]
+    pub locked_until: Option<Timestamp>,
+    /// Why it is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handoff_reason: Option<String>,
+    /// Since when it is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    #[schema(value_type = Option<String>)]
+    pub paused_at: Option<Timestamp>,
+}
+
+/// Opens or picks a tab.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TabActionRequest {
+    /// What to do.
+    pub action: TabAction,
+    /// The tab to focus or close.
+    #[serde(default)]
+    pub tab_id: Option<TabId>,
+    /// Where a new tab goes; stays empty if absent or `about:blank`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub url: Option<Url>,
+}
+
+/// What `POST /tab` can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TabAction {
+    /// Opens a tab and makes it the current one.
+    New,
+    /// Makes a tab the current one.
+    Focus,
+    /// Closes a tab.
+    Close,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum TabActionDone {
+    /// A tab was opened.
+    New(Box<Navigated>),
+    /// A tab is the current one now.
+    #[serde(rename_all = "camelCase")]
+    Focused {
+        /// True.
+        focused: bool,
+        /// Which.
+        tab_id: TabId,
+    },
+    /// A tab was closed.
+    Closed(Closed),
 }
 
 /// All tabs.
@@ -79,7 +142,23 @@ impl BrowserService {
             None => self.owned(caller).flat_map(|instance| instance.tabs()).collect(),
         };
         tabs.sort_by_key(|tab| Reverse(tab.used()));
-        Ok(join_all(tabs.into_iter().map(view)).await)
+        let mut views = join_all(tabs.into_iter().map(view)).await;
+        for view in &mut views {
+            self.show_hold(view);
+        }
+        Ok(views)
+    }
+
+    /// Tells of a tab in a list who holds it.
+    pub(crate) fn show_hold(&self, view: &mut TabView) {
+        let (lock, handoff) = self.shared().holds.of(&view.id, Timestamp::now());
+        if let Some(Lock { owner, expires_at }) = lock {
+            (view.owner, view.locked_until) = (Some(owner), Some(expires_at));
+        }
+        if let Some(Handoff { reason, paused_at, .. }) = handoff {
+            "paused_handoff".clone_into(&mut view.status);
+            (view.handoff_reason, view.paused_at) = (Some(reason), Some(paused_at));
+        }
     }
 
     /// Opens a tab, and goes somewhere with it if asked.
@@ -91,11 +170,42 @@ impl BrowserService {
     ) -> Result<Navigated, Problem> {
         caller.require(WRITE)?;
         let tab = self.new_tab(&self.own(caller, id)?).await?;
-        match request.url {
-            Some(url) => self.go(&tab, &url, self.navigate_options(None, Wait::loaded())?).await,
+        self.begin_at(&tab, request.url).await
+    }
+
+    /// Opens, focuses or closes a tab.
+    pub async fn act_on_tab(
+        &self,
+        target: Target,
+        request: TabActionRequest,
+    ) -> Result<TabActionDone, Problem> {
+        let target = target.or(request.tab_id);
+        let named = |target: &Target| match &target.tab {
+            Some(_) => Ok(()),
+            None => Err(Problem::invalid_field("tabId", "tabId is needed to focus a tab")),
+        };
+        match request.action {
+            TabAction::New => {
+                let tab = self.tab_to_navigate(&target, None, true).await?;
+                self.begin_at(&tab, request.url).await.map(|opened| TabActionDone::New(Box::new(opened)))
+            }
+            TabAction::Focus => {
+                named(&target)?;
+                let tab = self.held_tab(&target, WRITE).await?;
+                Ok(TabActionDone::Focused { focused: true, tab_id: tab.id().clone() })
+            }
+            TabAction::Close => self.close(target).await.map(TabActionDone::Closed),
+        }
+    }
+
+    /// Sends a new tab to its first address, if there is one.
+    async fn begin_at(&self, tab: &TabInUse, url: Option<Url>) -> Result<Navigated, Problem> {
+        tab.is_unread();
+        match url.filter(|url| url.as_str() != "about:blank") {
+            Some(url) => self.go(tab, &url, self.navigate_options(None, Wait::loaded())?).await,
             None => Ok(Navigated {
                 tab_id: tab.id().clone(),
-                instance_id: id.clone(),
+                instance_id: tab.instance_id().clone(),
                 url: "about:blank".to_owned(),
                 title: String::new(),
                 navigation: None,
@@ -106,7 +216,7 @@ impl BrowserService {
     /// Closes a tab.
     pub async fn close(&self, target: Target) -> Result<Closed, Problem> {
         let tab = self.tab(&target, WRITE).await?;
-        tab.close().await;
+        self.close_tab(target.caller.tenant(), &tab).await;
         Ok(Closed { closed: true, tab_id: tab.id().clone() })
     }
 }
@@ -124,5 +234,9 @@ async fn view(tab: Tab) -> TabView {
         title,
         kind: "page".to_owned(),
         status: if crashed { "crashed" } else { "active" }.to_owned(),
+        owner: None,
+        locked_until: None,
+        handoff_reason: None,
+        paused_at: None,
     }
 }

@@ -83,7 +83,7 @@ where
 
 /// What a call is about.
 fn target(context: ToolContext, tab: Option<TabId>) -> Target {
-    Target { agent: context.agent, ..Target::new(context.caller, tab) }
+    Target::new(context.caller, tab).acting_as(&context.agent)
 }
 
 #[cfg(test)]

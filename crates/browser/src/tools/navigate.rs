@@ -52,10 +52,9 @@ pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
                 timeout: None,
                 wait_for: None,
             };
-            let (caller, agent) = (context.caller.clone(), context.agent.clone());
-            let went = service.navigate(target(context, None), request, WaitFor::NetworkIdle).await?;
-            let there = Target { agent, ..Target::new(caller, Some(went.tab_id.clone())) };
-            page(&service, there, went, input.snapshot).await
+            let target = target(context, None);
+            let went = service.navigate(target.clone(), request, WaitFor::NetworkIdle).await?;
+            page(&service, target.or(Some(went.tab_id.clone())), went, input.snapshot).await
         },
     )]
 }

@@ -1,31 +1,32 @@
-//! `Performance`: what a page and its renderer have used.
+//! The `Performance` domain: what a page costs.
 
 use serde::{Deserialize, Serialize};
 
 use super::{command, plain_commands};
 
 plain_commands! {
-    /// Lets metrics be asked for.
+    /// Starts collecting.
     Enable = "Performance.enable";
 }
 
-/// Asks for all metrics now.
+/// Reads the metrics of a page.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct GetMetrics {}
 
-/// The metrics.
+command!(GetMetrics, "Performance.getMetrics", Metrics);
+
+/// The metrics of a page.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Metrics {
-    /// In no particular order.
+    /// Each by its name.
     pub metrics: Vec<Metric>,
 }
 
 /// One metric.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Metric {
-    /// For example `ProcessTime`.
+    /// For example `JSHeapUsedSize`.
     pub name: String,
-    /// Its value; times are seconds.
+    /// In the metric's own unit: bytes, seconds or a count.
     pub value: f64,
 }
-command!(GetMetrics, "Performance.getMetrics", Metrics);

@@ -1,14 +1,19 @@
 //! Runs a command: exit status, CPU time, memory, and the figures that it prints as JSON.
 //!
 //! CPU time is what the kernel charged to the command and the children it waited for, read between its end and its
-//! burial; memory is the largest sum over its process tree, sampled while it runs. Reported figures: `wall_s`, `cpu_s`,
-//! `rss_max_mib`, `pss_max_mib`, and whatever `figures` names in the output.
+//! burial; memory is the largest sum over its process tree, sampled while it runs: closely at first, so that a short
+//! command is seen too. Reported figures: `wall_s`, `cpu_s`, `rss_max_mib`, `pss_max_mib` (not if the command ended before
+//! the first sample), and whatever `figures` names in the output.
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,8 +39,13 @@ use crate::{
     variables::{Bound, Template},
 };
 
-/// How often memory is sampled. Proportional memory costs the kernel some work per mapping, so not more often.
+/// Time from the first sample of memory to the second; each further gap is twice as long as the one before.
+const SAMPLE_FIRST: Duration = Duration::from_millis(2);
+/// Longest gap between samples. Proportional memory costs the kernel some work per mapping, so not more often.
 const SAMPLE_EVERY: Duration = Duration::from_millis(200);
+/// How long output may still come when the command has ended and its process group was killed. A process that left the
+/// group may hold the pipes open for ever.
+const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 /// Characters of the error output that a failure quotes, from its end.
 const QUOTE_CHARS_MAX: usize = 400;
 
@@ -134,20 +144,42 @@ impl Prepared {
         let mut child = command
             .spawn()
             .map_err(|error| Failure::new("spawn", format!("cannot start `{program}`: {error}")))?;
-        let output = (child.stdout.take(), child.stderr.take());
+        let pipes = (child.stdout.take(), child.stderr.take());
         let mut group = Group::of(child)?;
-        let (watched, stdout, stderr) = tokio::join!(group.watch(), read(output.0), read(output.1));
-        let usage = watched?;
-        let wall = started.elapsed();
-        let status = group.bury().await?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (ended, status) = {
+            let mut output = std::pin::pin!(async {
+                tokio::join!(read(pipes.0, &mut stdout), read(pipes.1, &mut stderr))
+            });
+            let mut watching = std::pin::pin!(group.watch());
+            let mut is_read = false;
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut watching => break ended?,
+                    _ = &mut output, if !is_read => is_read = true,
+                }
+            };
+            let status = group.bury().await?;
+            if !is_read {
+                // What came until then is kept.
+                let _ = tokio::time::timeout(OUTPUT_GRACE, output).await;
+            }
+            (ended, status)
+        };
+        let usage = ended.usage;
         let mut outcome = Outcome { status: Some(status), body: Bytes::from(stdout), ..Outcome::default() };
         outcome.figures = vec![
-            ("wall_s".to_owned(), wall.as_secs_f64()),
+            ("wall_s".to_owned(), ended.at.saturating_duration_since(started).as_secs_f64()),
             ("cpu_s".to_owned(), usage.cpu_s),
-            ("rss_max_mib".to_owned(), usage.rss_max_mib),
-            ("pss_max_mib".to_owned(), usage.pss_max_mib),
         ];
+        if usage.rss_max_mib > 0.0 {
+            outcome.figures.push(("rss_max_mib".to_owned(), usage.rss_max_mib));
+        }
+        if usage.pss_max_mib > 0.0 {
+            outcome.figures.push(("pss_max_mib".to_owned(), usage.pss_max_mib));
+        }
         if status != 0 {
+            outcome.refusal = Some(format!("exit-{status}").into());
             let text = String::from_utf8_lossy(&stderr);
             let skipped = text.chars().count().saturating_sub(QUOTE_CHARS_MAX);
             let end: String = text.chars().skip(skipped).collect();
@@ -201,9 +233,8 @@ fn parse_output(output: &[u8]) -> Option<Value> {
 }
 
 /// Reads to the end; keeps the first [`BODY_KEPT_BYTES_MAX`] bytes.
-async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let Some(mut pipe) = pipe else { return kept };
+async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
     let mut buffer = vec![0; 16 << 10];
     // An error means that nothing more can be read, as at the end.
     while let Ok(count) = pipe.read(&mut buffer).await {
@@ -211,7 +242,6 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
         let room = BODY_KEPT_BYTES_MAX.saturating_sub(kept.len());
         kept.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
     }
-    kept
 }
 
 /// What a command used.
@@ -220,6 +250,46 @@ struct Usage {
     cpu_s: f64,
     rss_max_mib: f64,
     pss_max_mib: f64,
+}
+
+/// When a command ended, and what it had used.
+#[derive(Debug)]
+struct Ended {
+    at: Instant,
+    usage: Usage,
+}
+
+/// Ends the sampling when it is dropped, with the operation if that is given up.
+struct StopSampling(SyncSender<()>);
+
+impl Drop for StopSampling {
+    fn drop(&mut self) {
+        // Either the thread gets it, or it is gone.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Samples the memory of a process tree until it is told to stop; CPU time is what was seen of the tree.
+fn sample(pid: i32, stopped: &Receiver<()>) -> Usage {
+    let mut tree = Tree::new(pid);
+    let mut usage = Usage::default();
+    let mut gap = SAMPLE_FIRST;
+    loop {
+        let (mut rss_mib, mut pss_mib) = (0.0, 0.0);
+        for stat in tree.members(&Snapshot::take()) {
+            if let Some(memory) = process::memory(stat.id.pid) {
+                rss_mib += memory.rss_mib;
+                pss_mib += memory.pss_mib;
+            }
+        }
+        usage.rss_max_mib = usage.rss_max_mib.max(rss_mib);
+        usage.pss_max_mib = usage.pss_max_mib.max(pss_mib);
+        usage.cpu_s = tree.cpu_s();
+        if !matches!(stopped.recv_timeout(gap), Err(RecvTimeoutError::Timeout)) {
+            return usage;
+        }
+        gap = (gap * 2).min(SAMPLE_EVERY);
+    }
 }
 
 /// A running command with its process group, which ends with it.
@@ -236,39 +306,31 @@ impl Group {
         Ok(Self { child, pid, is_buried: false })
     }
 
-    /// Samples memory until the command has ended, then reads what it used while the kernel still knows.
-    async fn watch(&self) -> Result<Usage, Failure> {
-        let pid = self.pid.as_raw_nonzero().get();
-        let mut tree = Tree::new(pid);
-        let mut usage = Usage::default();
+    /// Waits until the command has ended, then reads what it used while the kernel still knows. Sampling and waiting are on
+    /// threads of their own: looking through all processes takes milliseconds, which belong neither to the event loop
+    /// nor to the command.
+    fn watch(&self) -> impl Future<Output = Result<Ended, Failure>> + use<> {
         let waited_for = self.pid;
-        // Tells that it has ended and leaves it unburied. Ends with the command, which ends with `self`.
-        let mut ended = tokio::task::spawn_blocking(move || {
-            waitid(WaitId::Pid(waited_for), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-        });
-        loop {
-            tokio::select! {
-                ended = &mut ended => {
-                    let ended = ended.map_err(std::io::Error::from).and_then(|ended| Ok(ended?));
-                    ended.map_err(|error| Failure::new("spawn", format!("cannot watch the command: {error}")))?;
-                    break;
-                }
-                () = tokio::time::sleep(SAMPLE_EVERY) => {}
-            }
-            let (mut rss_mib, mut pss_mib) = (0.0, 0.0);
-            for stat in tree.members(&Snapshot::take()) {
-                if let Some(memory) = process::memory(stat.id.pid) {
-                    rss_mib += memory.rss_mib;
-                    pss_mib += memory.pss_mib;
-                }
-            }
-            usage.rss_max_mib = usage.rss_max_mib.max(rss_mib);
-            usage.pss_max_mib = usage.pss_max_mib.max(pss_mib);
+        async move {
+            let pid = waited_for.as_raw_nonzero().get();
+            let (stop, stopped) = sync_channel(1);
+            let sampling = tokio::task::spawn_blocking(move || sample(pid, &stopped));
+            let stop = StopSampling(stop);
+            // Tells that it has ended and leaves it unburied. Ends with the command, which ends with its group.
+            let waiting = tokio::task::spawn_blocking(move || {
+                let waited = waitid(WaitId::Pid(waited_for), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+                waited.map(|_| Instant::now())
+            });
+            let ended = waiting.await.map_err(std::io::Error::from).and_then(|ended| Ok(ended?));
+            let at =
+                ended.map_err(|error| Failure::new("spawn", format!("cannot watch the command: {error}")))?;
+            drop(stop);
+            let mut usage = sampling.await.unwrap_or_default();
+            // A zombie until it is waited for. The greater of both: children that nobody waited for are in the samples only.
+            let charged = process::stat(pid).map_or(0.0, |stat| stat.cpu_s + stat.children_cpu_s);
+            usage.cpu_s = usage.cpu_s.max(charged);
+            Ok(Ended { at, usage })
         }
-        // A zombie until it is waited for. The greater of both: children that nobody waited for are in the second only.
-        let charged = process::stat(pid).map_or(0.0, |stat| stat.cpu_s + stat.children_cpu_s);
-        usage.cpu_s = charged.max(tree.cpu_s());
-        Ok(usage)
     }
 
     /// Waits for the ended command; its exit code, or 128 and the signal that ended it.

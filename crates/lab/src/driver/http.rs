@@ -284,6 +284,12 @@ fn header_value(field: &'static str, text: &str) -> Result<HeaderValue, BuildErr
     HeaderValue::from_str(text).map_err(|_| BuildError::field(field, format!("`{text}` cannot be a header")))
 }
 
+/// The outcome of an answer: from 400 on, the server says no.
+pub(crate) fn answered(status: i32) -> Outcome {
+    let refusal = (status >= 400).then(|| format!("http-{status}").into());
+    Outcome { status: Some(status), refusal, ..Outcome::default() }
+}
+
 #[derive(Clone, Debug)]
 struct Http {
     template: Arc<RequestTemplate>,
@@ -322,6 +328,6 @@ impl HttpSession {
         let status = i32::from(exchange.status);
         let body = exchange.read(call.keep_body).await?;
         exchange.finish(pool, self.seat);
-        Ok(Outcome { status: Some(status), body, ..Outcome::default() })
+        Ok(Outcome { body, ..answered(status) })
     }
 }

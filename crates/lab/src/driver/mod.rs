@@ -83,6 +83,9 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// HTTP status, or exit code of a command.
     pub status: Option<i32>,
+    /// The kind under which an answer that says no counts as an error (`http-503`, `exit-1`), unless the scenario checks
+    /// the status itself. The driver decides: only it knows what its statuses mean.
+    pub refusal: Option<Cow<'static, str>>,
     /// What the answer says about its status, for the person who reads the report.
     pub detail: Option<String>,
     /// The body, if it was asked for.

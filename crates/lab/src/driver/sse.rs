@@ -14,7 +14,7 @@ use super::{
     BODY_KEPT_BYTES_MAX, BuildContext, BuildError, Call, Driver, Extra, Failure, Options, Outcome, Seat,
     Session, Target,
     connect::{Pool, Version},
-    http::{HttpOptions, HttpVersion, RequestTemplate},
+    http::{HttpOptions, HttpVersion, RequestTemplate, answered},
 };
 use crate::variables::Template;
 
@@ -118,7 +118,7 @@ impl SseSession {
         if status >= 400 {
             let body = exchange.read(call.keep_body).await?;
             exchange.finish(pool, self.seat);
-            return Ok(Outcome { status: Some(status), body, ..Outcome::default() });
+            return Ok(Outcome { body, ..answered(status) });
         }
         let mut events = Events::default();
         let mut extra = Vec::new();
@@ -157,7 +157,7 @@ impl SseSession {
         {
             return Err(Failure::new("closed", format!("the stream ended before `{until}`")));
         }
-        Ok(Outcome { status: Some(status), body: kept.freeze(), extra, ..Outcome::default() })
+        Ok(Outcome { body: kept.freeze(), extra, ..answered(status) })
     }
 }
 

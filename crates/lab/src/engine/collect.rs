@@ -1,7 +1,7 @@
 //! Merges what the threads report into seconds and totals, and ends a run that has lost its target.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -28,35 +28,42 @@ const NAP: Duration = Duration::from_millis(100);
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// Figures of one name that are kept.
 const FIGURES_MAX: usize = 100_000;
+/// Intervals that are kept; beyond, each two become one, and further ones are twice as long.
+const INTERVALS_MAX: usize = 7_200;
+
+/// Who reports seconds: a second is over when all of them have reported it or a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reporter {
+    Pacer,
+    Worker(usize),
+}
 
 /// A second that is not over on every thread.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Second {
     offered: u64,
     completed: u64,
     errors: u64,
     latency: Histogram,
     lag: Histogram,
-    /// Workers that have reported it.
-    workers: BTreeSet<usize>,
 }
 
 pub(super) struct Collector {
     shared: Arc<Shared>,
     clock: Clock,
-    workers: usize,
     seconds: BTreeMap<u64, Second>,
-    /// The second that each worker has reported last.
-    reported: BTreeMap<usize, u64>,
+    /// The first second that each reporter has not finished.
+    reported: BTreeMap<Reporter, u64>,
     steps: Vec<Tally>,
-    intervals: Vec<Interval>,
+    intervals: Intervals,
     figures: BTreeMap<String, Vec<f64>>,
     pacer: PacerReport,
     waited: u64,
     busy_max: Duration,
     last_ns: u64,
     last_answer: Instant,
-    failed_since: u64,
+    /// First and last failure since the last answer.
+    failing_ns: Option<(u64, u64)>,
     last_failure: Option<String>,
     partial: Option<String>,
     ended_at: Option<Instant>,
@@ -64,21 +71,25 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn new(shared: &Arc<Shared>, clock: Clock, workers: usize) -> Self {
+        let mut reported: BTreeMap<Reporter, u64> =
+            (0..workers).map(|worker| (Reporter::Worker(worker), 0)).collect();
+        if matches!(shared.load.pattern, Pattern::Open(_)) {
+            reported.insert(Reporter::Pacer, 0);
+        }
         Self {
             shared: Arc::clone(shared),
             clock,
-            workers,
             seconds: BTreeMap::new(),
-            reported: BTreeMap::new(),
+            reported,
             steps: shared.load.steps.iter().map(|_| Tally::default()).collect(),
-            intervals: Vec::new(),
+            intervals: Intervals::default(),
             figures: BTreeMap::new(),
             pacer: PacerReport::default(),
             waited: 0,
             busy_max: Duration::ZERO,
             last_ns: 0,
             last_answer: Instant::now(),
-            failed_since: 0,
+            failing_ns: None,
             last_failure: None,
             partial: None,
             ended_at: None,
@@ -97,6 +108,9 @@ impl Collector {
             match reports.recv_timeout(NAP) {
                 Ok(Report::Ledger(ledger)) => self.enter(*ledger),
                 Ok(Report::Offered(offered)) => self.enter_offered(&offered),
+                Ok(Report::OfferedAll) => {
+                    self.reported.insert(Reporter::Pacer, u64::MAX);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -108,8 +122,7 @@ impl Collector {
                 self.watch(stop);
             }
         }
-        self.seconds.values_mut().for_each(|second| second.workers = (0..self.workers).collect());
-        self.reported = (0..self.workers).map(|worker| (worker, u64::MAX)).collect();
+        self.reported.values_mut().for_each(|second| *second = u64::MAX);
         self.publish(observer);
     }
 
@@ -128,7 +141,7 @@ impl Collector {
         let load = &self.shared.load;
         let reason = if stop.is_cancelled() {
             Some("interrupted".to_owned())
-        } else if self.failed_since > 0 && self.last_answer.elapsed() > load.abort_after {
+        } else if self.is_failing_for(load.abort_after) {
             let failure = self.last_failure.as_deref().unwrap_or("no reason known");
             Some(format!(
                 "the target did not answer for {:.1}s: {failure}",
@@ -143,6 +156,12 @@ impl Collector {
             self.ended_at = Some(Instant::now());
             self.shared.end();
         }
+    }
+
+    /// Operations have failed over that time and none succeeded. One failure and silence after it, because nothing was
+    /// due, says nothing of the target.
+    fn is_failing_for(&self, abort_after: Duration) -> bool {
+        self.failing_ns.is_some_and(|(first_ns, last_ns)| last_ns - first_ns > nanos(abort_after))
     }
 
     /// The schedule is over for so long that whatever was in flight then had to end.
@@ -166,11 +185,14 @@ impl Collector {
     fn enter(&mut self, ledger: Ledger) {
         if ledger.succeeded > 0 {
             self.last_answer = Instant::now();
-            self.failed_since = 0;
+            self.failing_ns = None;
         }
-        if let Some(failure) = ledger.last_failure {
-            self.failed_since += 1;
-            self.last_failure = Some(failure);
+        if let Some((first_ns, last_ns)) = ledger.failing_ns {
+            let (earlier_ns, later_ns) = self.failing_ns.unwrap_or((first_ns, last_ns));
+            self.failing_ns = Some((earlier_ns.min(first_ns), later_ns.max(last_ns)));
+        }
+        if ledger.last_failure.is_some() {
+            self.last_failure = ledger.last_failure;
         }
         self.last_ns = self.last_ns.max(ledger.last_ns);
         self.busy_max = self.busy_max.max(ledger.busy);
@@ -181,8 +203,7 @@ impl Collector {
             }
         }
         let second = self.seconds.entry(ledger.second).or_default();
-        second.workers.insert(ledger.worker);
-        self.reported.insert(ledger.worker, ledger.second);
+        self.reported.insert(Reporter::Worker(ledger.worker), ledger.second.saturating_add(1));
         let closed = matches!(self.shared.load.pattern, Pattern::Closed { .. });
         for (step, tally) in self.steps.iter_mut().zip(ledger.steps) {
             second.completed += tally.latency.count();
@@ -198,6 +219,7 @@ impl Collector {
     }
 
     fn enter_offered(&mut self, offered: &Offered) {
+        self.reported.insert(Reporter::Pacer, offered.second.saturating_add(1));
         self.seconds.entry(offered.second).or_default().offered += offered.count;
         self.pacer.offered += offered.count;
         self.pacer.lag.merge(&offered.lag);
@@ -205,19 +227,14 @@ impl Collector {
 
     /// Tells the observer of every second that is over on all threads, the pacer's included.
     fn publish(&mut self, observer: &mut dyn Observer) {
-        let Some(slowest) = self.reported.values().min().copied() else { return };
-        if self.reported.len() < self.workers {
-            return;
-        }
+        let Some(unfinished) = self.reported.values().min().copied() else { return };
         while let Some(entry) = self.seconds.first_entry() {
-            // The pacer's report of a second may come a moment after the workers'.
-            if *entry.key() >= slowest {
+            if *entry.key() >= unfinished {
                 return;
             }
             let (at, second) = entry.remove_entry();
-            let interval = second.into_interval(at);
-            observer.interval(&interval);
-            self.intervals.push(interval);
+            observer.interval(&second.to_interval(at, 1));
+            self.intervals.push(at, second);
         }
     }
 
@@ -264,7 +281,7 @@ impl Collector {
             started_at,
             duration_s: end_ns as f64 / NANOS_PER_SECOND as f64,
             steps,
-            intervals: self.intervals,
+            intervals: self.intervals.finish(),
             checks,
             figures: self.figures,
             pacer: self.pacer,
@@ -294,10 +311,74 @@ fn check_results(load: &Load, tallies: &[Tally]) -> Vec<CheckResult> {
     results
 }
 
+/// The intervals of a run of any length, in bounded memory.
+struct Intervals {
+    done: Vec<Interval>,
+    /// Seconds of an interval.
+    length: u64,
+    /// The interval that is not over: its first second, and what happened in it so far.
+    open: Option<(u64, Second)>,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self { done: Vec::new(), length: 1, open: None }
+    }
+}
+
+impl Intervals {
+    fn push(&mut self, at: u64, second: Second) {
+        let begin = at - at % self.length;
+        match &mut self.open {
+            Some((open, sum)) if *open == begin => sum.merge(&second),
+            _ => {
+                self.close();
+                self.open = Some((begin - begin % self.length, second));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let Some((at, second)) = self.open.take() else { return };
+        let interval = second.to_interval(at, self.length);
+        match self.done.last_mut() {
+            // Its first seconds were put together when intervals became longer.
+            Some(before) if before.at_s.total_cmp(&interval.at_s).is_eq() => before.absorb(&interval),
+            _ => self.done.push(interval),
+        }
+        if self.done.len() >= INTERVALS_MAX {
+            self.length *= 2;
+            let mut merged: Vec<Interval> = Vec::with_capacity(INTERVALS_MAX / 2 + 1);
+            for interval in self.done.drain(..) {
+                let at_s = (interval.at_s as u64 / self.length * self.length) as f64;
+                match merged.last_mut() {
+                    Some(before) if before.at_s.total_cmp(&at_s).is_eq() => before.absorb(&interval),
+                    _ => merged.push(Interval { at_s, length_s: self.length as f64, ..interval }),
+                }
+            }
+            self.done = merged;
+        }
+    }
+
+    fn finish(mut self) -> Vec<Interval> {
+        self.close();
+        self.done
+    }
+}
+
 impl Second {
-    fn into_interval(self, second: u64) -> Interval {
+    fn merge(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.completed += other.completed;
+        self.errors += other.errors;
+        self.latency.merge(&other.latency);
+        self.lag.merge(&other.lag);
+    }
+
+    fn to_interval(&self, second: u64, length: u64) -> Interval {
         Interval {
             at_s: second as f64,
+            length_s: length as f64,
             offered: self.offered,
             completed: self.completed,
             errors: self.errors,
@@ -308,5 +389,28 @@ impl Second {
             lag_p99_us: self.lag.quantile_us(0.99),
             ..Interval::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_of_a_long_run_get_longer_and_lose_no_operation() {
+        let mut intervals = Intervals::default();
+        let seconds = INTERVALS_MAX as u64 * 5 + 3;
+        for at in 0..seconds {
+            let mut second = Second { offered: 2, completed: 2, errors: 1, ..Second::default() };
+            second.latency.record_ns(1_000_000 * (1 + at % 7));
+            intervals.push(at, second);
+        }
+        let kept = intervals.finish();
+        assert!(kept.len() <= INTERVALS_MAX, "{}", kept.len());
+        assert_eq!(kept.iter().map(|interval| interval.completed).sum::<u64>(), 2 * seconds);
+        assert_eq!(kept.iter().map(|interval| interval.offered).sum::<u64>(), 2 * seconds);
+        let is_next = |pair: &[Interval]| (pair[0].at_s + pair[0].length_s - pair[1].at_s).abs() < 1e-9;
+        assert!(kept.windows(2).all(is_next), "no gap and no overlap");
+        assert!(kept.iter().all(|interval| interval.max_us > 6_900.0));
     }
 }

@@ -12,8 +12,10 @@ const ERROR_KINDS_MAX: usize = 64;
 pub(crate) enum Report {
     /// A worker's second.
     Ledger(Box<Ledger>),
-    /// The pacer's second.
+    /// The pacer's second, also when nothing came due in it.
     Offered(Offered),
+    /// The pacer is done: it will offer nothing more.
+    OfferedAll,
 }
 
 /// What the pacer offered in one second.
@@ -42,6 +44,8 @@ pub(crate) struct Ledger {
     pub(crate) succeeded: u64,
     /// How long the worker did not sleep, over the whole run; in its last ledger only.
     pub(crate) busy: Duration,
+    /// First and last failure since the last operation that ended well, warm-up included.
+    pub(crate) failing_ns: Option<(u64, u64)>,
     /// The last failure, warm-up included, for the message when a run is given up.
     pub(crate) last_failure: Option<String>,
 }
@@ -82,6 +86,7 @@ impl Ledger {
             begun: 0,
             succeeded: 0,
             busy: Duration::ZERO,
+            failing_ns: None,
             last_failure: None,
         }
     }

@@ -48,6 +48,8 @@ pub const IN_FLIGHT_MAX: usize = 65_536;
 pub const WORKERS_MAX: usize = 256;
 /// How long opening the connections may take before the run begins without the rest.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(15);
+/// What the workers get beyond that to say so.
+const PREPARE_GRACE: Duration = Duration::from_secs(5);
 /// From the moment everything is open until the first operation is due.
 const HEAD_START: Duration = Duration::from_millis(20);
 /// How long operations in flight may still end when the run is interrupted.
@@ -120,7 +122,7 @@ pub struct Measured {
     pub duration_s: f64,
     /// One per step, in order.
     pub steps: Vec<StepRecord>,
-    /// One per second.
+    /// One per second; of a very long run, one per few seconds.
     pub intervals: Vec<Interval>,
     /// One per check, in the order of the steps.
     pub checks: Vec<CheckResult>,
@@ -317,7 +319,7 @@ impl Drop for Ending {
 
 /// Waits until every worker has opened its connections. An error only if not a single seat could.
 fn prepare(workers: &[Worker], stop: &CancellationToken) -> Result<(), Failure> {
-    let deadline = Instant::now() + PREPARE_TIMEOUT;
+    let deadline = Instant::now() + PREPARE_TIMEOUT + PREPARE_GRACE;
     let mut first_failure = None;
     let mut reached = false;
     for worker in workers {
@@ -347,7 +349,7 @@ fn start_pacer(
         let warm_up_ns = nanos(shared.load.warm_up);
         let mut bellman = Bellman { bells, next: 0, warm_up_ns, offered: Offered::default(), reports };
         pace(arrivals, &shared.ring, clock, &shared.stop, &mut bellman);
-        bellman.report();
+        bellman.finish();
         // Whoever still sleeps has to see that nothing comes any more.
         bellman.bells.iter().for_each(worker::Bell::ring);
     })?;
@@ -364,11 +366,19 @@ struct Bellman {
 }
 
 impl Bellman {
-    fn report(&mut self) {
-        if self.offered.count > 0 {
+    /// Reports the second that is over and begins the one that a moment lies in.
+    fn turn_to(&mut self, at_ns: u64) {
+        let second = at_ns.saturating_sub(self.warm_up_ns) / ledger::NANOS_PER_SECOND;
+        if second > self.offered.second {
+            let begun = Offered { second, ..Offered::default() };
             // The collector is gone only when the run is over.
-            let _ = self.reports.send(Report::Offered(std::mem::take(&mut self.offered)));
+            let _ = self.reports.send(Report::Offered(std::mem::replace(&mut self.offered, begun)));
         }
+    }
+
+    fn finish(&mut self) {
+        let _ = self.reports.send(Report::Offered(std::mem::take(&mut self.offered)));
+        let _ = self.reports.send(Report::OfferedAll);
     }
 }
 
@@ -387,14 +397,16 @@ impl Release for Bellman {
     }
 
     fn offered(&mut self, due_ns: u64, late_ns: u64) {
-        let Some(measured_ns) = due_ns.checked_sub(self.warm_up_ns) else { return };
-        let second = measured_ns / ledger::NANOS_PER_SECOND;
-        if second != self.offered.second {
-            self.report();
-            self.offered.second = second;
+        if due_ns < self.warm_up_ns {
+            return;
         }
+        self.turn_to(due_ns);
         self.offered.count += 1;
         self.offered.lag.record_ns(late_ns);
+    }
+
+    fn nothing_due_before(&mut self, at_ns: u64) {
+        self.turn_to(at_ns);
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Pattern, Shared,
+    PREPARE_TIMEOUT, Pattern, Shared,
     ledger::{Ledger, NANOS_PER_SECOND, Report, Tally},
     seat::{Turn, occupy},
 };
@@ -31,6 +31,8 @@ use crate::{
 
 /// Connections that a worker opens at the same time.
 const PREPARE_PARALLEL_MAX: usize = 64;
+/// How late the event loop's timer may be by its own steps: one of its wheel, one of the system call that it waits in.
+const TIMER_STEPS_NS: u64 = 2_000_000;
 /// Figures that are kept of one second; operations that report some are slow.
 const FIGURES_MAX: usize = 10_000;
 
@@ -123,6 +125,12 @@ impl Drop for Worker {
             let _ = thread.join();
         }
     }
+}
+
+/// When a user's operation is due who wanted to think until one moment and was woken at another. What the timer's steps
+/// add is thought, not waited for; whatever is later than that is the generator's own lag.
+fn due_after_thinking(thought_ns: u64, woken_ns: u64) -> u64 {
+    woken_ns.min(thought_ns.saturating_add(TIMER_STEPS_NS)).max(thought_ns)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -252,7 +260,12 @@ impl Desk {
         }
     }
 
-    async fn next_thought(&self, due_ns: u64, end_ns: Option<u64>, iterations: Option<u64>) -> Option<Turn> {
+    async fn next_thought(
+        &self,
+        mut due_ns: u64,
+        end_ns: Option<u64>,
+        iterations: Option<u64>,
+    ) -> Option<Turn> {
         if end_ns.is_some_and(|end_ns| due_ns >= end_ns) || self.shared.stop.load(Ordering::Relaxed) {
             return None;
         }
@@ -263,6 +276,7 @@ impl Desk {
                 () = tokio::time::sleep_until(until) => {}
                 () = self.shared.stopping.cancelled() => return None,
             }
+            due_ns = due_after_thinking(due_ns, clock.now_ns());
         }
         let index = self.shared.next_index.fetch_add(1, Ordering::Relaxed);
         if iterations.is_some_and(|iterations| index >= iterations) {
@@ -380,8 +394,15 @@ impl Desk {
         let ledger = &mut *state.ledger;
         ledger.last_ns = ledger.last_ns.max(end_ns);
         match &outcome.failure {
-            None => ledger.succeeded += 1,
-            Some(failure) => ledger.last_failure = Some(failure.detail.clone()),
+            None => {
+                ledger.succeeded += 1;
+                ledger.failing_ns = None;
+            }
+            Some(failure) => {
+                ledger.last_failure = Some(failure.detail.clone());
+                let (first_ns, _) = ledger.failing_ns.unwrap_or((end_ns, end_ns));
+                ledger.failing_ns = Some((first_ns, end_ns));
+            }
         }
         if turn.arrival.due_ns < self.warm_up_ns {
             return;
@@ -415,12 +436,7 @@ impl Desk {
         }
         let Some(step) = self.shared.load.steps.get(number) else { return };
         let judges_status = self.own_status_check.get(number).copied().unwrap_or_default();
-        let error = match outcome.status {
-            _ if judges_status => None,
-            Some(status) if step.driver_name == "command" && status != 0 => Some(format!("exit-{status}")),
-            Some(status) if step.driver_name != "command" && status >= 400 => Some(format!("http-{status}")),
-            _ => None,
-        };
+        let refusal = outcome.refusal.clone().filter(|_| !judges_status);
         let mut violation = None;
         for (check, counts) in step.checks.iter().zip(&mut tally.checks) {
             match check.violation(&outcome, Duration::from_nanos(latency_ns)) {
@@ -432,10 +448,10 @@ impl Desk {
                 }
             }
         }
-        match (error, violation) {
+        match (refusal, violation) {
             (Some(kind), _) => {
-                let detail = outcome.detail.unwrap_or_else(|| kind.clone());
-                tally.count_error(kind.into(), Some(detail));
+                let detail = outcome.detail.unwrap_or_else(|| kind.to_string());
+                tally.count_error(kind, Some(detail));
             }
             (None, Some(violation)) => tally.count_error("check".into(), Some(violation)),
             (None, None) => tally.success.passed += 1,
@@ -513,7 +529,7 @@ async fn run(
     let sessions: Vec<Vec<Box<dyn Session>>> = seats
         .map(|number| shared.load.steps.iter().map(|step| step.driver.session(Seat { number })).collect())
         .collect();
-    let (sessions, result) = prepare(sessions).await;
+    let (sessions, result) = prepare(sessions, PREPARE_TIMEOUT, &shared.cut).await;
     if tell_prepared.send(result).is_err() {
         return;
     }
@@ -541,12 +557,25 @@ async fn run(
     desk.state().ledger.busy = metrics.worker_total_busy_duration(0).saturating_sub(busy_before);
 }
 
-/// Opens what can be opened; the first failure if nothing could.
-async fn prepare(sessions: Vec<Vec<Box<dyn Session>>>) -> (Vec<Vec<Box<dyn Session>>>, Result<(), Failure>) {
-    let opened = futures_util::stream::iter(sessions.into_iter().map(|mut sessions| async {
+/// Opens what can be opened within the time; the first failure if nothing could. What is not open then, because the
+/// target accepts and says nothing, is given up: the operation that needs it opens it itself, under its own deadline.
+async fn prepare(
+    sessions: Vec<Vec<Box<dyn Session>>>,
+    within: Duration,
+    cut: &CancellationToken,
+) -> (Vec<Vec<Box<dyn Session>>>, Result<(), Failure>) {
+    let deadline = tokio::time::Instant::now() + within;
+    let opened = futures_util::stream::iter(sessions.into_iter().map(|mut sessions| async move {
         let mut result = Ok(());
         for session in &mut sessions {
-            if let Err(failure) = session.prepare().await {
+            let opened = tokio::select! {
+                opened = tokio::time::timeout_at(deadline, session.prepare()) => opened.unwrap_or_else(|_| {
+                    let detail = format!("the target did not complete a connection within {within:?}");
+                    Err(Failure::new("connect-timeout", detail))
+                }),
+                () = cut.cancelled() => Err(Failure::new("interrupted", "interrupted while connecting")),
+            };
+            if let Err(failure) = opened {
                 result = Err(failure);
             }
         }
@@ -570,5 +599,58 @@ async fn prepare(sessions: Vec<Vec<Box<dyn Session>>>) -> (Vec<Vec<Box<dyn Sessi
     match failure {
         Some(failure) if !any => (sessions, Err(failure)),
         _ => (sessions, Ok(())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::driver::Call;
+
+    /// Opens at once, or never.
+    struct Opening(bool);
+
+    impl Session for Opening {
+        fn prepare(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
+            if self.0 { Box::pin(std::future::ready(Ok(()))) } else { Box::pin(std::future::pending()) }
+        }
+
+        fn execute<'a>(&'a mut self, _: Call<'a>) -> BoxFuture<'a, Outcome> {
+            Box::pin(std::future::ready(Outcome::default()))
+        }
+    }
+
+    fn sessions(opens: &[bool]) -> Vec<Vec<Box<dyn Session>>> {
+        opens.iter().map(|opens| vec![Box::new(Opening(*opens)) as Box<dyn Session>]).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_accepts_and_says_nothing_is_given_up_after_the_time_for_connecting() {
+        let cut = CancellationToken::new();
+        let (kept, result) = prepare(sessions(&[false, false]), PREPARE_TIMEOUT, &cut).await;
+        assert_eq!((kept.len(), result.unwrap_err().kind.as_ref()), (2, "connect-timeout"));
+        let (kept, result) = prepare(sessions(&[false, true]), PREPARE_TIMEOUT, &cut).await;
+        assert!(kept.len() == 2 && result.is_ok(), "one is enough to begin");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_ends_when_the_run_is_over() {
+        let cut = CancellationToken::new();
+        let connecting = prepare(sessions(&[false; 200]), Duration::from_hours(1), &cut);
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            cut.cancel();
+        };
+        let ((_, result), ()) = tokio::join!(connecting, ending);
+        assert_eq!(result.unwrap_err().kind, "interrupted");
+    }
+
+    #[test]
+    fn the_timers_steps_are_thought_and_what_is_later_is_lag() {
+        assert_eq!(due_after_thinking(5_000_000, 5_900_000), 5_900_000);
+        assert_eq!(due_after_thinking(5_000_000, 12_000_000), 5_000_000 + TIMER_STEPS_NS);
+        assert_eq!(due_after_thinking(5_000_000, 4_000_000), 5_000_000);
     }
 }

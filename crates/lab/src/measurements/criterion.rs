@@ -1,7 +1,8 @@
 //! Results of criterion: `target/criterion/<group>/<bench>/new/estimates.json`.
 //!
 //! One directory is one process, so it yields one value per bench however many samples criterion took. Directories of
-//! several runs (`cargo bench` with `CRITERION_HOME` set differently each time) give the repeats that a gate needs.
+//! several runs (`CRITERION_HOME=target/criterion-$n cargo bench …` six times, then the six directories separated by commas) give
+//! the repeats that a comparison needs. They decide only where they are named with `--metric`.
 
 use std::path::Path;
 

@@ -6,12 +6,12 @@
 pub mod criterion;
 pub mod gungraun;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Environment, RunRecord};
+use crate::record::{Environment, Form, RunRecord};
 
 /// How the values of a metric came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,17 +37,31 @@ pub struct Values {
 pub struct Measurements {
     /// What was measured, for the person who reads: a run id, a baseline, a command.
     pub label: String,
-    /// Commit that was measured, if it is known and the same for all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// The machine, as far as two machines can be told apart: values of different ones do not compare.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub machine: Option<String>,
+    /// Commits that were measured; several if runs of several were taken together.
+    #[serde(default)]
+    pub commits: BTreeSet<String>,
+    /// The machines, as far as two can be told apart: values of different ones do not compare.
+    #[serde(default)]
+    pub machines: BTreeSet<String>,
+    /// What was run of each scenario. Values of different conditions do not compare, and more than one per scenario means
+    /// that its values do not belong together.
+    #[serde(default)]
+    pub conditions: BTreeMap<String, BTreeSet<Condition>>,
     /// Values by `scenario/metric`.
     pub values: BTreeMap<String, Values>,
     /// Runs that were left out because they are invalid, each with its reason.
     #[serde(default)]
     pub invalid: Vec<String>,
+}
+
+/// What was run of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Condition {
+    /// Which form of it.
+    pub form: Form,
+    /// [`RunRecord::scenario_hash`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario_hash: Option<String>,
 }
 
 impl Measurements {
@@ -59,7 +73,6 @@ impl Measurements {
     /// The values of stored runs. Invalid and partial runs are left out and named.
     pub fn of_runs<'a>(label: impl Into<String>, runs: impl IntoIterator<Item = &'a RunRecord>) -> Self {
         let mut measurements = Self::new(label);
-        let mut commits = Vec::new();
         for run in runs {
             let mut reasons = run.validity.reasons().to_vec();
             reasons.extend(run.partial.iter().map(|reason| format!("ended early: {reason}")));
@@ -72,8 +85,10 @@ impl Measurements {
                 measurements.invalid.push(format!("{} {}: {first}{more}", run.scenario, run.id));
                 continue;
             }
-            commits.push(run.environment.commit.clone());
-            measurements.machine.get_or_insert_with(|| machine(&run.environment));
+            measurements.commits.insert(commit(&run.environment));
+            measurements.machines.insert(machine(&run.environment));
+            let condition = Condition { form: run.form, scenario_hash: run.scenario_hash.clone() };
+            measurements.conditions.entry(run.scenario.clone()).or_default().insert(condition);
             for metric in run.metrics.keys() {
                 let name = format!("{}/{metric}", run.scenario);
                 for value in run.independent_values(metric) {
@@ -81,9 +96,27 @@ impl Measurements {
                 }
             }
         }
-        commits.dedup();
-        measurements.commit = if let [commit] = commits.as_slice() { commit.clone() } else { None };
         measurements
+    }
+
+    /// The commit that was measured, if it is known and the same for all.
+    pub fn commit(&self) -> Option<&str> {
+        let mut commits = self.commits.iter().map(String::as_str);
+        match (commits.next(), commits.next()) {
+            (Some(commit), None) if commit != UNKNOWN_COMMIT => Some(commit),
+            _ => None,
+        }
+    }
+
+    /// Names of the scenarios that have values.
+    pub fn scenarios(&self) -> BTreeSet<&str> {
+        self.values.keys().map(|metric| split_name(metric).0).collect()
+    }
+
+    /// Leaves out what is not of these scenarios.
+    pub fn retain_scenarios(&mut self, names: &BTreeSet<&str>) {
+        self.values.retain(|metric, _| names.contains(split_name(metric).0));
+        self.conditions.retain(|scenario, _| names.contains(scenario.as_str()));
     }
 
     /// Adds a value; what is not a finite number is not a value.
@@ -102,9 +135,10 @@ impl Measurements {
             }
         }
         self.invalid.extend(other.invalid);
-        self.machine = self.machine.take().or(other.machine);
-        if self.commit != other.commit {
-            self.commit = self.commit.take().xor(other.commit);
+        self.machines.extend(other.machines);
+        self.commits.extend(other.commits);
+        for (scenario, conditions) in other.conditions {
+            self.conditions.entry(scenario).or_default().extend(conditions);
         }
     }
 
@@ -117,6 +151,14 @@ impl Measurements {
 /// The scenario and the plain name of a metric known by `scenario/metric`.
 pub fn split_name(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("", name))
+}
+
+/// Stands for a commit that is not known.
+const UNKNOWN_COMMIT: &str = "unknown";
+
+fn commit(environment: &Environment) -> String {
+    let commit = environment.commit.as_deref().unwrap_or(UNKNOWN_COMMIT);
+    if environment.modified { format!("{commit} with changes") } else { commit.to_owned() }
 }
 
 fn machine(environment: &Environment) -> String {
@@ -182,4 +224,33 @@ fn read_json(path: &std::path::Path, expected: &'static str) -> Result<serde_jso
     let bytes =
         std::fs::read(path).map_err(|source| ReadResultsError::Read { path: path.to_owned(), source })?;
     serde_json::from_slice(&bytes).map_err(|_| ReadResultsError::Shape { path: path.to_owned(), expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::ServerRun;
+
+    fn run(commit: &str) -> RunRecord {
+        let mut run = ServerRun { seconds: 1, rate_per_s: 20.0, ..ServerRun::default() }.record();
+        run.environment.commit = Some(commit.to_owned());
+        run
+    }
+
+    #[test]
+    fn runs_of_several_commits_and_machines_taken_together_have_no_commit_of_their_own() {
+        let (a, b) = (run("a"), run("b"));
+        assert_eq!(Measurements::of_runs("one", [&a, &a]).commit(), Some("a"));
+        // In any order, and also when the first commit comes again.
+        for runs in [[&a, &b, &a], [&b, &a, &a]] {
+            let mut joined = Measurements::new("joined");
+            for run in runs {
+                joined.extend(Measurements::of_runs("part", [run]));
+            }
+            assert_eq!((joined.commit(), joined.commits.len()), (None, 2));
+        }
+        let mut elsewhere = run("a");
+        elsewhere.environment.memory_mib += 1;
+        assert_eq!(Measurements::of_runs("two", [&a, &elsewhere]).machines.len(), 2);
+    }
 }

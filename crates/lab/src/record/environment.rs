@@ -37,7 +37,7 @@ pub struct Environment {
     /// Whether there were changes on top of `commit`.
     #[serde(default)]
     pub modified: bool,
-    /// BLAKE3 of the configuration that was measured.
+    /// BLAKE3 of what was measured: the scenario, its variables with the measured binary, and its data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
 }

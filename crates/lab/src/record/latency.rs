@@ -71,6 +71,19 @@ impl Latency {
         }
     }
 
+    /// The histogram of all values of several distributions; `None` if none of them can be read.
+    pub fn merged(parts: &[&Self]) -> Option<Histogram<u64>> {
+        let mut histograms = parts.iter().filter_map(|latency| latency.to_histogram().ok());
+        let mut sum = histograms.next()?;
+        // The first may be the narrower one.
+        sum.auto(true);
+        for histogram in histograms {
+            // Same precision, and the sum grows as needed: this cannot fail.
+            let _ = sum.add(&histogram);
+        }
+        Some(sum)
+    }
+
     /// The histogram of nanoseconds; empty when nothing was counted.
     pub fn to_histogram(&self) -> Result<Histogram<u64>, DecodeLatencyError> {
         let error = |reason: String| DecodeLatencyError { reason };
@@ -105,6 +118,24 @@ mod tests {
         assert_eq!(latency.count, 1_000);
         assert!((latency.p50_us - 500.0).abs() < 1.0, "{}", latency.p50_us);
         assert!((latency.p99_us - 990.0).abs() < 1.0, "{}", latency.p99_us);
+    }
+
+    #[test]
+    fn distributions_of_different_range_are_merged_whole_in_either_order() {
+        let of = |values: &[u64]| {
+            let mut histogram = Histogram::new_with_bounds(1, 100_000_000, 3).unwrap();
+            histogram.auto(true);
+            for value in values {
+                histogram.record(*value).unwrap();
+            }
+            Latency::from_histogram(&histogram)
+        };
+        let (quick, slow) = (of(&[1_000, 2_000]), of(&[1_000, 60_000_000_000]));
+        for parts in [[&quick, &slow], [&slow, &quick]] {
+            let merged = Latency::merged(&parts).unwrap();
+            assert_eq!(merged.len(), 4);
+            assert!(merged.max() >= 60_000_000_000);
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub use self::{
 };
 use crate::threshold::Threshold;
 
+/// Name of the generator's own process tree among the targets of a run.
+pub const GENERATOR: &str = "lab";
 /// Version of the record's shape; raised when a reader of the old shape would misread the new one.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -35,6 +37,10 @@ pub struct RunRecord {
     pub id: Uuid,
     /// Name of the scenario.
     pub scenario: String,
+    /// BLAKE3 of the scenario with its variables and data, the measured binary left out: runs of different hashes measured
+    /// different things. Absent where there is no scenario file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario_hash: Option<String>,
     /// Which form of the scenario ran.
     pub form: Form,
     /// When the measured part began (after set-up).
@@ -127,11 +133,15 @@ pub struct StepRecord {
     pub extra: BTreeMap<String, Latency>,
 }
 
-/// One second of a run, all steps together. Latencies as in [`StepRecord::latency`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// One second of a run, all steps together; of a very long run, a few seconds. Latencies as in [`StepRecord::latency`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Interval {
     /// Start of the interval, in seconds since the run began.
     pub at_s: f64,
+    /// Its length in seconds: 1, or more in a run of hours. Percentiles of intervals that were put together afterwards are
+    /// the larger ones.
+    #[serde(default = "one_second")]
+    pub length_s: f64,
     /// Operations that came due.
     pub offered: u64,
     /// Operations that ended.
@@ -223,6 +233,48 @@ pub struct CheckResult {
     /// The first failure: what was seen instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
+}
+
+fn one_second() -> f64 {
+    1.0
+}
+
+/// A second in which nothing happened.
+impl Default for Interval {
+    fn default() -> Self {
+        Self {
+            at_s: 0.0,
+            length_s: one_second(),
+            offered: 0,
+            completed: 0,
+            errors: 0,
+            p50_us: 0.0,
+            p90_us: 0.0,
+            p99_us: 0.0,
+            max_us: 0.0,
+            lag_p99_us: 0.0,
+            pressure: Pressure::default(),
+            contamination: None,
+        }
+    }
+}
+
+impl Interval {
+    /// Takes in the interval that follows: counts add up, of percentiles the larger one stands for both.
+    pub(crate) fn absorb(&mut self, next: &Self) {
+        self.offered += next.offered;
+        self.completed += next.completed;
+        self.errors += next.errors;
+        for (own, other) in [
+            (&mut self.p50_us, next.p50_us),
+            (&mut self.p90_us, next.p90_us),
+            (&mut self.p99_us, next.p99_us),
+            (&mut self.max_us, next.max_us),
+            (&mut self.lag_p99_us, next.lag_p99_us),
+        ] {
+            *own = own.max(other);
+        }
+    }
 }
 
 impl Validity {

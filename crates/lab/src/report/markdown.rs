@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use super::{Report, command_line, commit_line, environment_line};
 use crate::{
     compare::{Change, Outcome},
+    gate::Decision,
     quantity::{Unit, percent_change},
-    text::push,
+    text::{one_line, push},
     verdict::{Judgement, Level},
 };
 
@@ -29,16 +30,19 @@ pub(super) fn render(report: &Report) -> String {
 fn push_summary(text: &mut String, report: &Report) {
     let tally = report.tally();
     text.push_str("\n## Summary\n\n");
+    // As the exit code: errors and leaks fail a run whose promises are all kept.
+    let level = report.level_of_runs();
+    let sign = if tally.fail > 0 || level == Level::Fail {
+        "❌"
+    } else if tally.invalid > 0 || level == Level::Invalid {
+        "❔"
+    } else {
+        "✅"
+    };
     if tally.total() > 0 && tally.pass == tally.total() {
-        push!(*text, "- ✅ All {} performance targets met\n", tally.total());
+        push!(*text, "- {sign} All {} performance targets met\n", tally.total());
     } else if tally.total() > 0 {
-        push!(
-            *text,
-            "- {} {} of {} performance targets met\n",
-            if tally.fail == 0 { "✅" } else { "❌" },
-            tally.pass,
-            tally.total()
-        );
+        push!(*text, "- {sign} {} of {} performance targets met\n", tally.pass, tally.total());
     }
     for (count, what) in [
         (tally.fail, "❌ {} missed"),
@@ -51,16 +55,34 @@ fn push_summary(text: &mut String, report: &Report) {
     }
     for run in &report.runs {
         for reason in &run.verdict.reasons {
-            let sign = if run.verdict.level == Level::Invalid { "❔" } else { "❌" };
-            push!(*text, "- {sign} `{}`: {reason}\n", run.record.scenario);
+            let sign = match run.verdict.level {
+                Level::Invalid => "❔",
+                Level::Fail => "❌",
+                Level::Warn | Level::Pass => "⚠️",
+            };
+            push!(*text, "- {sign} `{}`: {}\n", run.record.scenario, inline(reason));
         }
     }
     if report.comparisons.is_empty() {
         return;
     }
-    match report.regressions() {
-        0 => text.push_str("- ✅ No regressions detected\n"),
-        count => push!(*text, "- ⚠️ {} detected\n", plural(count, "regression")),
+    match (&report.decision, report.regressions()) {
+        (Some(Decision::Undecided { reasons }), _) => {
+            for reason in reasons {
+                push!(*text, "- ❔ The gate cannot decide: {}\n", inline(reason));
+            }
+        }
+        (Some(Decision::Open), _) => text.push_str("- ✅ No regressions detected\n"),
+        (None, 0) => text.push_str("- No certain regression\n"),
+        (_, count) => push!(*text, "- ⚠️ {} detected\n", plural(count, "regression")),
+    }
+    for comparison in &report.comparisons {
+        for note in comparison.mismatches.iter().chain(&comparison.notes) {
+            push!(*text, "- ⚠️ {}\n", inline(note));
+        }
+        if !comparison.unmatched.is_empty() {
+            push!(*text, "- ⚠️ only one side has {}\n", inline(&comparison.unmatched.join(", ")));
+        }
     }
     for change in report.comparisons.iter().flat_map(|comparison| &comparison.changes) {
         if change.outcome == Outcome::Improvement {
@@ -93,7 +115,7 @@ fn push_verdicts(text: &mut String, report: &Report) {
             *text,
             "| {} | `{}` | {} | {measured} | {} |\n",
             verdict_word(judgement),
-            judgement.name,
+            one_line(&judgement.name).replace(['`', '|'], "'"),
             judgement.threshold.promise(judgement.unit),
             cell(&action)
         );
@@ -201,15 +223,42 @@ fn push_runs(text: &mut String, report: &Report) {
             record.id,
             record.duration_s
         );
-        push!(*text, "```sh\n{}\n```\n", command_line(&record.command));
+        push!(*text, "```sh\n{}\n```\n", one_line(&command_line(&record.command)));
     }
+}
+
+/// Text of others in a paragraph: one line, and no markup of its own.
+pub(crate) fn inline(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in one_line(text).chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '[' | ']' | '*' => escaped.extend(['\\', character]),
+            other => escaped.push(other),
+        }
+    }
+    // Quotes of our own are whole; an odd one would open a span that swallows the rest.
+    if escaped.matches('`').count() % 2 == 1 { escaped.replace('`', "'") } else { escaped }
 }
 
 /// Text that cannot break out of a table cell.
 pub(crate) fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+    inline(text).replace('|', "\\|")
 }
 
 fn plural(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_target_says_stays_within_its_line_and_cell() {
+        assert_eq!(inline("first\r\n## second <script>"), "first  ## second &lt;script>");
+        assert_eq!(cell("a | b `c"), "a \\| b 'c");
+        assert_eq!(inline("`a` and [b](c) \u{1b}[2J"), "`a` and \\[b\\](c)  \\[2J");
+    }
 }

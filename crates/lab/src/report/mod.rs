@@ -19,6 +19,7 @@ pub(crate) use self::markdown::cell as markdown_cell;
 use crate::{
     archive::{ArchiveError, write, write_json},
     compare::{Comparison, Outcome},
+    gate::Decision,
     objectives::Objectives,
     record::{Environment, RunRecord},
     verdict::{Level, Verdict, judge},
@@ -43,6 +44,9 @@ pub struct Report {
     /// Comparisons with baselines, or between the sides of a trial.
     #[serde(default)]
     pub comparisons: Vec<Comparison>,
+    /// What the gate decided over them, if one was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
 }
 
 /// One run with its verdict.
@@ -92,12 +96,32 @@ impl Report {
             environment: None,
             runs,
             comparisons,
+            decision: None,
         }
     }
 
-    /// The level that decides over all runs; a report without runs passes.
-    pub fn level(&self) -> Level {
+    /// The report with what the gate decided over its comparisons.
+    #[must_use]
+    pub fn with_decision(mut self, decision: Option<Decision>) -> Self {
+        self.decision = decision;
+        self
+    }
+
+    /// The level that decides over all runs; without runs, a pass.
+    pub fn level_of_runs(&self) -> Level {
         self.runs.iter().map(|run| run.verdict.level).max().unwrap_or(Level::Pass)
+    }
+
+    /// The level that decides over runs and comparisons: a regression is a failure, a gate that cannot decide makes the
+    /// report invalid.
+    pub fn level(&self) -> Level {
+        let of_comparisons = match &self.decision {
+            Some(Decision::Regressed { .. }) => Level::Fail,
+            Some(Decision::Undecided { .. }) => Level::Invalid,
+            None if self.regressions() > 0 => Level::Fail,
+            Some(Decision::Open) | None => Level::Pass,
+        };
+        self.level_of_runs().max(of_comparisons)
     }
 
     /// How many promises ended at which level.

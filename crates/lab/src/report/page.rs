@@ -3,6 +3,7 @@
 use super::{JudgedRun, Report, command_line, commit_line, environment_line, html::Escaped, panels};
 use crate::{
     compare::{Change, Comparison, Outcome},
+    gate::Decision,
     quantity::{number, percent_change},
     record::Environment,
     text::push,
@@ -36,7 +37,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn push_header(html: &mut String, report: &Report) {
-    let level = banner_level(report);
+    let level = report.level();
     push!(*html, "<header><p class=\"kicker\">Performance report</p><div class=\"banner {}\">", level.word());
     push!(*html, "<span class=\"mark\" aria-hidden=\"true\"><b>{}</b></span>", mark(level));
     push!(*html, "<div><h1>{}</h1><p>{}</p></div></div>", level.word(), Escaped(headline(report)));
@@ -48,11 +49,6 @@ fn push_header(html: &mut String, report: &Report) {
         push!(*html, "<div><dt>Machine</dt><dd>{}</dd></div>", Escaped(environment_line(environment)));
     }
     html.push_str("</dl></header>");
-}
-
-/// A regression turns a pass into a failure: the banner speaks for the comparisons too.
-fn banner_level(report: &Report) -> Level {
-    if report.regressions() > 0 { Level::Fail } else { report.level() }
 }
 
 fn headline(report: &Report) -> String {
@@ -68,6 +64,14 @@ fn headline(report: &Report) -> String {
     if tally.invalid > 0 {
         parts.push(format!("{} could not be judged", tally.invalid));
     }
+    let failed = report.runs.iter().filter(|run| run.verdict.level == Level::Fail);
+    let without_promise =
+        failed.filter(|run| run.verdict.judgements.iter().all(|judgement| judgement.level != Level::Fail));
+    match without_promise.count() {
+        0 => {}
+        1 => parts.push("1 run failed by errors or a leak".to_owned()),
+        count => parts.push(format!("{count} runs failed by errors or a leak")),
+    }
     if tally.pass > 0 {
         let all = if tally.pass == total { "all " } else { "" };
         parts.push(format!("{all}{} kept", tally.pass));
@@ -75,12 +79,12 @@ fn headline(report: &Report) -> String {
     if total == 0 && report.comparisons.is_empty() {
         parts.push("nothing was promised of these runs".to_owned());
     }
-    if !report.comparisons.is_empty() {
-        parts.push(match report.regressions() {
-            0 => "no regression".to_owned(),
-            1 => "1 regression".to_owned(),
-            count => format!("{count} regressions"),
-        });
+    match (&report.decision, report.regressions()) {
+        (Some(Decision::Undecided { .. }), _) => parts.push("the gate cannot decide".to_owned()),
+        (_, 1) => parts.push("1 regression".to_owned()),
+        (_, count @ 2..) => parts.push(format!("{count} regressions")),
+        (_, 0) if !report.comparisons.is_empty() => parts.push("no certain regression".to_owned()),
+        (_, 0) => {}
     }
     parts.join(" · ")
 }
@@ -111,6 +115,13 @@ fn push_verdict_table(html: &mut String, report: &Report) {
             Escaped(&run.record.scenario)
         );
         for reason in &run.verdict.reasons {
+            push!(*html, "<li>{}</li>", Escaped(reason));
+        }
+        html.push_str("</ul></div>");
+    }
+    if let Some(Decision::Undecided { reasons }) = &report.decision {
+        html.push_str("<div class=\"notice invalid\"><strong>The gate cannot decide</strong><ul>");
+        for reason in reasons {
             push!(*html, "<li>{}</li>", Escaped(reason));
         }
         html.push_str("</ul></div>");
@@ -192,10 +203,13 @@ fn push_gauge(html: &mut String, judgement: &Judgement) {
 fn push_comparison(html: &mut String, comparison: &Comparison) {
     let (before, now) = (Escaped(&comparison.baseline), Escaped(&comparison.current));
     push!(*html, "<section><h2>Comparison</h2><p class=\"sides\"><b>{now}</b> against <b>{before}</b></p>");
-    if !comparison.notes.is_empty() {
+    if !(comparison.notes.is_empty() && comparison.mismatches.is_empty() && comparison.unmatched.is_empty()) {
         html.push_str("<div class=\"notice warn\"><ul>");
-        for note in &comparison.notes {
+        for note in comparison.mismatches.iter().chain(&comparison.notes) {
             push!(*html, "<li>{}</li>", Escaped(note));
+        }
+        if !comparison.unmatched.is_empty() {
+            push!(*html, "<li>only one side has {}</li>", Escaped(comparison.unmatched.join(", ")));
         }
         html.push_str("</ul></div>");
     }

@@ -75,22 +75,29 @@ pub(super) fn push_comparison(html: &mut String, comparison: &Comparison) {
 // === over time ===
 
 fn time_scale(record: &RunRecord) -> Scale {
-    Scale::exact(0.0, whole_seconds(&record.intervals).len() as f64)
+    let end = whole_seconds(&record.intervals).last().map(|interval| interval.at_s + interval.length_s);
+    Scale::exact(0.0, end.unwrap_or_default())
 }
 
 fn series(intervals: &[Interval], value: impl Fn(&Interval) -> f64) -> Vec<(f64, f64)> {
-    intervals.iter().map(|interval| (interval.at_s + 0.5, value(interval))).collect()
+    intervals.iter().map(|interval| (interval.at_s + interval.length_s / 2.0, value(interval))).collect()
+}
+
+/// A count of an interval, per second.
+fn per_second(interval: &Interval, count: u64) -> f64 {
+    count as f64 / interval.length_s.max(1.0)
 }
 
 /// Seconds that something else disturbed.
 fn contamination(intervals: &[Interval]) -> Vec<Layer> {
     let disturbed = intervals.iter().filter(|interval| interval.contamination.is_some());
-    disturbed.map(|i| Layer::Stripe { class: "disturbed", from: i.at_s, to: i.at_s + 1.0 }).collect()
+    disturbed.map(|i| Layer::Stripe { class: "disturbed", from: i.at_s, to: i.at_s + i.length_s }).collect()
 }
 
 fn disturbed_note(intervals: &[Interval]) -> String {
+    let disturbed = intervals.iter().filter(|interval| interval.contamination.is_some());
+    let count = disturbed.map(|interval| interval.length_s).sum::<f64>();
     let mut reasons: Vec<&str> = intervals.iter().filter_map(|i| i.contamination.as_deref()).collect();
-    let count = reasons.len();
     reasons.dedup();
     match reasons.first() {
         Some(first) => format!(" Shaded: {count} s disturbed ({first})."),
@@ -147,13 +154,14 @@ fn whole_seconds(intervals: &[Interval]) -> &[Interval] {
 
 fn throughput(record: &RunRecord) -> Option<Panel> {
     let intervals = whole_seconds(&record.intervals);
-    let largest = intervals.iter().map(|i| i.offered.max(i.completed)).max().filter(|n| *n > 0)? as f64;
+    let largest = intervals.iter().map(|i| per_second(i, i.offered.max(i.completed))).reduce(f64::max);
+    let largest = largest.filter(|largest| *largest > 0.0)?;
     let (offered, completed, _) = record.totals();
     let mut layers = contamination(intervals);
     layers.extend([
-        Layer::Area { class: "s1", points: series(intervals, |i| i.completed as f64) },
-        Layer::Line { class: "s1", points: series(intervals, |i| i.completed as f64) },
-        Layer::Line { class: "s2 dashed", points: series(intervals, |i| i.offered as f64) },
+        Layer::Area { class: "s1", points: series(intervals, |i| per_second(i, i.completed)) },
+        Layer::Line { class: "s1", points: series(intervals, |i| per_second(i, i.completed)) },
+        Layer::Line { class: "s2 dashed", points: series(intervals, |i| per_second(i, i.offered)) },
     ]);
     let chart = Chart {
         label: format!("Throughput over time: {offered} operations offered, {completed} completed"),
@@ -171,7 +179,8 @@ fn throughput(record: &RunRecord) -> Option<Panel> {
 }
 
 fn errors(record: &RunRecord) -> Option<Panel> {
-    let largest = record.intervals.iter().map(|interval| interval.errors).max().filter(|n| *n > 0)? as f64;
+    let largest = record.intervals.iter().map(|i| per_second(i, i.errors)).reduce(f64::max);
+    let largest = largest.filter(|largest| *largest > 0.0)?;
     let (_, completed, errors) = record.totals();
     let mut kinds: Vec<String> = record
         .steps
@@ -180,14 +189,15 @@ fn errors(record: &RunRecord) -> Option<Panel> {
         .map(|(kind, count)| format!("{} × {kind}", number(*count as f64)))
         .collect();
     kinds.truncate(4);
-    let points = record.intervals.iter().map(|i| (i.at_s, i.errors as f64)).collect();
+    let points = record.intervals.iter().map(|i| (i.at_s, per_second(i, i.errors))).collect();
+    let width = record.intervals.first().map_or(1.0, |interval| interval.length_s);
     let chart = Chart {
         label: format!("Errors over time: {errors} in all"),
         x_title: "time since start (s)",
         y_title: "errors per second".to_owned(),
         x: time_scale(record),
         y: Scale::linear(0.0, largest),
-        layers: vec![Layer::Columns { class: "bad", width: 1.0, points }],
+        layers: vec![Layer::Columns { class: "bad", width, points }],
     };
     let percent = errors as f64 / completed.max(1) as f64 * 100.0;
     let caption = format!(
@@ -254,15 +264,8 @@ fn merged(
     record: &RunRecord,
     which: impl Fn(&crate::record::StepRecord) -> &Latency,
 ) -> Option<hdrhistogram::Histogram<u64>> {
-    let mut all: Option<hdrhistogram::Histogram<u64>> = None;
-    for step in &record.steps {
-        let Ok(histogram) = which(step).to_histogram() else { continue };
-        match &mut all {
-            Some(all) => all.add(histogram).ok()?,
-            None => all = Some(histogram),
-        }
-    }
-    all.filter(|histogram| !histogram.is_empty())
+    let parts: Vec<&Latency> = record.steps.iter().map(which).collect();
+    Latency::merged(&parts).filter(|histogram| !histogram.is_empty())
 }
 
 // === resources ===

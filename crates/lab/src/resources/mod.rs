@@ -18,5 +18,6 @@ pub use self::{
 };
 pub(crate) use self::{
     listener::listener,
+    machine::MachineTimes,
     sampler::{Sampler, Samples, Watched},
 };

@@ -94,6 +94,7 @@ fn sample(
         sampler.look(origin, &mut samples);
         if samples.resources.len() > SAMPLES_MAX {
             thin_out(&mut samples.resources, sampler.trees.len());
+            thin_out(&mut samples.pressure, 1);
             every *= 2;
         }
         due += every;
@@ -109,7 +110,7 @@ fn sample(
 }
 
 /// Drops every second look.
-fn thin_out(samples: &mut Vec<ResourceSample>, trees: usize) {
+fn thin_out<T>(samples: &mut Vec<T>, trees: usize) {
     let mut index = 0;
     samples.retain(|_| {
         let look: usize = index / trees.max(1);
@@ -125,7 +126,8 @@ struct Sampling {
     own: i32,
     first: MachineTimes,
     previous: MachineTimes,
-    previous_own_s: Option<f64>,
+    /// The processes of all trees at the last look.
+    previous_own: Option<BTreeMap<ProcessId, Stat>>,
     previous_at: Instant,
 }
 
@@ -161,7 +163,7 @@ impl Sampling {
             own: i32::try_from(std::process::id()).unwrap_or_default(),
             first: now,
             previous: now,
-            previous_own_s: None,
+            previous_own: None,
             previous_at: Instant::now(),
         }
     }
@@ -176,27 +178,51 @@ impl Sampling {
             (machine.network_rx_bytes - self.first.network_rx_bytes) / BYTES_PER_MIB,
             (machine.network_tx_bytes - self.first.network_tx_bytes) / BYTES_PER_MIB,
         );
-        let mut own_s = 0.0;
-        let mut counted = Vec::new();
+        let mut own: BTreeMap<ProcessId, Stat> = BTreeMap::new();
         for watch in &mut self.trees {
             let members = watch.tree.members(&snapshot);
             samples.resources.push(watch.sample(at_s, &members, &states, self.own, network));
             // Trees may contain each other: the lab's contains every server that it started.
-            for stat in members {
-                if !counted.contains(&stat.id) {
-                    counted.push(stat.id);
-                    own_s += stat.cpu_s + stat.children_cpu_s;
-                }
-            }
+            own.extend(members.into_iter().map(|stat| (stat.id, stat)));
         }
-        if let Some(previous_own_s) = self.previous_own_s {
+        if let Some(previous) = &self.previous_own {
             let elapsed_s = (now - self.previous_at).as_secs_f64();
-            let pressure =
-                machine.pressure_since(&self.previous, elapsed_s, (own_s - previous_own_s).max(0.0));
+            let pressure = machine.pressure_since(&self.previous, elapsed_s, used_since(previous, &own));
             samples.pressure.push((at_s, pressure));
         }
-        (self.previous, self.previous_own_s, self.previous_at) = (machine, Some(own_s), now);
+        (self.previous, self.previous_own, self.previous_at) = (machine, Some(own), now);
     }
+}
+
+/// CPU time that some processes, and those they have meanwhile started, used between two looks.
+///
+/// A process that ended is in the time of the children of whoever waited for it, with all that it had used before; that
+/// is taken off again. One that nobody waited for (Chrome's helpers when it is killed) just vanishes: its past must not be
+/// subtracted from what the others did, or their work of that second would look like other people's.
+fn used_since(previous: &BTreeMap<ProcessId, Stat>, now: &BTreeMap<ProcessId, Stat>) -> f64 {
+    let by_pid: BTreeMap<i32, &Stat> = previous.values().map(|stat| (stat.id.pid, stat)).collect();
+    // What vanished, by the nearest ancestor that is still there.
+    let mut gone_s: BTreeMap<ProcessId, f64> = BTreeMap::new();
+    for stat in previous.values().filter(|stat| !now.contains_key(&stat.id)) {
+        let mut ancestor = by_pid.get(&stat.parent);
+        for _ in 0..by_pid.len() {
+            match ancestor {
+                Some(above) if !now.contains_key(&above.id) => ancestor = by_pid.get(&above.parent),
+                _ => break,
+            }
+        }
+        if let Some(above) = ancestor {
+            *gone_s.entry(above.id).or_default() += stat.cpu_s + stat.children_cpu_s;
+        }
+    }
+    let mut used_s = 0.0;
+    for stat in now.values() {
+        let before = previous.get(&stat.id);
+        used_s += stat.cpu_s - before.map_or(0.0, |before| before.cpu_s);
+        let buried_s = stat.children_cpu_s - before.map_or(0.0, |before| before.children_cpu_s);
+        used_s += (buried_s - gone_s.get(&stat.id).copied().unwrap_or_default()).max(0.0);
+    }
+    used_s.max(0.0)
 }
 
 impl Watch {
@@ -294,6 +320,45 @@ mod tests {
         assert!(of("lab").last().unwrap().processes == 1);
         assert!(spinner.windows(2).all(|pair| pair[0].at_s < pair[1].at_s && pair[0].cpu_s <= pair[1].cpu_s));
         assert_eq!(samples.pressure.len() + 1, spinner.len());
+    }
+
+    fn stat(pid: i32, parent: i32, cpu_s: f64, children_cpu_s: f64) -> (ProcessId, Stat) {
+        let id = ProcessId { pid, started_ticks: 1 };
+        let stat = Stat { id, parent, group: pid, cpu_s, children_cpu_s, threads: 1, is_zombie: false };
+        (id, stat)
+    }
+
+    #[test]
+    fn the_cpu_time_of_the_scenarios_own_processes_is_not_other_peoples() {
+        // The lab, cargo, the bench, its Chrome, a renderer, and a compiler that was waited for between the looks.
+        let lab = |children_s| stat(1, 0, 0.1, children_s);
+        let before: BTreeMap<_, _> = [
+            lab(0.0),
+            stat(2, 1, 0.5, 30.0),
+            stat(3, 2, 1.0, 0.0),
+            stat(4, 3, 5.0, 0.0),
+            stat(5, 4, 20.0, 0.0),
+        ]
+        .into();
+        let close = |used_s: f64, expected_s: f64| assert!((used_s - expected_s).abs() < 1e-9, "{used_s}");
+        // All at work: what each used, and a child that came and went.
+        let working = [
+            lab(0.0),
+            stat(2, 1, 0.6, 30.4),
+            stat(3, 2, 1.2, 0.0),
+            stat(4, 3, 5.3, 0.0),
+            stat(5, 4, 20.5, 0.0),
+        ];
+        close(used_since(&before, &working.into()), 0.1 + 0.4 + 0.2 + 0.3 + 0.5);
+        // Chrome was killed and the bench waited for the browser only: the 20 s of the renderer vanish from the sum of
+        // all processes, and the half second that the bench used since is still its own.
+        let killed = [lab(0.0), stat(2, 1, 0.5, 30.0), stat(3, 2, 1.5, 5.0)];
+        close(used_since(&before, &killed.into()), 0.5);
+        // A compiler of which 10 s were seen and that was waited for after 10.4 s.
+        let compiling: BTreeMap<_, _> = [lab(0.0), stat(2, 1, 0.5, 30.0), stat(6, 2, 10.0, 0.0)].into();
+        close(used_since(&compiling, &[lab(0.0), stat(2, 1, 0.5, 40.4)].into()), 0.4);
+        // A process that is new since the last look.
+        close(used_since(&[lab(0.0)].into(), &[lab(0.0), stat(7, 1, 0.3, 0.0)].into()), 0.3);
     }
 
     #[test]

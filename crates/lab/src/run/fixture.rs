@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::site::Site;
 use crate::{
-    driver::{Failure, Seat, command::resolve_program, connect},
+    driver::{Failure, Seat, Target, command::resolve_program, connect},
     resources::{
         Watched, process,
         tree::{Snapshot, Tree},
@@ -37,6 +37,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const READY_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 const COMMAND_WITHIN: Duration = Duration::from_mins(1);
+/// How long the output of a command that has ended is waited for.
+const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 /// Bytes of output that are kept of each process, from its end, to explain a failure.
 const OUTPUT_KEPT_BYTES: usize = 4 << 10;
 
@@ -102,6 +104,16 @@ pub enum SetupError {
         /// The text.
         url: String,
     },
+    /// A server's readiness would be asked of another machine.
+    #[error(
+        "`ready` of `{name}` asks `{host}`, which is not this machine; if you may load it, say so with `--allow-target`"
+    )]
+    Foreign {
+        /// The server.
+        name: String,
+        /// The host.
+        host: String,
+    },
     /// Somebody asked to stop.
     #[error("interrupted during set-up")]
     Interrupted,
@@ -117,6 +129,8 @@ pub(super) struct Fixtures {
     servers: Vec<Server>,
     sites: Vec<Site>,
     dirs: Vec<TempDir>,
+    /// Whether other machines may be talked to.
+    allow_target: bool,
     ready_ms: BTreeMap<String, f64>,
     variables: Variables,
 }
@@ -126,10 +140,11 @@ impl Fixtures {
     pub(super) async fn prepare(
         scenario: &Scenario,
         variables: &mut Variables,
+        allow_target: bool,
         tasks: &Tasks,
         stop: &CancellationToken,
     ) -> Result<Self, SetupError> {
-        let mut fixtures = Self::default();
+        let mut fixtures = Self { allow_target, ..Self::default() };
         for part in &scenario.file.setup {
             let prepared = fixtures.prepare_part(scenario, part.get_ref(), variables, tasks);
             tokio::select! {
@@ -154,9 +169,13 @@ impl Fixtures {
         };
         match part {
             SetupFile::Server(file) => {
+                let ready = Ready::of(file, variables)?;
+                if !self.allow_target {
+                    ready.refuse_foreign(&file.name).await?;
+                }
                 let started = Instant::now();
                 let mut server = Server::start(scenario, file, variables, tasks)?;
-                server.wait_until_ready(file, variables, tasks).await?;
+                server.wait_until_ready(&ready, file, tasks).await?;
                 let ready_ms = started.elapsed().as_secs_f64() * 1e3;
                 self.ready_ms.insert(file.name.replace('-', "_"), ready_ms);
                 self.servers.push(server);
@@ -298,9 +317,23 @@ async fn run_command(
             output.clone().read(pipe).await;
         }
     };
+    let mut reading = std::pin::pin!(async { tokio::join!(read_out, read_err) });
     let guard = KillGroup(Some(group));
-    let ended =
-        tokio::time::timeout(within, async { tokio::join!(child.wait(), read_out, read_err).0 }).await;
+    let ended = tokio::time::timeout(within, async {
+        let mut is_read = false;
+        let ended = loop {
+            tokio::select! {
+                ended = child.wait() => break ended,
+                _ = &mut reading, if !is_read => is_read = true,
+            }
+        };
+        if !is_read {
+            // What the command left running, a daemon for example, may hold its output open for ever.
+            let _ = tokio::time::timeout(OUTPUT_GRACE, reading).await;
+        }
+        ended
+    })
+    .await;
     let reason = match ended {
         Ok(Ok(status)) if status.success() => None,
         Ok(Ok(status)) => Some(format!("ended with {status}")),
@@ -371,15 +404,10 @@ impl Server {
 
     async fn wait_until_ready(
         &mut self,
+        ready: &Ready,
         file: &ServerFile,
-        variables: &Variables,
         tasks: &Tasks,
     ) -> Result<(), SetupError> {
-        let url = file.ready.render(variables, 0)?;
-        let address = || SetupError::Address { name: self.name.clone(), url: url.clone() };
-        let uri: Uri = url.parse().map_err(|_| address())?;
-        let (Some(host), Some("http")) = (uri.host(), uri.scheme_str()) else { return Err(address()) };
-        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
         let within = file.ready_within.map_or(READY_WITHIN, HumanDuration::get);
         let deadline = Instant::now() + within;
         loop {
@@ -392,7 +420,7 @@ impl Server {
                     output: self.output.text(),
                 });
             }
-            let asked = tokio::time::timeout(READY_REQUEST_TIMEOUT, is_ready(&authority, &uri, tasks)).await;
+            let asked = tokio::time::timeout(READY_REQUEST_TIMEOUT, ready.ask(tasks)).await;
             let last = match asked {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(failure)) => failure.detail,
@@ -450,19 +478,51 @@ impl Server {
     }
 }
 
-/// Asks once. Every attempt opens a connection of its own.
-async fn is_ready(authority: &str, uri: &Uri, tasks: &Tasks) -> Result<(), Failure> {
-    let pool = connect::Pools::default().pool(authority, connect::Version::One, 1, tasks);
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut exchange = pool.send(Seat { number: 0 }, &Probe { authority, path }).await?;
-    let status = exchange.status;
-    let body = exchange.read(true).await?;
-    if status < 400 {
-        return Ok(());
+/// Where a server is asked whether it is ready.
+#[derive(Debug)]
+struct Ready {
+    target: Target,
+    authority: String,
+    path: String,
+}
+
+impl Ready {
+    fn of(file: &ServerFile, variables: &Variables) -> Result<Self, SetupError> {
+        let url = file.ready.render(variables, 0)?;
+        let address = || SetupError::Address { name: file.name.clone(), url: url.clone() };
+        let uri: Uri = url.parse().map_err(|_| address())?;
+        let (Some(host), Some("http")) = (uri.host(), uri.scheme_str()) else { return Err(address()) };
+        let port = uri.port_u16().unwrap_or(80);
+        Ok(Self {
+            target: Target { host: host.trim_matches(['[', ']']).to_owned(), port },
+            authority: format!("{host}:{port}"),
+            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+        })
     }
-    let body = String::from_utf8_lossy(&body);
-    let start: String = body.chars().take(200).collect();
-    Err(Failure::new("http", format!("it answered {status}: {start}")))
+
+    /// As for the load itself: another machine has to be asked for.
+    async fn refuse_foreign(&self, name: &str) -> Result<(), SetupError> {
+        match super::foreign_address(&self.target).await {
+            // A name that does not resolve is met again by every attempt, and reported as not ready.
+            Ok(None) | Err(_) => Ok(()),
+            Ok(Some(_)) => Err(SetupError::Foreign { name: name.to_owned(), host: self.target.host.clone() }),
+        }
+    }
+
+    /// Asks once. Every attempt opens a connection of its own.
+    async fn ask(&self, tasks: &Tasks) -> Result<(), Failure> {
+        let Self { authority, path, .. } = self;
+        let pool = connect::Pools::default().pool(authority, connect::Version::One, 1, tasks);
+        let mut exchange = pool.send(Seat { number: 0 }, &Probe { authority, path }).await?;
+        let status = exchange.status;
+        let body = exchange.read(true).await?;
+        if status < 400 {
+            return Ok(());
+        }
+        let body = String::from_utf8_lossy(&body);
+        let start: String = body.chars().take(200).collect();
+        Err(Failure::new("http", format!("it answered {status}: {start}")))
+    }
 }
 
 /// The question whether a server is ready.

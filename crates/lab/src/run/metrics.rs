@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{Latency, ResourceSample, RunRecord};
+use crate::{
+    record::{GENERATOR, Latency, ResourceSample, RunRecord},
+    statistics::median,
+};
 
 const MICROS_PER_MILLI: f64 = 1_000.0;
-/// Metrics of the processes that set-up started, by what they are computed from.
-const LAB: &str = "lab";
 
 /// Fills `metrics` and `repeats` from the rest of the record, from the figures that operations reported, and from the
 /// time that each server took to get ready.
@@ -15,9 +16,10 @@ const LAB: &str = "lab";
 ///   `p95`, `p999`, `max`, `mean`), `service_p99_ms`, `lag_p99_ms`, `wait_p99_ms`, and each further time of a driver,
 ///   for example `ttft_p50_ms`
 /// - with several steps, each of these again with the step's name in front: `search_latency_p99_ms`
-/// - processes: `rss_max_mib`, `rss_mean_mib`, `pss_max_mib`, `cpu_s`, `cpu_us_per_op`, `threads_max`,
+/// - processes: `rss_max_mib`, `rss_mean_mib`, `pss_max_mib`, `cpu_s`, `cpu_us_per_op`, `cpu_per_op_s`, `threads_max`,
 ///   `descriptors_max`, over all targets and with a target's name in front; the generator's own as `lab_…`
-/// - figures: the median under the figure's name; all values under `repeats`
+/// - figures: under the figure's name their median, of a count (`…_count`, `…_total`) their sum: what happened once must
+///   not vanish; all values under `repeats`
 pub(super) fn fill(
     record: &mut RunRecord,
     figures: &BTreeMap<String, Vec<f64>>,
@@ -32,21 +34,18 @@ pub(super) fn fill(
     }
     for (name, values) in figures {
         // What an operation says of itself is more exact than what was sampled around it.
-        metrics.insert(name.clone(), median(values));
+        metrics.insert(name.clone(), reduced(name, values));
         record.repeats.insert(name.clone(), values.clone());
     }
     record.metrics = metrics;
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match (sorted.get(middle.saturating_sub(1)), sorted.get(middle)) {
-        (Some(low), Some(high)) if sorted.len().is_multiple_of(2) => f64::midpoint(*low, *high),
-        (_, Some(value)) => *value,
-        _ => 0.0,
+/// What stands for the values of all operations.
+fn reduced(name: &str, values: &[f64]) -> f64 {
+    if name.ends_with("_count") || name.ends_with("_total") {
+        return values.iter().sum();
     }
+    median(values).unwrap_or_default()
 }
 
 fn steps(metrics: &mut BTreeMap<String, f64>, record: &RunRecord) {
@@ -94,7 +93,7 @@ fn group(metrics: &mut BTreeMap<String, f64>, record: &RunRecord, prefix: &str, 
 fn percentiles(parts: &[&Latency]) -> Vec<(&'static str, f64)> {
     let latency = match parts {
         [one] => (*one).clone(),
-        many => together(many),
+        many => Latency::merged(many).map(|sum| Latency::from_histogram(&sum)).unwrap_or_default(),
     };
     if latency.count == 0 {
         return Vec::new();
@@ -112,18 +111,6 @@ fn percentiles(parts: &[&Latency]) -> Vec<(&'static str, f64)> {
     .to_vec()
 }
 
-/// The distribution of all values of several.
-fn together(parts: &[&Latency]) -> Latency {
-    let mut histograms = parts.iter().filter_map(|latency| latency.to_histogram().ok());
-    let Some(mut sum) = histograms.next() else { return Latency::default() };
-    sum.auto(true);
-    for histogram in histograms {
-        // Histograms of one run have the same precision, and the sum grows as needed: this cannot fail.
-        let _ = sum.add(&histogram);
-    }
-    Latency::from_histogram(&sum)
-}
-
 fn resources(metrics: &mut BTreeMap<String, f64>, samples: &[ResourceSample], completed: u64) {
     let mut targets: Vec<&str> = samples.iter().map(|sample| sample.target.as_str()).collect();
     targets.sort_unstable();
@@ -135,7 +122,7 @@ fn resources(metrics: &mut BTreeMap<String, f64>, samples: &[ResourceSample], co
     }
     // Looks go over all trees in turn: the nth sample of each tree belongs to the nth look.
     let mut together: Vec<ResourceSample> = Vec::new();
-    for target in targets.iter().filter(|target| **target != LAB) {
+    for target in targets.iter().filter(|target| **target != GENERATOR) {
         for (look, sample) in samples.iter().filter(|sample| sample.target == *target).enumerate() {
             match together.get_mut(look) {
                 None => together.push(sample.clone()),
@@ -170,6 +157,7 @@ fn tree(metrics: &mut BTreeMap<String, f64>, prefix: &str, samples: &[ResourceSa
     }
     if completed > 0 {
         put("cpu_us_per_op", last.cpu_s * 1e6 / completed as f64);
+        put("cpu_per_op_s", last.cpu_s / completed as f64);
     }
 }
 
@@ -178,11 +166,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_is_the_median_of_its_values() {
-        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
-        assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
-        assert!((median(&[5.0]) - 5.0).abs() < 1e-9);
-        assert!(median(&[]).abs() < 1e-9);
+    fn a_figure_is_the_median_of_its_values_and_a_count_their_sum() {
+        assert!((reduced("cpu_s", &[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((reduced("cpu_s", &[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+        assert!(reduced("cpu_s", &[]).abs() < 1e-9);
+        // One failed request in ten commands is a failed request.
+        let failed = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0];
+        assert!((reduced("failed_requests_count", &failed) - 3.0).abs() < 1e-9);
+        assert!((reduced("retries_total", &failed) - 3.0).abs() < 1e-9);
     }
 
     #[test]
@@ -197,10 +188,10 @@ mod tests {
         let samples = [
             sample("web", 0.0, 10.0),
             sample("store", 0.0, 5.0),
-            sample(LAB, 0.0, 100.0),
+            sample(GENERATOR, 0.0, 100.0),
             sample("web", 1.0, 20.0),
             sample("store", 1.0, 6.0),
-            sample(LAB, 1.0, 100.0),
+            sample(GENERATOR, 1.0, 100.0),
         ];
         let mut metrics = BTreeMap::new();
         resources(&mut metrics, &samples, 100);
@@ -209,5 +200,6 @@ mod tests {
         assert!((metrics["lab_rss_max_mib"] - 100.0).abs() < 1e-9);
         assert!((metrics["cpu_s"] - 2.0).abs() < 1e-9);
         assert!((metrics["cpu_us_per_op"] - 20_000.0).abs() < 1e-9);
+        assert!((metrics["cpu_per_op_s"] - 0.02).abs() < 1e-9);
     }
 }

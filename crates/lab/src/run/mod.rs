@@ -28,7 +28,7 @@ use crate::{
     document::{self, DocumentError},
     driver::{BuildContext, BuildError, Target, connect},
     engine::{Load, LoadError, Measured, Observer, Step, generate},
-    record::{Environment, Form, Interval, RunRecord, SCHEMA_VERSION, Validity},
+    record::{Environment, Form, GENERATOR, Interval, RunRecord, SCHEMA_VERSION, Validity},
     resources::{
         Allowance, Sampler, Samples, Watched, config_hash, describe, growth, listener,
         tree::{Snapshot, Tree},
@@ -133,17 +133,20 @@ pub async fn execute(
         |Placed { offset, message }| document::invalid(&scenario.path, &scenario.text, offset, message);
     let mut variables =
         scenario.variables(&options.variables, scenario::Environment::Read).map_err(invalid)?;
-    let environment = environment(scenario, options).await?;
+    let mut environment = environment(scenario, options).await?;
+    environment.config_hash = Some(hash(scenario, &variables, |_| true));
+    let scenario_hash = hash(scenario, &variables, |name| name != SUBJECT_VARIABLE);
     let mut load = scenario.load(options.form).map_err(|message| invalid(Placed { offset: 0, message }))?;
     load.seed = options.seed.unwrap_or(load.seed);
     variables.seed(load.seed);
 
-    let mut fixtures = Fixtures::prepare(scenario, &mut variables, tasks, stop).await?;
+    let mut fixtures = Fixtures::prepare(scenario, &mut variables, options.allow_target, tasks, stop).await?;
     let result = measure(scenario, options, load, variables, &fixtures, observer, tasks, stop).await;
     let died = fixtures.ended_servers();
     let torn_down = fixtures.tear_down(scenario).await;
     let (measured, samples) = result?;
     let mut record = assemble(scenario, options, environment, measured, &samples, &fixtures);
+    record.scenario_hash = Some(scenario_hash);
     if !died.is_empty() {
         let partial = format!("{} during the run", died.join(", "));
         record.partial = Some(match record.partial {
@@ -166,9 +169,16 @@ async fn environment(scenario: &Scenario, options: &RunOptions) -> Result<Enviro
     let here = scenario.dir().to_owned();
     let commit = tokio::task::spawn_blocking(move || crate::resources::commit(&here)).await;
     (environment.commit, environment.modified) = commit.unwrap_or_default();
-    let given = options.variables.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-    environment.config_hash = Some(config_hash([scenario.text.as_str()].into_iter().chain(given)));
     Ok(environment)
+}
+
+/// The variable that names the binary to be measured: what may differ between two sides of a comparison.
+const SUBJECT_VARIABLE: &str = "paddock";
+
+/// Hash of the scenario, its variables as they were resolved before set-up, and the values read from its data files.
+fn hash(scenario: &Scenario, variables: &Variables, counts: impl Fn(&str) -> bool) -> String {
+    let texts = variables.texts(counts);
+    config_hash([scenario.text.as_str()].into_iter().chain(texts.iter().map(String::as_str)))
 }
 
 #[expect(
@@ -257,19 +267,23 @@ fn steps(scenario: &Scenario, context: &BuildContext) -> Result<Vec<Step>, RunEr
 
 /// A load on somebody else's machine has to be asked for: every address of the target must be a loopback address.
 async fn refuse_foreign(target: &Target) -> Result<(), RunError> {
-    let unknown = |reason: String| RunError::UnknownHost { host: target.host.clone(), reason };
-    let lookup = tokio::net::lookup_host((target.host.as_str(), target.port));
-    let addresses = tokio::time::timeout(RESOLVE_TIMEOUT, lookup)
-        .await
-        .map_err(|_| unknown("the name server does not answer".to_owned()))?
-        .map_err(|error| unknown(error.to_string()))?;
-    for address in addresses {
-        let address = address.ip().to_canonical();
-        if !address.is_loopback() {
-            return Err(RunError::ForeignTarget { host: target.host.clone(), address });
-        }
+    let host = target.host.clone();
+    match foreign_address(target).await {
+        Ok(None) => Ok(()),
+        Ok(Some(address)) => Err(RunError::ForeignTarget { host, address }),
+        Err(reason) => Err(RunError::UnknownHost { host, reason }),
     }
-    Ok(())
+}
+
+/// The first address of the target that is not a loopback address; an error says why it has none at all.
+async fn foreign_address(target: &Target) -> Result<Option<IpAddr>, String> {
+    let lookup = tokio::net::lookup_host((target.host.as_str(), target.port));
+    let mut addresses = tokio::time::timeout(RESOLVE_TIMEOUT, lookup)
+        .await
+        .map_err(|_| "the name server does not answer".to_owned())?
+        .map_err(|error| error.to_string())?
+        .map(|address| address.ip().to_canonical());
+    Ok(addresses.find(|address| !address.is_loopback()))
 }
 
 /// Whether a process is another or descends from it.
@@ -291,7 +305,7 @@ fn watched(fixtures: &Fixtures, targets: &[Target]) -> Vec<Watched> {
             watched.push(Watched { name: format!("port-{port}"), pid });
         }
     }
-    watched.push(Watched { name: "lab".to_owned(), pid: own });
+    watched.push(Watched { name: GENERATOR.to_owned(), pid: own });
     watched
 }
 
@@ -309,6 +323,7 @@ fn assemble(
         schema_version: SCHEMA_VERSION,
         id: Uuid::now_v7(),
         scenario: scenario.file.name.clone(),
+        scenario_hash: None,
         form: options.form,
         started_at: measured.started_at,
         duration_s: measured.duration_s,

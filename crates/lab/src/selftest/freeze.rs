@@ -138,7 +138,8 @@ async fn through_freeze(
     Ok((measured?, frozen))
 }
 
-fn load(server: &Server, plan: FreezePlan) -> Result<Load, String> {
+/// The load of a plan on a server.
+pub(super) fn load(server: &Server, plan: FreezePlan) -> Result<Load, String> {
     let url = format!("http://{}/", server.address).parse().map_err(|error| format!("{error}"))?;
     let options = HttpOptions {
         url,

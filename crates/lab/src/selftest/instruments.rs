@@ -10,8 +10,9 @@ use crate::{
     engine::{Load, Measured, Pattern, Step, generate},
     histogram::Histogram,
     quantity::{Unit, number},
+    resources::process,
     schedule::Schedule,
-    statistics::{Percentiles, Random},
+    statistics::{Percentiles, Random, median},
     verdict::Level,
 };
 
@@ -21,6 +22,14 @@ const HISTOGRAM_ERROR_MAX: f64 = 0.001;
 const ANALYSIS_MAX: Duration = Duration::from_secs(2);
 /// Operations per second that must be possible without a target.
 const IN_PROCESS_PER_S_MIN: f64 = 2e6;
+/// Operations per second that are offered to find out: somewhat more. An unoptimised build gets a tenth.
+const IN_PROCESS_OFFERED_PER_S: f64 = if cfg!(debug_assertions) { 2.5e5 } else { 2.5e6 };
+/// Growth of the generator's memory over a run that counts as none.
+const GROWTH_MAX_MIB: f64 = 2.0;
+/// Operations per second, and length, of the run over which its memory is watched.
+const WATCHED_RATE_PER_S: f64 = if cfg!(debug_assertions) { 2e3 } else { 2e4 };
+const WATCHED: Duration = Duration::from_secs(6);
+const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// An unoptimised build gets a tenth of the work.
 const SAMPLES: usize = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
 
@@ -115,24 +124,86 @@ pub(super) fn pacer(rate_per_s: f64, lag_p99_ms_max: f64) -> Case {
     }
 }
 
-/// How many operations without a target the generator can carry out.
+/// How many operations without a target the generator can offer on a schedule, the pacer included, and how many users
+/// that never think carry out.
 pub(super) fn in_process() -> Case {
+    const NAME: &str = "in-process rate";
+    let second = Duration::from_secs(1);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let duration = Some(Duration::from_secs(1));
-    let pattern = Pattern::Closed { users: cores, think_time: Duration::ZERO, duration, iterations: None };
-    let measured = match offer(pattern) {
-        Ok(measured) => measured,
-        Err(error) => return Case::impossible("in-process rate", error),
+    let Ok(schedule) = Schedule::constant(IN_PROCESS_OFFERED_PER_S, second) else {
+        return Case::impossible(NAME, "the schedule is refused");
     };
-    let completed: u64 = measured.steps.iter().map(|step| step.completed).sum();
-    let rate = completed as f64 / measured.duration_s.max(1e-9);
-    let slow = rate < IN_PROCESS_PER_S_MIN && !cfg!(debug_assertions);
-    let level = if slow { Level::Warn } else { Level::Pass };
+    let users = Pattern::Closed {
+        users: cores,
+        think_time: Duration::ZERO,
+        duration: Some(second),
+        iterations: None,
+    };
+    let (open, closed) = match (offer(Pattern::Open(schedule)), offer(users)) {
+        (Ok(open), Ok(closed)) => (open, closed),
+        (Err(error), _) | (_, Err(error)) => return Case::impossible(NAME, error),
+    };
+    // Until the last operation ended: what is offered faster than it is carried out takes longer than the schedule.
+    let rate = |measured: &Measured| {
+        let completed: u64 = measured.steps.iter().map(|step| step.completed).sum();
+        completed as f64 / measured.duration_s.max(1e-9)
+    };
+    let slow = rate(&open) < IN_PROCESS_PER_S_MIN && !cfg!(debug_assertions);
+    let level = match () {
+        () if open.partial.is_some() => Level::Fail,
+        () if slow => Level::Warn,
+        () => Level::Pass,
+    };
     build_note(
-        Case::new("in-process rate", level)
-            .figure("operations", Unit::PerSecond.format(rate))
-            .metric("in_process_per_s", rate),
+        Case::new(NAME, level)
+            .figure(
+                &format!("open loop, {} offered", Unit::PerSecond.format(IN_PROCESS_OFFERED_PER_S)),
+                Unit::PerSecond.format(rate(&open)),
+            )
+            .figure("closed loop", Unit::PerSecond.format(rate(&closed)))
+            .metric("in_process_per_s", rate(&open)),
     )
+}
+
+/// Whether the generator's memory stays the same while it offers a load.
+pub(super) fn memory() -> Case {
+    const NAME: &str = "generator memory";
+    let Ok(schedule) = Schedule::constant(WATCHED_RATE_PER_S, WATCHED) else {
+        return Case::impossible(NAME, "the schedule is refused");
+    };
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let (measured, samples_mib) = std::thread::scope(|scope| {
+        let offering = scope.spawn(|| offer(Pattern::Open(schedule)));
+        let mut samples_mib = Vec::new();
+        while !offering.is_finished() {
+            // Private pages: what other processes share with this one comes and goes with them.
+            samples_mib.extend(process::memory(own).map(|memory| memory.uss_mib));
+            std::thread::sleep(WATCH_EVERY);
+        }
+        (offering.join(), samples_mib)
+    });
+    match measured {
+        Ok(Ok(measured)) if measured.partial.is_none() => {}
+        Ok(Err(error)) => return Case::impossible(NAME, error),
+        _ => return Case::impossible(NAME, "the load was not offered to its end"),
+    }
+    // The first quarter fills buffers; the second is compared with the last.
+    let quarter = samples_mib.len() / 4;
+    let of = |from: usize| samples_mib.get(from..from + quarter).and_then(median);
+    let (Some(before), Some(after)) = (of(quarter), of(samples_mib.len() - quarter)) else {
+        return Case::impossible(NAME, "the kernel does not say how much memory this process has");
+    };
+    let growth_mib = (after - before).max(0.0);
+    let level = if growth_mib <= GROWTH_MAX_MIB { Level::Pass } else { Level::Fail };
+    Case::new(NAME, level)
+        .figure("after a quarter", Unit::Mebibytes.format(before))
+        .figure("at the end", Unit::Mebibytes.format(after))
+        .metric("generator_growth_mib", growth_mib)
+        .note(format!(
+            "private memory over {} s of {}",
+            WATCHED.as_secs(),
+            Unit::PerSecond.format(WATCHED_RATE_PER_S)
+        ))
 }
 
 fn offer(pattern: Pattern) -> Result<Measured, crate::engine::LoadError> {
@@ -159,6 +230,24 @@ mod tests {
     #[test]
     fn the_histogram_is_exact_within_its_digits() {
         assert_eq!(histogram().level, Level::Pass, "{:?}", histogram());
+    }
+
+    #[test]
+    fn the_open_loop_offers_what_is_counted() {
+        let case = in_process();
+        assert_eq!(case.level, Level::Pass, "{case:?}");
+        assert!(
+            case.figures[0].0.starts_with("open loop") && case.metrics["in_process_per_s"] > 0.0,
+            "{case:?}"
+        );
+    }
+
+    #[test]
+    fn the_memory_of_the_generator_is_watched_over_a_whole_run() {
+        // In a process of its own: other tests of this binary would be measured too.
+        let case = memory();
+        assert_ne!(case.level, Level::Invalid, "{case:?}");
+        assert!(case.metrics["generator_growth_mib"] >= 0.0);
     }
 
     #[test]

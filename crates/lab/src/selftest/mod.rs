@@ -5,12 +5,14 @@
 //! - **histogram**, **analysis**, **pacer**: right, and quick enough;
 //! - **leak detector** and **regression detector**: how often they see what is there, and what is not.
 //!
-//! The full form also slows real processes down and lets the gate find out.
+//! The full form also slows real processes down and lets the gate find out, and holds the open loop beside that of oha,
+//! where that is installed.
 
 mod detectors;
 mod freeze;
 mod instruments;
 mod process;
+mod rates;
 mod rivals;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -94,6 +96,11 @@ impl SelfTest {
         freeze::case(self, stop).await
     }
 
+    /// The open loop beside that of oha alone.
+    pub async fn rates_against_oha(&self, stop: &CancellationToken) -> Case {
+        rates::case(&self.server, rates::Plan::default(), stop).await
+    }
+
     /// The gate on real processes alone.
     pub async fn gate_on_processes(&self, stop: &CancellationToken) -> Vec<Case> {
         detectors::gate_on_processes(&self.burner, stop).await
@@ -112,9 +119,14 @@ impl SelfTest {
         for (rate_per_s, lag_p99_ms_max) in [(10_000.0, 0.2), (60_000.0, 1.0)] {
             keep(blocking(move || instruments::pacer(rate_per_s, lag_p99_ms_max)).await);
         }
-        keep(blocking(instruments::in_process).await);
+        for quick in [instruments::in_process, instruments::memory] {
+            keep(blocking(quick).await);
+        }
         if !stop.is_cancelled() {
             keep(self.frozen_target(stop).await);
+        }
+        if self.full && self.rivals && !stop.is_cancelled() {
+            keep(self.rates_against_oha(stop).await);
         }
         if self.full && !stop.is_cancelled() {
             for case in self.gate_on_processes(stop).await {
@@ -149,6 +161,7 @@ pub fn record(
         schema_version: record::SCHEMA_VERSION,
         id: Uuid::now_v7(),
         scenario: SCENARIO.to_owned(),
+        scenario_hash: None,
         form,
         started_at: Timestamp::now(),
         duration_s: duration.as_secs_f64(),

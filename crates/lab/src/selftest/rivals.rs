@@ -19,6 +19,8 @@ pub(super) struct Rival {
     percentile: fn(&str, u8) -> Option<Duration>,
 }
 
+const OPEN_LOOP: &str = "oha with latency correction";
+
 static RIVALS: [Rival; 4] = [
     Rival {
         label: "wrk",
@@ -49,7 +51,7 @@ static RIVALS: [Rival; 4] = [
     },
     Rival { label: "oha", program: "oha", arguments: oha_arguments, percentile: oha_percentile },
     Rival {
-        label: "oha with latency correction",
+        label: OPEN_LOOP,
         program: "oha",
         arguments: |plan| {
             let mut arguments = oha_arguments(plan);
@@ -65,6 +67,11 @@ pub(super) fn installed() -> impl Iterator<Item = &'static Rival> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs: Vec<_> = std::env::split_paths(&path).collect();
     RIVALS.iter().filter(move |rival| dirs.iter().any(|dir| dir.join(rival.program).is_file()))
+}
+
+/// The one that keeps an open schedule and counts from the due time, if it is on the search path.
+pub(super) fn open_loop() -> Option<&'static Rival> {
+    installed().find(|rival| rival.label == OPEN_LOOP)
 }
 
 impl Rival {

@@ -145,7 +145,8 @@ pub(super) struct GateArgs {
     /// Name of the baseline
     #[arg(long, value_name = "NAME")]
     pub(super) baseline: String,
-    /// What to compare with it, as in `compare` [default: the last runs of its scenarios]
+    /// What to compare with it, as in `compare`; then only the scenarios in it count [default: the runs of its
+    /// scenarios since it was saved]
     pub(super) current: Option<String>,
     /// Compare although the baseline was measured on another machine
     #[arg(long)]
@@ -179,6 +180,9 @@ pub(super) struct AbArgs {
     /// A and B are commits: each is checked out into a directory, which replaces `{}`
     #[arg(long, requires = "command")]
     pub(super) commits: bool,
+    /// Decide although other processes had the CPUs too
+    #[arg(long)]
+    pub(super) any_load: bool,
     /// Built in each commit's directory first, for example `cargo build --release --workspace`
     #[arg(long, value_name = "COMMAND LINE", requires = "commits")]
     pub(super) build: Option<String>,
@@ -253,6 +257,20 @@ pub(super) enum FixtureCommand {
     Reload {
         /// The program whose `serve` is started
         program: PathBuf,
+    },
+    /// Use the browsers of a running server in one way, and print what it took
+    Fleet {
+        /// Which way: ready, contexts, processes, page, tabs, batch, growth, hibernation, flood or healing
+        case: paddock_lab::fixture::FleetCase,
+        /// The server
+        #[arg(long, value_name = "URL")]
+        server: url::Url,
+        /// Where article.html and product.html are
+        #[arg(long, value_name = "URL")]
+        site: url::Url,
+        /// How many instances, navigations or requests
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+        count: u16,
     },
     /// Do a fixed piece of work and print what it took
     Burn {

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use paddock_lab::{
     ab::{self, Side, Trial},
+    archive::Baseline,
     compare::{Comparison, Policy, compare as compare_sides},
     gate::{self as gating, Decision},
-    measurements::{Measurements, split_name},
+    measurements::Measurements,
     record::Environment,
     report::Report,
-    subject::resolve,
+    subject::{resolve, runs_after},
 };
 
 use super::{
@@ -32,12 +33,17 @@ fn policy(lab: &Lab, strictness: &Strictness) -> Result<Policy, LabError> {
 fn show(
     lab: &Lab,
     comparison: &Comparison,
+    decision: Option<&Decision>,
     strictness: &Strictness,
     environment: Option<Environment>,
 ) -> Result<(), LabError> {
     print_comparison(comparison);
+    if let Some(decision) = decision {
+        print_decision(decision);
+    }
     if let Some(out) = &strictness.out {
-        let mut report = Report::new(Vec::new(), &lab.objectives, vec![comparison.clone()]);
+        let mut report = Report::new(Vec::new(), &lab.objectives, vec![comparison.clone()])
+            .with_decision(decision.cloned());
         report.environment = environment;
         say(format_args!("report: {}", report.write(out)?.html.display()));
     }
@@ -49,7 +55,7 @@ pub(super) fn compare(lab: &Lab, args: &CompareArgs) -> LabResult {
     let baseline = resolve(&args.baseline, &lab.archive)?;
     let current = resolve(&args.current, &lab.archive)?;
     let comparison = compare_sides(&baseline, &current, &policy(lab, &args.strictness)?, false);
-    show(lab, &comparison, &args.strictness, None)?;
+    show(lab, &comparison, None, &args.strictness, None)?;
     let is_worse = comparison.regressions().next().is_some();
     Ok(if is_worse { Code::Regression } else { Code::Pass })
 }
@@ -59,32 +65,42 @@ pub(super) fn gate(lab: &Lab, args: &GateArgs) -> LabResult {
     let missing = || {
         LabError::usage(format!("there is no baseline `{}`; see `paddock lab baseline list`", args.baseline))
     };
-    let baseline = lab.archive.baseline(&args.baseline)?.ok_or_else(missing)?.measurements;
+    let mut baseline = lab.archive.baseline(&args.baseline)?.ok_or_else(missing)?;
     let current = match &args.current {
-        Some(name) => resolve(name, &lab.archive)?,
-        None => last_runs(lab, &baseline)?,
+        Some(name) => {
+            let current = resolve(name, &lab.archive)?;
+            baseline.measurements.retain_scenarios(&current.scenarios());
+            current
+        }
+        None => runs_since(lab, &baseline)?,
     };
-    let comparison = compare_sides(&baseline, &current, &policy(lab, &args.strictness)?, false);
-    show(lab, &comparison, &args.strictness, None)?;
-    let decision = gating::decide(&comparison, args.any_machine);
-    print_decision(&decision);
+    let decision = if current.is_empty() && current.invalid.is_empty() {
+        let since = baseline.created_at.strftime("%Y-%m-%d %H:%M UTC");
+        let reason = format!(
+            "none of the baseline's scenarios has run since it was saved ({since}); run `paddock lab run --tier regression`"
+        );
+        let decision = Decision::Undecided { reasons: vec![reason] };
+        print_decision(&decision);
+        decision
+    } else {
+        let asked = policy(lab, &args.strictness)?;
+        let comparison = compare_sides(&baseline.measurements, &current, &asked, false);
+        let decision = gating::decide(&comparison, args.any_machine);
+        show(lab, &comparison, Some(&decision), &args.strictness, None)?;
+        decision
+    };
     Ok(Code::of_decision(&decision))
 }
 
-/// The last runs of every scenario that the baseline knows.
-fn last_runs(lab: &Lab, baseline: &Measurements) -> Result<Measurements, LabError> {
-    let mut scenarios: Vec<&str> = baseline.values.keys().map(|metric| split_name(metric).0).collect();
-    scenarios.dedup();
+/// The runs of every scenario that the baseline knows, since it was saved: older ones may be those it was made of.
+pub(super) fn runs_since(lab: &Lab, baseline: &Baseline) -> Result<Measurements, LabError> {
+    let mut current = Measurements::new("the runs since then");
     let known = lab.archive.scenarios()?;
-    let names: Vec<&str> =
-        scenarios.into_iter().filter(|name| known.iter().any(|known| known == name)).collect();
-    if names.is_empty() {
-        return Err(LabError::usage(
-            "none of the baseline's scenarios has a run; `paddock lab run --tier regression` makes some",
-        ));
+    for name in baseline.measurements.scenarios() {
+        if known.iter().any(|known| known == name) {
+            current.extend(runs_after(name, baseline.created_at, &lab.archive)?);
+        }
     }
-    let mut current = resolve(&names.join(","), &lab.archive)?;
-    "the last runs".clone_into(&mut current.label);
     Ok(current)
 }
 
@@ -100,7 +116,7 @@ pub(super) fn print_decision(decision: &Decision) {
 
 /// Two commands in turns.
 pub(super) async fn ab(lab: &Lab, args: AbArgs) -> LabResult {
-    lab.stop_on_interrupt();
+    lab.stop_on_signals()?;
     let mut trial = Trial {
         a: Side::new(&args.a, &args.command)?,
         b: Side::new(&args.b, &args.command)?,
@@ -139,7 +155,11 @@ pub(super) async fn ab(lab: &Lab, args: AbArgs) -> LabResult {
     }
     let asked = policy(lab, &strictness)?;
     let mut comparison = compare_sides(&result.a, &result.b, &asked, true);
-    let decision = gating::decide(&comparison, true);
+    let mut decision = gating::decide(&comparison, true);
+    if let (Some(disturbance), false) = (&result.disturbance, args.any_load) {
+        let reason = format!("{disturbance}; try again, or say `--any-load`");
+        decision = Decision::Undecided { reasons: vec![reason] };
+    }
     // The other metrics are shown too, and decide nothing.
     let all =
         compare_sides(&result.a, &result.b, &Policy::default().threshold_pct(strictness.threshold), true);
@@ -147,9 +167,9 @@ pub(super) async fn ab(lab: &Lab, args: AbArgs) -> LabResult {
     let others: Vec<_> = all.changes.into_iter().filter(|change| is_new(&change.metric)).collect();
     comparison.changes.extend(others);
     comparison.notes.extend(result.partial.iter().cloned());
+    comparison.notes.extend(result.disturbance.iter().cloned());
     comparison.notes.extend(busy_note(&environment));
-    show(lab, &comparison, &strictness, Some(environment))?;
-    print_decision(&decision);
+    show(lab, &comparison, Some(&decision), &strictness, Some(environment))?;
     let code = Code::of_decision(&decision);
     Ok(if result.partial.is_some() { Code::Invalid } else { code })
 }
@@ -222,7 +242,7 @@ pub(super) fn baseline(lab: &Lab, command: &BaselineCommand) -> LabResult {
                 rows.push(vec![
                     baseline.name.clone(),
                     baseline.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
-                    measurements.commit.as_deref().unwrap_or("–").chars().take(12).collect(),
+                    measurements.commit().unwrap_or("–").chars().take(12).collect(),
                     measurements.values.len().to_string(),
                     repeats.unwrap_or_default().to_string(),
                 ]);

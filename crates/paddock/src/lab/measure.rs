@@ -9,6 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use paddock_lab::{
+    archive::write_json,
     benchmarks_page::SelfTestRecord,
     compare::{Policy, compare},
     fixture, gate,
@@ -47,8 +48,9 @@ pub(super) async fn run(lab: &Lab, args: RunArgs) -> LabResult {
     };
     let (tier, plan) = plan(&args, &scenarios);
     announce(&plan);
-    lab.stop_on_interrupt();
+    lab.stop_on_signals()?;
     let mut session = Session::new(lab, &args, tier);
+    session.scenarios = plan.scenarios.clone();
     for repeat in 0..plan.repeats {
         for name in &plan.scenarios {
             let Some(scenario) = scenarios.iter().find(|scenario| scenario.file.name == *name) else {
@@ -61,7 +63,7 @@ pub(super) async fn run(lab: &Lab, args: RunArgs) -> LabResult {
         let args = SelftestArgs { full: true, no_rivals: false, json: false };
         session.code = session.code.or(selftest(lab, &args).await?);
     }
-    session.finish(baseline.map(|baseline| baseline.measurements))
+    Ok(session.finish(baseline.map(|baseline| baseline.measurements)))
 }
 
 /// The scenarios that were named, or all.
@@ -131,6 +133,8 @@ struct Session<'a> {
     out: PathBuf,
     /// When nothing further may begin.
     deadline: Option<Instant>,
+    /// What was planned: what a baseline has of other scenarios does not count.
+    scenarios: Vec<String>,
     records: Vec<RunRecord>,
     code: Code,
 }
@@ -151,7 +155,7 @@ impl<'a> Session<'a> {
         lab.archive.dir().clone_into(&mut options.dir);
         let out = args.out.clone().unwrap_or_else(|| lab.archive.dir().join("report"));
         let deadline = (tier == Some(Tier::Quick)).then(|| Instant::now() + QUICK_MAX);
-        Self { lab, options, out, deadline, records: Vec::new(), code: Code::Pass }
+        Self { lab, options, out, deadline, scenarios: Vec::new(), records: Vec::new(), code: Code::Pass }
     }
 
     /// One run of one scenario: measured, kept, and its verdict printed. Only what stops every further run is an error.
@@ -164,6 +168,8 @@ impl<'a> Session<'a> {
     ) -> Result<(), LabError> {
         let name = &scenario.file.name;
         if self.lab.stop.is_cancelled() {
+            complain(format_args!("lab: {name} left out: interrupted"));
+            self.code = self.code.or(Code::Invalid);
             return Ok(());
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -171,6 +177,7 @@ impl<'a> Session<'a> {
                 "lab: {name} left out: the tier's {} minutes are over",
                 QUICK_MAX.as_secs() / 60
             ));
+            self.code = self.code.or(Code::Invalid);
             return Ok(());
         }
         let title = if repeats > 1 { format!("{name} {}/{repeats}", repeat + 1) } else { name.clone() };
@@ -178,11 +185,12 @@ impl<'a> Session<'a> {
         options.form = form;
         options.variables.retain(|variable, _| scenario.file.variables.contains_key(variable));
         options.command = command(name, form, &self.options.variables, &options.variables);
-        std::fs::create_dir_all(&options.dir)?;
-        let observer = Box::new(Progress::new(title));
-        let executed =
-            paddock_lab::run::execute(scenario, &options, observer, &self.lab.tasks, &self.lab.stop).await;
-        let record = match executed {
+        if let Err(error) = std::fs::create_dir_all(&options.dir) {
+            complain(format_args!("paddock: cannot make `{}`: {error}", options.dir.display()));
+            self.code = self.code.or(Code::Error);
+            options.dir = std::env::temp_dir();
+        }
+        let record = match self.execute(scenario, &options, Box::new(Progress::new(title))).await {
             Ok(record) => record,
             Err(
                 error @ (RunError::Scenario(_)
@@ -198,19 +206,44 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         };
-        self.lab.archive.save(&record)?;
         let verdict = judge(&record, &self.lab.objectives);
         print_verdict(name, &verdict);
-        self.code = self.code.or(Code::of_level(verdict.level));
+        self.code = self.code.or(Code::of_level(verdict.level)).or(keep(self.lab, &record));
         self.records.push(record);
         Ok(())
     }
 
+    /// Carries a scenario out; when the tier's time is over meanwhile, it ends early.
+    async fn execute(
+        &self,
+        scenario: &Scenario,
+        options: &RunOptions,
+        observer: Box<Progress>,
+    ) -> Result<RunRecord, RunError> {
+        let stop = self.lab.stop.child_token();
+        let executed = paddock_lab::run::execute(scenario, options, observer, &self.lab.tasks, &stop);
+        let mut executed = Box::pin(executed);
+        let Some(deadline) = self.deadline else { return executed.await };
+        tokio::select! {
+            executed = &mut executed => return executed,
+            () = tokio::time::sleep_until(deadline.into()) => {}
+        }
+        let minutes = QUICK_MAX.as_secs() / 60;
+        complain(format_args!(
+            "lab: the tier's {minutes} minutes are over, {} ends early",
+            scenario.file.name
+        ));
+        stop.cancel();
+        executed.await
+    }
+
     /// The gate, and the report of the last valid run of each scenario.
-    fn finish(self, baseline: Option<Measurements>) -> LabResult {
+    fn finish(self, baseline: Option<Measurements>) -> Code {
         let mut code = self.code;
         let mut comparisons = Vec::new();
-        if let Some(baseline) = baseline {
+        let mut decided = None;
+        if let Some(mut baseline) = baseline {
+            baseline.retain_scenarios(&self.scenarios.iter().map(String::as_str).collect());
             let current = Measurements::of_runs("this run", &self.records);
             let policy = Policy::of_objectives(&self.lab.objectives).and_thresholds_of(&self.records);
             let comparison = compare(&baseline, &current, &policy, false);
@@ -219,6 +252,7 @@ impl<'a> Session<'a> {
             super::judge::print_decision(&decision);
             code = code.or(Code::of_decision(&decision));
             comparisons.push(comparison);
+            decided = Some(decision);
         }
         let mut shown: BTreeMap<String, RunRecord> = BTreeMap::new();
         for record in self.records {
@@ -228,12 +262,45 @@ impl<'a> Session<'a> {
             }
         }
         if !shown.is_empty() || !comparisons.is_empty() {
-            let report = Report::new(shown.into_values().collect(), &self.lab.objectives, comparisons);
-            let files = report.write(&self.out)?;
-            say(format_args!("report: {}", files.html.display()));
+            let report = Report::new(shown.into_values().collect(), &self.lab.objectives, comparisons)
+                .with_decision(decided);
+            code = code.or(write_report(&report, &self.out));
         }
-        Ok(code)
+        code
     }
+}
+
+/// Where results go when they cannot go where they belong, because the disk is full for example.
+fn elsewhere() -> PathBuf {
+    std::env::temp_dir().join(format!("paddock-lab-{}", std::process::id()))
+}
+
+/// Keeps a run in the archive, or elsewhere: what was measured is not lost, and what is left to measure is measured.
+fn keep(lab: &Lab, record: &RunRecord) -> Code {
+    let Err(error) = lab.archive.save(record) else { return Code::Pass };
+    complain(format_args!("paddock: {}", LabError::from(error)));
+    let path = elsewhere().join(format!("{}-{}.json", record.scenario, record.id));
+    match write_json(&path, record) {
+        Ok(()) => complain(format_args!("paddock: the run is kept in `{}` instead", path.display())),
+        Err(error) => complain(format_args!("paddock: the run is not kept: {}", LabError::from(error))),
+    }
+    Code::Error
+}
+
+/// Writes the report where it belongs, or elsewhere.
+fn write_report(report: &Report, out: &Path) -> Code {
+    match report.write(out) {
+        Ok(files) => {
+            say(format_args!("report: {}", files.html.display()));
+            return Code::Pass;
+        }
+        Err(error) => complain(format_args!("paddock: {}", LabError::from(error))),
+    }
+    match report.write(&elsewhere()) {
+        Ok(files) => say(format_args!("report: {}", files.html.display())),
+        Err(error) => complain(format_args!("paddock: there is no report: {}", LabError::from(error))),
+    }
+    Code::Error
 }
 
 /// The command line that repeats a run.
@@ -266,7 +333,7 @@ pub(super) async fn selftest(lab: &Lab, args: &SelftestArgs) -> LabResult {
         rivals: !args.no_rivals,
         full: args.full,
     };
-    lab.stop_on_interrupt();
+    lab.stop_on_signals()?;
     let environment = environment(lab).await?;
     let started = Instant::now();
     let cases = test
@@ -289,19 +356,23 @@ pub(super) async fn selftest(lab: &Lab, args: &SelftestArgs) -> LabResult {
     let form = if args.full { Form::Full } else { Form::Short };
     let command = ["paddock", "lab", "selftest"].into_iter().chain(args.full.then_some("--full"));
     let command = command.map(str::to_owned).collect();
-    let record = selftest::record(&cases, form, environment.clone(), command, started.elapsed());
-    lab.archive.save(&record)?;
-    lab.archive.save_selftest(&SelfTestRecord {
-        created_at: Timestamp::now(),
-        environment,
-        cases: cases.clone(),
-    })?;
+    let mut record = selftest::record(&cases, form, environment.clone(), command, started.elapsed());
+    if lab.stop.is_cancelled() {
+        record.partial = Some("interrupted".to_owned());
+    }
+    let verdict = judge(&record, &lab.objectives);
     if args.json {
         say(format_args!("{}", serde_json::to_string_pretty(&cases)?));
     } else {
-        print_verdict("promises", &judge(&record, &lab.objectives));
+        print_verdict("promises", &verdict);
     }
-    Ok(Code::of_level(selftest::level(&cases)))
+    let mut code = Code::of_level(selftest::level(&cases)).or(Code::of_level(verdict.level));
+    code = code.or(keep(lab, &record));
+    // The page shows the last self-test: one that was interrupted does not take the place of a whole one.
+    if record.partial.is_none() {
+        lab.archive.save_selftest(&SelfTestRecord { created_at: Timestamp::now(), environment, cases })?;
+    }
+    Ok(code)
 }
 
 /// This machine, and the commit of the working directory.
@@ -336,6 +407,10 @@ pub(super) async fn fixture(command: FixtureCommand) -> LabResult {
         FixtureCommand::Reload { program } => {
             let reloaded = fixture::reload(&program).await.map_err(|error| LabError::of(&error))?;
             say(format_args!("{}", serde_json::to_string(&reloaded)?));
+        }
+        FixtureCommand::Fleet { case, server, site, count } => {
+            let figures = fixture::fleet(&server, &site, case, usize::from(count)).await;
+            say(format_args!("{}", serde_json::to_string(&figures.map_err(|error| LabError::of(&error))?)?));
         }
         FixtureCommand::Burn { rounds } => {
             let burned = tokio::task::spawn_blocking(move || fixture::burn(rounds)).await;

@@ -7,13 +7,18 @@ mod args;
 mod judge;
 mod measure;
 mod show;
-mod terminal;
+pub(crate) mod terminal;
 
-use std::{fmt, path::Path, process::ExitCode};
+use std::{
+    fmt,
+    path::Path,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use paddock_lab::{
     archive::Archive, document::DocumentError, gate::Decision, objectives::Objectives, scenario::Scenario,
-    verdict::Level,
+    text::one_line, verdict::Level,
 };
 use paddock_platform::{problem::error_chain, task::Tasks};
 use tokio_util::sync::CancellationToken;
@@ -85,8 +90,10 @@ struct Lab {
     archive: Archive,
     objectives: Objectives,
     tasks: Tasks,
-    /// Cancelled by the first Ctrl-C; a second one ends the process as usual.
+    /// Cancelled by the first SIGINT or SIGTERM; a second one ends the process at once.
     stop: CancellationToken,
+    /// Whether signals are listened for.
+    listens: AtomicBool,
 }
 
 impl Lab {
@@ -96,7 +103,14 @@ impl Lab {
         }
         let objectives = Objectives::read(places.objectives.as_deref())?;
         let archive = Archive::new(&places.data);
-        Ok(Self { places, archive, objectives, tasks: Tasks::default(), stop: CancellationToken::new() })
+        Ok(Self {
+            places,
+            archive,
+            objectives,
+            tasks: Tasks::default(),
+            stop: CancellationToken::new(),
+            listens: AtomicBool::new(false),
+        })
     }
 
     /// The scenarios that exist: those of `--scenarios`, else of the directory beside the objectives.
@@ -111,20 +125,20 @@ impl Lab {
         Ok(paddock_lab::scenario::read_dir(&dir)?)
     }
 
-    /// Lets Ctrl-C end what runs in good order.
-    fn stop_on_interrupt(&self) {
+    /// Lets a signal end what runs in good order. Once per command.
+    fn stop_on_signals(&self) -> Result<(), LabError> {
+        if self.listens.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        paddock_platform::signal::stop_on_signals(self.stop.clone()).map_err(|error| LabError::of(&error))?;
         let stop = self.stop.clone();
         self.tasks.spawn("lab-interrupt", async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                terminal::complain(format_args!(
-                    "interrupted: keeping what was measured (once more to stop at once)"
-                ));
-                stop.cancel();
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    std::process::exit(130);
-                }
-            }
+            stop.cancelled().await;
+            terminal::complain(format_args!(
+                "interrupted: keeping what was measured (once more to stop at once)"
+            ));
         });
+        Ok(())
     }
 }
 
@@ -174,7 +188,7 @@ impl LabError {
 
 impl fmt::Display for LabError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message.lines().collect::<Vec<_>>().join("; "))
+        f.write_str(&one_line(&self.message.lines().collect::<Vec<_>>().join("; ")))
     }
 }
 

@@ -6,6 +6,7 @@ use paddock_lab::{
     archive::{read_run, write},
     benchmarks_page,
     compare::{Policy, compare},
+    gate::decide,
     measurements::Measurements,
     record::RunRecord,
     report::Report,
@@ -17,7 +18,8 @@ use paddock_lab::{
 use super::{
     Code, Lab, LabError, LabResult,
     args::{CheckArgs, DocsArgs, ListArgs, ReportArgs},
-    terminal::{complain, level, say, table},
+    judge::{print_decision, runs_since},
+    terminal::{complain, level, print_comparison, say, table},
 };
 
 /// Finds every mistake that can be found without starting anything.
@@ -118,17 +120,32 @@ pub(super) fn report(lab: &Lab, args: &ReportArgs) -> LabResult {
         return Err(LabError::usage("there is no run to report; `paddock lab run` makes some"));
     }
     let mut comparisons = Vec::new();
+    let mut decision = None;
     if let Some(name) = &args.baseline {
         let missing =
             || LabError::usage(format!("there is no baseline `{name}`; see `paddock lab baseline list`"));
-        let baseline = lab.archive.baseline(name)?.ok_or_else(missing)?.measurements;
-        let current = Measurements::of_runs("these runs", &records);
-        comparisons.push(compare(&baseline, &current, &Policy::of_objectives(&lab.objectives), false));
+        let mut baseline = lab.archive.baseline(name)?.ok_or_else(missing)?;
+        // Repeats are what a comparison needs: those of the runs that were named, or all since the baseline.
+        let current = if args.runs.is_empty() {
+            runs_since(lab, &baseline)?
+        } else {
+            let current = Measurements::of_runs("these runs", &records);
+            baseline.measurements.retain_scenarios(&current.scenarios());
+            current
+        };
+        let policy = Policy::of_objectives(&lab.objectives).and_thresholds_of(&records);
+        let comparison = compare(&baseline.measurements, &current, &policy, false);
+        print_comparison(&comparison);
+        let decided = decide(&comparison, false);
+        print_decision(&decided);
+        decision = Some(decided);
+        comparisons.push(comparison);
     }
-    let report = Report::new(records, &lab.objectives, comparisons);
+    let code = decision.as_ref().map_or(Code::Pass, Code::of_decision);
+    let report = Report::new(records, &lab.objectives, comparisons).with_decision(decision);
     let files = report.write(&args.out)?;
     say(format_args!("{}: {}", level(report.level()), files.html.display()));
-    Ok(Code::of_level(report.level()))
+    Ok(Code::of_level(report.level_of_runs()).or(code))
 }
 
 /// This machine.
@@ -170,18 +187,9 @@ pub(super) async fn env(lab: &Lab, args: &ListArgs) -> LabResult {
         "commit".to_owned(),
         format!("{commit}{}", if environment.modified { " with changes" } else { "" }),
     ]);
-    table(&rows.map_rows());
+    let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+    table(&rows);
     Ok(Code::Pass)
-}
-
-trait MapRows {
-    fn map_rows(&self) -> Vec<Vec<String>>;
-}
-
-impl MapRows for Vec<[String; 2]> {
-    fn map_rows(&self) -> Vec<Vec<String>> {
-        self.iter().map(|row| row.to_vec()).collect()
-    }
 }
 
 /// The page of the documentation.

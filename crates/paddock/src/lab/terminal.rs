@@ -8,17 +8,18 @@ use std::{
 use paddock_lab::{
     compare::{Comparison, Outcome},
     quantity::percent_change,
+    text::one_line,
     verdict::{Judgement, Level, Verdict},
 };
 
 /// Writes a line to standard output. A reader that went away is no error of ours.
-pub(super) fn say(line: fmt::Arguments<'_>) {
+pub(crate) fn say(line: fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// Writes a line to standard error.
-pub(super) fn complain(line: fmt::Arguments<'_>) {
+pub(crate) fn complain(line: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
@@ -75,8 +76,9 @@ fn visible(text: &str) -> usize {
 /// A verdict as rows of a table: level, promise, measured, target, what to do.
 pub(super) fn print_verdict(scenario: &str, verdict: &Verdict) {
     say(format_args!("{scenario}: {}", level(verdict.level)));
+    // Reasons quote what targets and commands said.
     for reason in &verdict.reasons {
-        say(format_args!("  {reason}"));
+        say(format_args!("  {}", one_line(reason)));
     }
     let rows: Vec<Vec<String>> = verdict.judgements.iter().map(judgement_row).collect();
     table(&rows);
@@ -94,15 +96,18 @@ fn judgement_row(judgement: &Judgement) -> Vec<String> {
         judgement.name.clone(),
         value,
         judgement.threshold.promise(unit),
-        advice,
+        one_line(&advice),
     ]
 }
 
 /// A comparison as a table, worst first.
 pub(super) fn print_comparison(comparison: &Comparison) {
-    say(format_args!("{} against {}", comparison.current, comparison.baseline));
-    for note in &comparison.notes {
-        say(format_args!("  note: {note}"));
+    say(format_args!("{} against {}", one_line(&comparison.current), one_line(&comparison.baseline)));
+    for note in comparison.mismatches.iter().chain(&comparison.notes) {
+        say(format_args!("  note: {}", one_line(note)));
+    }
+    if !comparison.unmatched.is_empty() {
+        say(format_args!("  only one side has: {}", one_line(&comparison.unmatched.join(", "))));
     }
     let header =
         ["  outcome", "metric", "before", "now", "change", "95 % interval", "p", "allowed", "repeats"];
@@ -121,7 +126,7 @@ pub(super) fn print_comparison(comparison: &Comparison) {
         let sign = if change.higher_is_better { '-' } else { '+' };
         rows.push(vec![
             format!("  {}", coloured(colour, change.outcome.words())),
-            change.metric.clone(),
+            one_line(&change.metric),
             change.unit.format(change.baseline_median),
             change.unit.format(change.current_median),
             percent_change(change.ratio.unwrap_or(f64::INFINITY)),

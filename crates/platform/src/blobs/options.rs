@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     config::SecretRef,
-    units::{ByteSize, HumanDuration},
+    units::{ByteSize, HumanDuration, non_zero_duration},
 };
 
 /// Where screenshots, reports and downloads are kept. Changes take effect after a restart.
@@ -28,6 +28,7 @@ pub struct BlobsOptions {
     /// How large a blob may be.
     pub size_max: ByteSize,
     /// How long an operation may take, repetitions included.
+    #[serde(deserialize_with = "non_zero_duration")]
     pub timeout: HumanDuration,
 }
 

@@ -13,6 +13,7 @@ use axum::{
 use http::{Method, header};
 
 use super::*;
+use crate::problem::INTERNAL;
 use crate::task::Tasks;
 
 fn key(text: &str) -> BlobKey {
@@ -65,7 +66,9 @@ async fn a_blob_larger_than_the_maximum_is_neither_written_nor_read() {
     assert!(matches!(blobs.get(&key("lab/a.bin")).await, Err(BlobError::NotFound(_))));
     fs::create_dir_all(dir.path().join("blobs/lab")).unwrap();
     fs::write(dir.path().join("blobs/lab/b.bin"), [0; 11]).unwrap();
-    assert!(matches!(blobs.get(&key("lab/b.bin")).await, Err(BlobError::TooLarge { .. })));
+    let error = blobs.get(&key("lab/b.bin")).await.unwrap_err();
+    assert!(matches!(error, BlobError::StoredTooLarge { .. }), "{error}");
+    assert_eq!(Problem::from(error).kind, INTERNAL, "who asks for it has sent nothing that is too large");
 }
 
 #[tokio::test]
@@ -231,4 +234,24 @@ async fn a_storage_that_does_not_answer_meets_the_deadline() {
     let blobs = Blobs::open(&options, dir.path()).unwrap();
     let error = blobs.put(&key("lab/a.bin"), Bytes::from_static(b"x")).await.unwrap_err();
     assert_eq!(Problem::from(error).kind, BLOBS_UNAVAILABLE);
+}
+
+#[test]
+fn what_a_crash_left_is_removed_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join("analysis/1");
+    fs::create_dir_all(&below).unwrap();
+    for name in ["report.html", "report.html#1", "notes#", "notes#a1"] {
+        fs::write(below.join(name), "x").unwrap();
+    }
+    let in_use = std::time::SystemTime::now() - Duration::from_mins(1);
+    remove_staged(dir.path(), in_use).unwrap();
+    assert!(below.join("report.html#1").exists(), "it is being written");
+    remove_staged(dir.path(), std::time::SystemTime::now() + Duration::from_secs(1)).unwrap();
+    let mut left: Vec<_> = fs::read_dir(&below)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["notes#", "notes#a1", "report.html"]);
 }

@@ -1,35 +1,78 @@
 //! Checks that every server has: disk, memory, configuration.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Component, Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::oneshot;
 
 use super::Finding;
 use crate::units::ByteSize;
 
+/// Directories that are being looked at.
+static LOOKED_AT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 /// Whether the file system of a directory has room: below `floor` it is degraded, below a tenth of that failed.
 /// Register it as `health.register("disk", true, move || disk_free(dir.clone(), floor))`.
 pub async fn disk_free(dir: PathBuf, floor: ByteSize) -> Finding {
-    // A file system that hangs must not take a thread that serves others with it.
     let shown = dir.display().to_string();
-    let free = tokio::task::spawn_blocking(move || {
-        let stat = rustix::fs::statvfs(&dir).map_err(io::Error::from)?;
-        Ok::<_, io::Error>(stat.f_bavail.saturating_mul(stat.f_frsize))
+    // A file system that hangs keeps the thread that looks at it: one of its own, so that it is none that serves
+    // others, and only one, however often somebody asks.
+    let Some(look) = Look::begin(dir) else {
+        return Finding::failed(
+            format!("the file system of {shown} has not answered yet"),
+            "check the disk or the server behind it",
+        );
+    };
+    let (answer, answered) = oneshot::channel();
+    let looking = std::thread::Builder::new().name("disk-free".to_owned()).spawn(move || {
+        let free = rustix::fs::statvfs(&look.0)
+            .map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+            .map_err(io::Error::from);
+        drop(look);
+        let _ = answer.send(free);
     });
-    match free.await {
-        Ok(Ok(free)) => judge_disk(&shown, ByteSize::bytes(free), floor),
-        Ok(Err(error)) => Finding::failed(
+    let free = match looking {
+        Ok(_) => answered.await.unwrap_or_else(|_| Err(io::Error::other("the check failed"))),
+        Err(error) => Err(error),
+    };
+    match free {
+        Ok(free) => {
+            let detail = format!("{} free in {shown}", rounded(ByteSize::bytes(free)));
+            let advice = format!("free space in {shown}, at least {floor}");
+            judge(ByteSize::bytes(free), floor, detail, advice)
+        }
+        Err(error) => Finding::failed(
             format!("the free space of {shown} cannot be read: {error}"),
             "check that the directory exists and is readable",
         ),
-        Err(_) => Finding::failed("the check failed", "see the server's log"),
     }
 }
 
-fn judge_disk(dir: &str, free: ByteSize, floor: ByteSize) -> Finding {
-    let detail = format!("{} free in {dir}", rounded(free));
-    let advice = format!("free space in {dir}, at least {floor}");
-    if free.get() < floor.get() / 10 {
+/// A directory is being looked at until this is dropped.
+struct Look(PathBuf);
+
+impl Look {
+    /// `None` if somebody else does already.
+    fn begin(dir: PathBuf) -> Option<Self> {
+        let new = LOOKED_AT.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.clone());
+        new.then_some(Self(dir))
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        LOOKED_AT.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+fn judge(left: ByteSize, floor: ByteSize, detail: String, advice: String) -> Finding {
+    if left.get() < floor.get() / 10 {
         Finding::failed(detail, advice)
-    } else if free < floor {
+    } else if left < floor {
         Finding::degraded(detail, advice)
     } else {
         Finding::ok(detail)
@@ -75,13 +118,7 @@ fn judge_memory(memory: Memory, floor: ByteSize) -> Finding {
     let place = if memory.limited_by_group { "control group" } else { "machine" };
     let detail = format!("{} available in the {place}", rounded(memory.available));
     let advice = format!("close what is not needed or give it more memory; {floor} should be left");
-    if memory.available.get() < floor.get() / 10 {
-        Finding::failed(detail, advice)
-    } else if memory.available < floor {
-        Finding::degraded(detail, advice)
-    } else {
-        Finding::ok(detail)
-    }
+    judge(memory.available, floor, detail, advice)
 }
 
 /// Whether the configuration in force is the one in the file: `error` is what the last reload failed with, if it did.
@@ -101,19 +138,44 @@ fn parse_mem_available(meminfo: &str) -> Option<u64> {
     Some(kibibytes << 10)
 }
 
-/// What the control group leaves: its limit less what is used, where file cache that can be dropped counts as free.
-/// `None` without a limit. The files are those that a container sees as its own group.
+/// What the control groups around this process leave it, by the tightest of them; `None` without a limit.
 fn group_available() -> Option<u64> {
-    let read = |name: &str| fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok();
-    let (limit, used, stat) = match read("memory.max") {
-        Some(limit) => (limit, read("memory.current")?, read("memory.stat")),
-        None => (
-            read("memory/memory.limit_in_bytes")?,
-            read("memory/memory.usage_in_bytes")?,
-            read("memory/memory.stat"),
-        ),
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups_of(&own).iter().filter_map(|group| available_in(group)).min()
+}
+
+/// The directories of a process's control groups and of all that these are within, from what `/proc/self/cgroup` says:
+/// `0::/system.slice/paddock.service` (version 2), `5:memory:/docker/…` (version 1). A container may see the path of its
+/// group as the machine does, and yet have that group as the root: directories that do not exist are simply passed over.
+fn groups_of(own: &str) -> Vec<PathBuf> {
+    let mut groups = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let root = match controllers {
+            "" => "/sys/fs/cgroup",
+            controllers if controllers.split(',').any(|controller| controller == "memory") => {
+                "/sys/fs/cgroup/memory"
+            }
+            _ => continue,
+        };
+        let relative = Path::new(path.trim_start_matches('/'));
+        // A group outside of the namespace is shown with `..`: nothing of it is visible here.
+        let visible = relative.components().all(|part| matches!(part, Component::Normal(_)));
+        let within = if visible { relative } else { Path::new("") };
+        groups.extend(within.ancestors().map(|group| Path::new(root).join(group)));
+    }
+    groups
+}
+
+/// What one group leaves: its limit less what is used, where file cache that can be dropped counts as free.
+fn available_in(group: &Path) -> Option<u64> {
+    let read = |name: &str| fs::read_to_string(group.join(name)).ok();
+    let (limit, used) = match read("memory.max") {
+        Some(limit) => (limit, read("memory.current")?),
+        None => (read("memory.limit_in_bytes")?, read("memory.usage_in_bytes")?),
     };
-    group_left(&limit, &used, stat.as_deref().unwrap_or_default())
+    group_left(&limit, &used, &read("memory.stat").unwrap_or_default())
 }
 
 fn group_left(limit: &str, used: &str, stat: &str) -> Option<u64> {
@@ -157,10 +219,48 @@ mod tests {
         let floor = ByteSize::mib(1000);
         for (mib, status) in [(2000, Status::Ok), (500, Status::Degraded), (50, Status::Failed)] {
             let size = ByteSize::mib(mib);
-            assert_eq!(judge_disk("/data", size, floor).status, status);
+            assert_eq!(judge(size, floor, String::new(), String::new()).status, status);
             let memory = Memory { available: size, limited_by_group: true };
             assert_eq!(judge_memory(memory, floor).status, status);
         }
+    }
+
+    #[test]
+    fn a_group_and_all_that_it_is_within_count() {
+        let groups =
+            |own: &str| groups_of(own).iter().map(|group| group.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            groups("0::/system.slice/paddock.service\n"),
+            ["/sys/fs/cgroup/system.slice/paddock.service", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/"]
+        );
+        assert_eq!(groups("0::/\n"), ["/sys/fs/cgroup/"]);
+        assert_eq!(groups("0::/../../other\n"), ["/sys/fs/cgroup/"]);
+        assert_eq!(
+            groups("7:cpu,cpuacct:/a\n5:memory:/docker/1\n"),
+            ["/sys/fs/cgroup/memory/docker/1", "/sys/fs/cgroup/memory/docker", "/sys/fs/cgroup/memory/"]
+        );
+        assert!(groups("").is_empty());
+    }
+
+    #[test]
+    fn what_a_group_leaves_is_read_from_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(available_in(dir.path()), None);
+        fs::write(dir.path().join("memory.max"), "1000\n").unwrap();
+        fs::write(dir.path().join("memory.current"), "400\n").unwrap();
+        assert_eq!(available_in(dir.path()), Some(600));
+        fs::write(dir.path().join("memory.max"), "max\n").unwrap();
+        assert_eq!(available_in(dir.path()), None);
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_hangs_is_looked_at_by_one_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let hanging = Look::begin(dir.path().to_owned()).unwrap();
+        let finding = disk_free(dir.path().to_owned(), ByteSize::bytes(1)).await;
+        assert_eq!(finding.status, Status::Failed, "{}", finding.detail);
+        drop(hanging);
+        assert_eq!(disk_free(dir.path().to_owned(), ByteSize::bytes(1)).await.status, Status::Ok);
     }
 
     #[tokio::test]

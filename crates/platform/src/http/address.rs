@@ -6,9 +6,11 @@ use std::{
     str::FromStr,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// `host:port` to listen on; a name is resolved when binding. Port 0 takes a free one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -145,25 +147,51 @@ impl fmt::Display for ProxyNetwork {
     }
 }
 
-/// Whose request it is, for limits per address: the peer, or, when the peer is a trusted proxy, the last address in
-/// `X-Forwarded-For` that is not one. The header of anybody else is a claim, not a fact, and is ignored.
-pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[ProxyNetwork]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-    if trusted.is_empty() || !is_trusted(peer) {
-        return peer;
-    }
-    let mut client = peer;
-    for value in headers.get_all("x-forwarded-for").iter().rev() {
-        let Ok(list) = value.to_str() else { return client };
-        for part in list.rsplit(',') {
-            let Ok(address) = part.trim().parse::<IpAddr>() else { return client };
-            client = address;
-            if !is_trusted(address) {
-                return client;
+/// Whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    /// The peer, or, when the peer is a trusted proxy, the last address in `X-Forwarded-For` that is not one.
+    pub(super) address: IpAddr,
+    /// Whether it is certain that the request comes from this machine. A proxy on this machine connects from it, too:
+    /// a request that it forwarded, or that must have come through one, is as local as the proxy says.
+    pub(super) is_local: bool,
+}
+
+impl Client {
+    /// The client of a request. A `X-Forwarded-For` of anybody but a trusted proxy is a claim, not a fact, and says no
+    /// more than that the request did not begin here.
+    pub(super) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[ProxyNetwork]) -> Self {
+        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+        if trusted.is_empty() {
+            return Self { address: peer, is_local: is_loopback(peer) && !is_forwarded(headers) };
+        }
+        let mut client = Self { address: peer, is_local: false };
+        if !is_trusted(peer) {
+            return client;
+        }
+        for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+            for part in value.to_str().unwrap_or_default().rsplit(',') {
+                let Ok(address) = part.trim().parse::<IpAddr>() else {
+                    return Self { is_local: false, ..client };
+                };
+                client = Self { address, is_local: is_loopback(address) };
+                if !is_trusted(address) {
+                    return client;
+                }
             }
         }
+        client
     }
-    client
+}
+
+/// Whether the request says itself that somebody else sent it on.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(header::FORWARDED)
+}
+
+/// Whether an address reaches no further than this machine.
+pub(super) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 /// One client owns a whole IPv6 /64: its limits are counted together.
@@ -190,7 +218,30 @@ mod tests {
 
     fn client(peer: &str, values: &[&'static str], trusted: &[&str]) -> String {
         let trusted: Vec<_> = trusted.iter().map(|text| text.parse().unwrap()).collect();
-        client_address(peer.parse().unwrap(), &forwarded(values), &trusted).to_string()
+        Client::of(peer.parse().unwrap(), &forwarded(values), &trusted).address.to_string()
+    }
+
+    fn is_local(peer: &str, values: &[&'static str], trusted: &[&str]) -> bool {
+        let trusted: Vec<_> = trusted.iter().map(|text| text.parse().unwrap()).collect();
+        Client::of(peer.parse().unwrap(), &forwarded(values), &trusted).is_local
+    }
+
+    #[test]
+    fn only_what_certainly_comes_from_this_machine_is_local() {
+        assert!(is_local("127.0.0.1", &[], &[]));
+        assert!(is_local("::ffff:127.0.0.1", &[], &[]));
+        assert!(!is_local("192.0.2.1", &[], &[]));
+        assert!(!is_local("127.0.0.1", &["198.51.100.7"], &[]), "some proxy is not configured");
+        assert!(!is_local("127.0.0.1", &["127.0.0.1"], &[]), "a claim");
+
+        let trusted = ["127.0.0.1", "10.0.0.0/8"];
+        assert!(is_local("127.0.0.1", &["127.0.0.1"], &trusted));
+        assert!(!is_local("127.0.0.1", &["198.51.100.7"], &trusted));
+        assert!(!is_local("127.0.0.1", &["127.0.0.1, 198.51.100.7"], &trusted), "the first part is a claim");
+        assert!(!is_local("127.0.0.1", &["unknown, 127.0.0.1"], &trusted));
+        assert!(!is_local("127.0.0.1", &["unknown"], &trusted));
+        assert!(!is_local("127.0.0.1", &[], &trusted), "a proxy that says nothing");
+        assert!(!is_local("127.0.0.1", &[], &["10.0.0.1"]));
     }
 
     #[test]

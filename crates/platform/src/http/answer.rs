@@ -36,7 +36,10 @@ pub(super) async fn render_problem(response: Response, method: &str, path: &str,
         None => return Response::from_parts(parts, body),
     };
     let rendered = problem.to_response(Some(trace_id));
-    parts.headers.remove(header::CONTENT_LENGTH);
+    // The body is another one now: nothing that described the old one holds.
+    for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {
+        parts.headers.remove(name);
+    }
     for (name, value) in rendered.headers() {
         parts.headers.insert(name, value.clone());
     }
@@ -108,6 +111,15 @@ mod tests {
         assert_eq!(body["detail"], "no such thing");
         let (_, body) = rendered(StatusCode::EXPECTATION_FAILED).await;
         assert_eq!(body["status"], 417);
+    }
+
+    #[tokio::test]
+    async fn what_described_the_old_body_does_not_describe_the_new_one() {
+        let encoded =
+            ([(header::CONTENT_ENCODING, "gzip"), (header::ETAG, "\"1\"")], Problem::not_found("job", 7));
+        let (headers, body) = rendered(encoded).await;
+        assert_eq!(body["trace_id"], "4bf9");
+        assert!(!headers.contains_key(header::CONTENT_ENCODING) && !headers.contains_key(header::ETAG));
     }
 
     #[tokio::test]

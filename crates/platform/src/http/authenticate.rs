@@ -84,15 +84,22 @@ impl Authenticate for NoKeys {
     }
 }
 
-/// The key of a request: `Authorization: Bearer …` or `X-Api-Key: …`. Anything else there counts as no key.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    bearer
-        .or_else(|| headers.get(X_API_KEY).and_then(|value| value.to_str().ok()).map(str::trim))
-        .filter(|token| !token.is_empty())
+/// The key of a request: `Authorization: Bearer …` or `X-Api-Key: …`. Anything else there counts as no key. Of two, it is
+/// the one that has the form of our keys: clients that insist on a bearer send any text there.
+pub(super) fn token(headers: &HeaderMap, has_form: impl Fn(&str) -> bool) -> Option<&str> {
+    let bearer = credentials(headers, "bearer");
+    let api_key = headers.get(X_API_KEY).and_then(|value| value.to_str().ok()).map(str::trim);
+    let [bearer, api_key] = [bearer, api_key].map(|token| token.filter(|token| !token.is_empty()));
+    match (bearer, api_key) {
+        (Some(bearer), Some(api_key)) if has_form(api_key) && !has_form(bearer) => Some(api_key),
+        (bearer, api_key) => bearer.or(api_key),
+    }
+}
+
+/// What `Authorization` carries under a scheme.
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (presented, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    presented.eq_ignore_ascii_case(scheme).then(|| token.trim())
 }
 
 /// Handlers take the caller as an argument; the edge has put it there.
@@ -117,13 +124,29 @@ mod tests {
         let token_of = |name: HeaderName, value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
-            token(&headers).map(str::to_owned)
+            token(&headers, |_| true).map(str::to_owned)
         };
         assert_eq!(token_of(header::AUTHORIZATION, "Bearer abc").as_deref(), Some("abc"));
         assert_eq!(token_of(header::AUTHORIZATION, "bearer  abc ").as_deref(), Some("abc"));
         assert_eq!(token_of(X_API_KEY, "abc").as_deref(), Some("abc"));
         for value in ["Basic abc", "Bearer", "Bearer ", ""] {
             assert_eq!(token_of(header::AUTHORIZATION, value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn of_two_keys_the_one_that_may_be_ours_counts() {
+        for (bearer, api_key, found) in [
+            ("Bearer dummy", "pdk_a", "pdk_a"),
+            ("Bearer pdk_b", "pdk_a", "pdk_b"),
+            ("Bearer pdk_b", "dummy", "pdk_b"),
+            ("Bearer dummy", "other", "dummy"),
+            ("Bearer dummy", "", "dummy"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(bearer));
+            headers.insert(X_API_KEY, HeaderValue::from_static(api_key));
+            assert_eq!(token(&headers, |token| token.starts_with("pdk_")), Some(found), "{bearer} {api_key}");
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::convert::Infallible;
 
 use axum::{body::Body, extract::Request, response::Response};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body::Body as _;
 use tower::Service;
 use tower_http::{
     CompressionLevel,
     compression::{Compression, Predicate, predicate::SizeAbove},
 };
+
+use super::extract::media_type_essence;
 
 /// Below this, the headers of compression cost as much as it saves.
 const SIZE_MIN: u16 = 1024;
@@ -27,8 +30,27 @@ where
     Ok(response.map(Body::new))
 }
 
+/// Tells caches that the answer is another one for other `Accept-Encoding`s, also where this client got it as it is, and
+/// where it has it already.
+pub(super) fn vary(response: &mut Response) {
+    let is_large = response.body().size_hint().exact().is_none_or(|size| size >= u64::from(SIZE_MIN));
+    let varies = response.status() == StatusCode::NOT_MODIFIED
+        || is_large && response.status().is_success() && is_text(response.headers());
+    if !varies {
+        return;
+    }
+    let named = |value: &HeaderValue| {
+        let names = value.to_str().unwrap_or_default().split(',').map(str::trim);
+        names.into_iter().any(|name| name == "*" || name.eq_ignore_ascii_case("accept-encoding"))
+    };
+    if !response.headers().get_all(header::VARY).iter().any(named) {
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+}
+
 /// Whether the media type is worth it: text, JSON and their kin; not images, archives and profiles, which are
-/// compressed, and not event streams, which must not wait for a full block.
+/// compressed, and not event streams, which must not wait for a full block. Failures stay as they are, too: their body
+/// is written once more, with the trace id, after this.
 #[derive(Clone, Copy)]
 struct IsText;
 
@@ -37,13 +59,13 @@ impl Predicate for IsText {
     where
         B: http_body::Body,
     {
-        is_text(response.headers())
+        let status = response.status();
+        !status.is_client_error() && !status.is_server_error() && is_text(response.headers())
     }
 }
 
 fn is_text(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = media_type.split(';').next().unwrap_or("").trim();
+    let essence = media_type_essence(headers);
     if essence == "text/event-stream" {
         return false;
     }
@@ -57,8 +79,6 @@ fn is_text(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]

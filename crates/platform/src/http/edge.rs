@@ -2,8 +2,8 @@
 //!
 //! One layer rather than one per concern: the concerns share what they find out (the caller decides the limit, the
 //! matched route the exemptions, the trace id goes into every failure), and a request pays for one future instead of a
-//! dozen. The order is: where from (guard), how often (address, everybody), who (key), how often (key), how many at
-//! once, how long, and at last the handler.
+//! dozen. The order is: where from (guard), how often (address, then everybody, so that one address cannot use up what
+//! is there for all), how many at once, who (key), how often (key), how long, and at last the handler.
 
 use std::{
     convert::Infallible,
@@ -15,22 +15,21 @@ use std::{
 };
 
 use axum::{
-    body::Body,
-    extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request},
+    extract::{ConnectInfo, MatchedPath, Request},
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
-use http_body::Body as _;
+use http::{HeaderName, HeaderValue, Method, Uri, header};
 use metrics::{Gauge, counter, gauge};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::{
-    address::{client_address, metered_address},
+    address::{Client, metered_address},
     answer::render_problem,
-    authenticate::{Authenticate, KeyLimits, NoKeys, token},
-    compress::compress,
+    authenticate::{Authenticate, AuthenticateError, KeyLimits, NoKeys, credentials, token},
+    body::limit_body,
+    compress::{compress, vary},
     endpoint::{Endpoint, RouteRules},
     metrics::{
         HTTP_PANICS_TOTAL, HTTP_REQUESTS_IN_FLIGHT, HTTP_REQUESTS_LIMITED_TOTAL, HTTP_REQUESTS_SHED_TOTAL,
@@ -43,17 +42,16 @@ use super::{
 use crate::{
     config::Section,
     identity::Caller,
-    problem::{
-        BODY_TOO_LARGE, DEADLINE_EXCEEDED, INTERNAL, OVERLOADED, Problem, RATE_LIMITED, UNAUTHENTICATED,
-    },
+    problem::{DEADLINE_EXCEEDED, INTERNAL, OVERLOADED, Problem, RATE_LIMITED, UNAUTHENTICATED},
     telemetry::spans,
-    units::ByteSize,
 };
 
 /// `X-Response-Time`, in development: how long the answer took, in milliseconds.
 pub const X_RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 /// Clients (addresses, keys) whose requests are counted at once.
 const METERS_MAX: usize = 65_536;
+/// How long finding out whose key it is may take.
+const AUTHENTICATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// When to come back after being refused for too many requests in flight.
 const RETRY_AFTER_SHED: Duration = Duration::from_secs(1);
 
@@ -62,6 +60,7 @@ pub struct EdgeBuilder {
     section: Section<ServerOptions>,
     bound: Vec<SocketAddr>,
     keys: Arc<dyn Authenticate>,
+    schemes: Vec<(&'static str, Arc<dyn Authenticate>)>,
     rules: Rules,
 }
 
@@ -70,6 +69,14 @@ impl EdgeBuilder {
     #[must_use]
     pub fn keys(mut self, keys: Arc<dyn Authenticate>) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Who knows credentials of a further scheme, presented as `Authorization: SCHEME …`. Whoever presents one must hold
+    /// it, also on a server that needs no key.
+    #[must_use]
+    pub fn scheme(mut self, scheme: &'static str, authenticate: Arc<dyn Authenticate>) -> Self {
+        self.schemes.push((scheme, authenticate));
         self
     }
 
@@ -85,6 +92,7 @@ impl EdgeBuilder {
         Edge(Arc::new(Shared {
             policies: Policies::new(self.section, self.bound),
             keys: self.keys,
+            schemes: self.schemes,
             rules: self.rules,
             local: Caller::local(),
             anonymous: Caller::anonymous(),
@@ -108,11 +116,11 @@ impl Edge {
     /// [`Server::addresses`]: super::Server::addresses
     pub fn builder(section: Section<ServerOptions>, bound: &[SocketAddr]) -> EdgeBuilder {
         let rules = Rules::from([
-            ("/healthz", RouteRules::PROBE),
+            ("/healthz", RouteRules::LIVENESS),
             ("/readyz", RouteRules::PROBE),
             ("/metrics", RouteRules::UNLIMITED),
         ]);
-        EdgeBuilder { section, bound: bound.to_vec(), keys: Arc::new(NoKeys), rules }
+        EdgeBuilder { section, bound: bound.to_vec(), keys: Arc::new(NoKeys), schemes: Vec::new(), rules }
     }
 }
 
@@ -159,6 +167,7 @@ where
 struct Shared {
     policies: Policies,
     keys: Arc<dyn Authenticate>,
+    schemes: Vec<(&'static str, Arc<dyn Authenticate>)>,
     rules: Rules,
     local: Caller,
     anonymous: Caller,
@@ -236,20 +245,44 @@ impl Shared {
         exchange: &mut Exchange,
     ) -> Result<Admission, Problem> {
         let policy = Arc::clone(&exchange.policy);
-        policy.guard.check(request.headers(), request.uri())?;
-        let options = &policy.options;
-        if !endpoint.rules.unlimited {
-            take(&policy.global, &mut exchange.taken)?;
-            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
-            if let Some(peer) = peer {
-                let address = client_address(peer, request.headers(), &options.trusted_proxies);
-                let meter =
-                    self.by_address.get(&metered_address(address), options.rates.per_ip, exchange.started);
-                take(&meter, &mut exchange.taken)?;
+        policy.guard.check(request.headers(), request.uri(), request.version())?;
+        let (options, rules) = (&policy.options, endpoint.rules);
+        if rules.keyless && rules.unlimited {
+            request.extensions_mut().insert(self.anonymous.clone());
+            limit_body(request, options.body_max, None)?;
+            return Ok(Admission::default());
+        }
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+        let client = peer.map(|peer| Client::of(peer, request.headers(), &options.trusted_proxies));
+        // A router that is called without a server has no peer: then the addresses it was told decide alone.
+        let mut required = options.keys_required
+            || !self.policies.is_loopback()
+            || client.is_some_and(|client| !client.is_local);
+        let has_form = |token: &str| self.keys.has_form_of_key(token);
+        let headers = request.headers();
+        let of_scheme = self.schemes.iter().find_map(|(scheme, authenticate)| {
+            credentials(headers, scheme).map(|token| (authenticate, token))
+        });
+        let of_key = token(headers, has_form).filter(|token| required || has_form(token));
+        let presented = of_scheme.or(of_key.map(|token| (&self.keys, token)));
+        let mut presented = presented.filter(|_| !rules.keyless);
+        if let Some(client) = client
+            && (!rules.unlimited || presented.is_some())
+        {
+            let address = metered_address(client.address);
+            let meter = self.by_address.get(&address, options.rates.per_ip, exchange.started);
+            match take(&meter, &mut exchange.taken) {
+                // A probe is answered in any case; as nobody's, if whose it is would cost more than is left.
+                Err(_) if rules.open => (presented, required) = (None, true),
+                taken => taken?,
             }
         }
-        let (caller, limits) = self.identify(endpoint, request.headers(), options).await?;
-        let key_place = match (caller.key_id(), endpoint.rules.unlimited) {
+        let place = if rules.unlimited { None } else { Some(self.enter(&policy)?) };
+        let (caller, limits) = match presented {
+            None if !required => (self.local.clone(), KeyLimits::default()),
+            presented => self.identify(presented, rules).await?,
+        };
+        let key_place = match (caller.key_id(), rules.unlimited) {
             (Some(key), false) => {
                 let limit = limits.rate.unwrap_or(options.rates.per_key);
                 let meter = self.by_key.get(key, limit, exchange.started);
@@ -258,43 +291,54 @@ impl Shared {
             }
             _ => None,
         };
-        let place = if endpoint.rules.unlimited {
-            None
-        } else {
-            let place = self.places.enter(options.concurrency_max.get());
-            Some(place.ok_or_else(|| {
-                counter!(HTTP_REQUESTS_SHED_TOTAL).increment(1);
-                Problem::new(OVERLOADED, "the server works on as many requests as it can; try again shortly")
-                    .retry_after(RETRY_AFTER_SHED)
-            })?)
-        };
         request.extensions_mut().insert(caller);
-        limit_body(request, options.body_max)?;
+        let body_time_max = rules.untimed.then(|| options.timeout.get());
+        limit_body(request, options.body_max, body_time_max)?;
         Ok(Admission { _places: [place, key_place] })
     }
 
-    /// Who asks. A key that is presented must hold; without one, the local caller, if no key is needed.
+    /// A place among all requests, as far as the server's own limits leave any.
+    fn enter(&self, policy: &Policy) -> Result<InFlight, Problem> {
+        if let Some(taken) = policy.global.take()
+            && taken.refused
+        {
+            counter!(HTTP_REQUESTS_LIMITED_TOTAL, "limit" => taken.name).increment(1);
+            return Err(Problem::new(
+                OVERLOADED,
+                format!("the server gets more requests than {}, its maximum", RateLimit::AtMost(taken.rate)),
+            )
+            .with("limit", taken.name)
+            .retry_after(taken.reset));
+        }
+        self.places.enter(policy.options.concurrency_max.get()).ok_or_else(|| {
+            counter!(HTTP_REQUESTS_SHED_TOTAL).increment(1);
+            Problem::new(OVERLOADED, "the server works on as many requests as it can; try again shortly")
+                .retry_after(RETRY_AFTER_SHED)
+        })
+    }
+
+    /// Whose key it is. A key that is presented must hold, and where one is needed there must be one.
     async fn identify(
         &self,
-        endpoint: &Endpoint,
-        headers: &HeaderMap,
-        options: &ServerOptions,
+        presented: Option<(&Arc<dyn Authenticate>, &str)>,
+        rules: RouteRules,
     ) -> Result<(Caller, KeyLimits), Problem> {
-        let required = options.keys_required || !self.policies.is_loopback();
-        let token = token(headers).filter(|token| required || self.keys.has_form_of_key(token));
-        let refused = match token {
-            None if !required => return Ok((self.local.clone(), KeyLimits::default())),
+        let refused = match presented {
             None => Problem::new(
                 UNAUTHENTICATED,
                 "this server needs a key; send it as `Authorization: Bearer KEY` or `X-Api-Key: KEY`",
             ),
-            Some(token) => match self.keys.authenticate(token).await {
-                Ok(authenticated) => return Ok((authenticated.caller, authenticated.limits)),
-                Err(error) => error.into(),
-            },
+            Some((authenticate, token)) => {
+                let checked =
+                    tokio::time::timeout(AUTHENTICATE_TIMEOUT, authenticate.authenticate(token)).await;
+                match checked.unwrap_or_else(|late| Err(AuthenticateError::Unavailable(late.into()))) {
+                    Ok(authenticated) => return Ok((authenticated.caller, authenticated.limits)),
+                    Err(error) => error.into(),
+                }
+            }
         };
         // A probe without a key, or with a stale one, still gets its answer: it needs none.
-        if endpoint.rules.open { Ok((self.anonymous.clone(), KeyLimits::default())) } else { Err(refused) }
+        if rules.open { Ok((self.anonymous.clone(), KeyLimits::default())) } else { Err(refused) }
     }
 }
 
@@ -314,46 +358,20 @@ fn take(meter: &Meter, last: &mut Option<Taken>) -> Result<(), Problem> {
         return Ok(());
     }
     counter!(HTTP_REQUESTS_LIMITED_TOTAL, "limit" => taken.name).increment(1);
-    let whose = match taken.name {
-        "key" => "with this key",
-        "ip" => "from this address",
-        _ => "to this server",
-    };
+    let whose = if taken.name == "key" { "with this key" } else { "from this address" };
     let limit = RateLimit::AtMost(taken.rate);
     Err(Problem::new(RATE_LIMITED, format!("more requests {whose} than {limit}; slow down"))
         .with("limit", taken.name)
         .retry_after(taken.reset))
 }
 
-fn enter_as_key(meter: &Arc<Meter>, max: u32) -> Result<InFlight, Problem> {
+fn enter_as_key(meter: &Meter, max: u32) -> Result<InFlight, Problem> {
     meter.enter(max as usize).ok_or_else(|| {
         counter!(HTTP_REQUESTS_LIMITED_TOTAL, "limit" => "key_concurrency").increment(1);
         Problem::new(RATE_LIMITED, format!("this key has {max} requests in flight already, its maximum"))
             .with("limit", "key_concurrency")
             .retry_after(RETRY_AFTER_SHED)
     })
-}
-
-/// Refuses a body that says it is too large, and cuts off one that turns out to be.
-fn limit_body(request: &mut Request, body_max: ByteSize) -> Result<(), Problem> {
-    if request.body().is_end_stream() {
-        return Ok(());
-    }
-    let announced = request.headers().get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
-    if announced > body_max.get() {
-        return Err(body_too_large(body_max));
-    }
-    // Ours is the only limit: axum's own of 2 MB would override a larger one.
-    DefaultBodyLimit::disable().apply(request);
-    let body = std::mem::take(request.body_mut());
-    *request.body_mut() = Body::new(http_body_util::Limited::new(body, body_max.as_usize()));
-    Ok(())
-}
-
-fn body_too_large(body_max: ByteSize) -> Problem {
-    Problem::new(BODY_TOO_LARGE, format!("the body is larger than {body_max}, the server's maximum"))
-        .with("body_max", body_max.get())
 }
 
 /// The handler, with its deadline, behind compression; a panic is an answer too.
@@ -368,7 +386,9 @@ where
         } else {
             inner.call(request).await
         };
-        answer.unwrap_or_else(|never| match never {})
+        let mut answer = answer.unwrap_or_else(|never| match never {});
+        vary(&mut answer);
+        answer
     };
     let handler = CURRENT.scope(exchange.current.clone(), AssertUnwindSafe(handler).catch_unwind());
     let deadline = exchange.policy.options.timeout.get();

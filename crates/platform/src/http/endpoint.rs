@@ -12,19 +12,26 @@ use super::metrics::HTTP_REQUEST_DURATION_SECONDS;
 pub struct RouteRules {
     /// Answers without a key even when the server requires one.
     pub open: bool,
-    /// Neither rate limits nor the concurrency limit hold: it must answer when all else is refused.
+    /// A key is not even looked at: the answer is the same for everybody.
+    pub keyless: bool,
+    /// Neither rate limits nor the concurrency limit hold: it must answer when all else is refused. A request that
+    /// presents a key is counted against its address nevertheless: finding out about a key is work.
     pub unlimited: bool,
-    /// The server's timeout does not hold, because the route has a deadline of its own.
+    /// The server's timeout does not hold for the answer, because the route has a deadline of its own. The request's
+    /// body must still arrive within it.
     pub untimed: bool,
 }
 
 impl RouteRules {
+    const NONE: Self = Self { open: false, keyless: false, unlimited: false, untimed: false };
+    /// For the probe of whether the process lives.
+    pub const LIVENESS: Self = Self { keyless: true, ..Self::PROBE };
     /// For probes: they must tell how the server does exactly when it is at its limits, and have no key.
-    pub const PROBE: Self = Self { open: true, unlimited: true, untimed: false };
+    pub const PROBE: Self = Self { open: true, unlimited: true, ..Self::NONE };
     /// For the scraping of metrics.
-    pub const UNLIMITED: Self = Self { open: false, unlimited: true, untimed: false };
+    pub const UNLIMITED: Self = Self { unlimited: true, ..Self::NONE };
     /// For routes that wait as long as their caller asks.
-    pub const UNTIMED: Self = Self { open: false, unlimited: false, untimed: true };
+    pub const UNTIMED: Self = Self { untimed: true, ..Self::NONE };
 }
 
 /// Distinct (method, status) pairs of one route whose handles are cached; beyond, the registry is asked.

@@ -6,8 +6,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri, Version, header};
 
+use super::address::is_loopback;
 use crate::problem::{FORBIDDEN, Problem};
 
 /// The names that are ours.
@@ -16,24 +17,37 @@ pub(super) struct Guard {
     /// Bound to loopback only: any `Host` that is not ours is refused. Otherwise only if names are configured.
     strict: bool,
     bound: Vec<IpAddr>,
+    /// Bound to all addresses of the machine. Then any address is as good as our own: it is names that DNS rebinding
+    /// needs.
+    any_address: bool,
     hosts: Vec<String>,
 }
 
 impl Guard {
     pub(super) fn new(bound: &[SocketAddr], hosts: &[String]) -> Self {
         Self {
-            strict: bound.iter().all(|address| address.ip().to_canonical().is_loopback())
-                || !hosts.is_empty(),
+            strict: bound.iter().all(|address| is_loopback(address.ip())) || !hosts.is_empty(),
             bound: bound.iter().map(SocketAddr::ip).filter(|address| !address.is_unspecified()).collect(),
+            any_address: bound.iter().any(|address| address.ip().is_unspecified()),
             hosts: hosts.iter().map(|host| host.trim().to_ascii_lowercase()).collect(),
         }
     }
 
     /// [`FORBIDDEN`] unless `Host` is ours and `Origin`, if present, is the same site or an allowed one.
-    pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
-        let host = match uri.authority() {
-            Some(authority) => authority.as_str(),
-            None => headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    /// [`INVALID_REQUEST`] if there is no `Host` where one must be, or more than one.
+    pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri, version: Version) -> Result<(), Problem> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let (host, again) = (hosts.next(), hosts.next());
+        if again.is_some() {
+            return Err(Problem::invalid_field("Host", "is there more than once"));
+        }
+        let host = match (uri.authority(), host) {
+            (Some(authority), _) => authority.as_str(),
+            (None, Some(host)) => host.to_str().unwrap_or_default(),
+            (None, None) if self.strict || version >= Version::HTTP_11 => {
+                return Err(Problem::invalid_field("Host", "is missing"));
+            }
+            (None, None) => "",
         };
         if self.strict && !self.is_own(host) {
             let detail = format!(
@@ -63,7 +77,10 @@ impl Guard {
         let unbracketed = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
         if let Ok(address) = unbracketed.parse::<IpAddr>() {
             let address = address.to_canonical();
-            return address.is_loopback() || self.bound.contains(&address) || self.is_configured(authority);
+            return is_loopback(address)
+                || self.any_address
+                || self.bound.contains(&address)
+                || self.is_configured(authority);
         }
         name.eq_ignore_ascii_case("localhost")
             || has_suffix(name, ".localhost")
@@ -103,6 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::problem::INVALID_REQUEST;
 
     fn check(bound: &str, hosts: &[&str], host: Option<&str>, origin: Option<&str>) -> bool {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
@@ -112,7 +130,32 @@ mod tests {
                 headers.insert(name, HeaderValue::from_str(value).unwrap());
             }
         }
-        Guard::new(&[bound.parse().unwrap()], &hosts).check(&headers, &Uri::from_static("/")).is_ok()
+        Guard::new(&[bound.parse().unwrap()], &hosts)
+            .check(&headers, &Uri::from_static("/"), Version::HTTP_11)
+            .is_ok()
+    }
+
+    #[test]
+    fn a_host_is_there_once() {
+        let guard = Guard::new(&["0.0.0.0:7070".parse().unwrap()], &[]);
+        let kind = |headers: &HeaderMap, version| {
+            guard.check(headers, &Uri::from_static("/"), version).map_err(|problem| problem.kind)
+        };
+        let mut headers = HeaderMap::new();
+        assert_eq!(kind(&headers, Version::HTTP_11), Err(INVALID_REQUEST));
+        assert_eq!(kind(&headers, Version::HTTP_10), Ok(()), "health checks of old load balancers");
+        headers.append(header::HOST, HeaderValue::from_static("a.example"));
+        assert_eq!(kind(&headers, Version::HTTP_11), Ok(()));
+        headers.append(header::HOST, HeaderValue::from_static("a.example"));
+        assert_eq!(kind(&headers, Version::HTTP_11), Err(INVALID_REQUEST));
+    }
+
+    #[test]
+    fn bound_to_all_addresses_any_of_them_is_ours() {
+        for (bound, host) in [("0.0.0.0:7070", "10.1.2.3:7070"), ("[::]:7070", "[fd00::7]:7070")] {
+            assert!(check(bound, &["paddock.example"], Some(host), None), "a probe of the kubelet");
+        }
+        assert!(!check("192.0.2.7:7070", &["paddock.example"], Some("10.1.2.3:7070"), None));
     }
 
     #[test]

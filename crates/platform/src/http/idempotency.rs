@@ -6,6 +6,8 @@
 //! Failures of ours (5xx) and 429 are not kept: trying again is what the key is for. A client that goes away does not
 //! stop its request: the usual reason to send one again is that the answer to the first was lost.
 
+mod kept;
+
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
@@ -32,6 +34,8 @@ use crate::{
     task::Tasks,
     units::ByteSize,
 };
+
+pub use kept::AnswersInStore;
 
 /// The header that names a request.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -261,6 +265,9 @@ async fn keep(claim: &Claim, hash: [u8; 32], response: Response) -> Result<Respo
         }
     }
     let kept = KeptAnswer { request: hash, status, headers, body: body.clone() };
-    inner.store.put(key.clone(), kept).await?;
+    // It is done all the same: whoever waits for it must not believe otherwise.
+    if let Err(error) = inner.store.put(key.clone(), kept).await {
+        tracing::warn!(%error, "an answer was not kept; its request would be done again");
+    }
     Ok(Response::from_parts(parts, Body::from(body)))
 }

@@ -6,7 +6,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 pub const HTTP_REQUEST_DURATION_SECONDS: &str = "http_request_duration_seconds";
 /// Requests that handlers work on now.
 pub const HTTP_REQUESTS_IN_FLIGHT: &str = "http_requests_in_flight";
-/// Requests refused with 429, by `limit`: `key`, `ip`, `global` or `key_concurrency`.
+/// Requests refused for their rate, by `limit`: `key`, `ip` and `key_concurrency` with 429, `global` with 503.
 pub const HTTP_REQUESTS_LIMITED_TOTAL: &str = "http_requests_limited_total";
 /// Requests refused with 503 because too many were in flight.
 pub const HTTP_REQUESTS_SHED_TOTAL: &str = "http_requests_shed_total";
@@ -29,7 +29,7 @@ pub fn describe() {
         "Time from a request's headers to its answer's headers, by matched route, method and status"
     );
     describe_gauge!(HTTP_REQUESTS_IN_FLIGHT, Unit::Count, "Requests that handlers work on now");
-    describe_counter!(HTTP_REQUESTS_LIMITED_TOTAL, Unit::Count, "Requests refused with 429, by limit");
+    describe_counter!(HTTP_REQUESTS_LIMITED_TOTAL, Unit::Count, "Requests refused for their rate, by limit");
     describe_counter!(
         HTTP_REQUESTS_SHED_TOTAL,
         Unit::Count,

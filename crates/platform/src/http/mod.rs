@@ -16,6 +16,7 @@
 mod address;
 mod answer;
 mod authenticate;
+mod body;
 mod compress;
 mod connection;
 mod docs;
@@ -34,6 +35,7 @@ mod rate;
 mod require;
 mod server;
 mod stall;
+mod stream;
 pub mod tools;
 mod trace;
 
@@ -46,8 +48,8 @@ pub use etag::Etag;
 pub(crate) use extract::body_problem;
 pub use extract::{Json, Path, Query, parse_json, parse_query};
 pub use idempotency::{
-    AnswerStore, AnswersInMemory, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_REPLAYED, Idempotency,
-    KeptAnswer, idempotent,
+    AnswerStore, AnswersInMemory, AnswersInStore, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_REUSED,
+    IDEMPOTENCY_REPLAYED, Idempotency, KeptAnswer, idempotent,
 };
 pub use options::{RateLimits, ServerOptions};
 pub use page::{Cursor, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, Page, PageQuery, page_limit};

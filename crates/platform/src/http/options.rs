@@ -9,10 +9,11 @@ use super::{
     address::{ListenAddress, ProxyNetwork},
     rate::RateLimit,
 };
-use crate::units::{ByteSize, HumanDuration};
+use crate::units::{ByteSize, HumanDuration, non_zero, non_zero_duration};
 
 /// How the server listens and what it lets in. Limits follow a change of the file; `listen`, `connections_max`,
-/// `header_timeout` and `debug` take effect at the next start.
+/// `header_timeout`, `shutdown` and `debug` take effect at the next start, and so does `timeout` as far as it is about
+/// clients that take none of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerOptions {
@@ -21,14 +22,19 @@ pub struct ServerOptions {
     /// Names under which the server is reached beside `localhost` and its own addresses, as `name` or `name:port`:
     /// requests whose `Host` or `Origin` names another are refused.
     pub hosts: Vec<String>,
-    /// Whether requests need a key on loopback too. Beyond loopback they always do.
+    /// Whether requests of this machine need a key too. Those from beyond always do, also when a proxy here forwards
+    /// them.
     pub keys_required: bool,
-    /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks.
+    /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks. List a proxy on this machine too: once
+    /// any is listed, only what a proxy says comes from this machine does without a key.
     pub trusted_proxies: Vec<ProxyNetwork>,
     /// How long an answer may take to begin before the request fails with 504, and how long a client may take none of
     /// an answer before it is disconnected.
+    #[serde(deserialize_with = "non_zero_duration")]
     pub timeout: HumanDuration,
-    /// How long a connection may take to send a request's headers, and may be idle between two requests.
+    /// How long a connection may take to send a request's headers, and may be idle between two requests (with HTTP/2: up
+    /// to twice as long).
+    #[serde(deserialize_with = "non_zero_duration")]
     pub header_timeout: HumanDuration,
     /// The largest request body.
     pub body_max: ByteSize,
@@ -36,7 +42,7 @@ pub struct ServerOptions {
     pub concurrency_max: NonZeroUsize,
     /// Connections open at once; more wait to be accepted.
     pub connections_max: NonZeroUsize,
-    /// How often requests may come; more are refused with 429.
+    /// How often requests may come; more are refused.
     pub rates: RateLimits,
     /// How long requests in flight may take to finish when the server stops.
     pub shutdown: HumanDuration,
@@ -51,11 +57,11 @@ pub struct ServerOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimits {
-    /// All requests together.
+    /// All requests together; more are refused with 503.
     pub global: RateLimit,
-    /// Requests of one client address (IPv6: of one /64 network).
+    /// Requests of one client address (IPv6: of one /64 network); more are refused with 429.
     pub per_ip: RateLimit,
-    /// Requests with one key, unless the key has its own limit.
+    /// Requests with one key, unless the key has its own limit; more are refused with 429.
     pub per_key: RateLimit,
 }
 
@@ -71,12 +77,6 @@ impl Default for RateLimits {
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        const fn non_zero(number: usize) -> NonZeroUsize {
-            match NonZeroUsize::new(number) {
-                Some(number) => number,
-                None => NonZeroUsize::MIN,
-            }
-        }
         Self {
             listen: ListenAddress::default(),
             hosts: Vec::new(),
@@ -116,9 +116,13 @@ mod tests {
 
     #[test]
     fn an_unknown_key_or_a_bad_value_is_refused() {
-        for text in
-            ["listn = \"a:1\"", "listen = \"7070\"", "concurrency_max = 0", "rates.per_ip = \"often\""]
-        {
+        for text in [
+            "listn = \"a:1\"",
+            "listen = \"7070\"",
+            "concurrency_max = 0",
+            "rates.per_ip = \"often\"",
+            "timeout = \"0s\"",
+        ] {
             assert!(toml::from_str::<ServerOptions>(text).is_err(), "{text}");
         }
     }

@@ -55,7 +55,7 @@ pub struct Cursor<Q, K> {
     /// The query (filter and order) that the list was asked with.
     #[serde(rename = "q")]
     pub query: Q,
-    /// Items per page.
+    /// Items per page, 1 to [`PAGE_LIMIT_MAX`].
     #[serde(rename = "l")]
     pub limit: u32,
     /// The key of the last item that was shown.
@@ -85,6 +85,8 @@ impl<Q: DeserializeOwned, K: DeserializeOwned> Cursor<Q, K> {
             let (check, json) = bytes.split_at_checked(CHECK_LENGTH)?;
             (check == check_of(json)).then(|| serde_json::from_slice::<Self>(json).ok())?
         };
+        // The check keeps out accidents, not people: who makes a cursor up must not choose the size of a page.
+        let cursor = || cursor().filter(|cursor| (1..=PAGE_LIMIT_MAX).contains(&cursor.limit));
         let cursor = (text.len() <= CURSOR_LENGTH_MAX).then(cursor).flatten();
         cursor.ok_or_else(|| Problem::invalid_field("cursor", "is not one of this list; start without it"))
     }
@@ -147,9 +149,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_made_up_cursor_cannot_ask_for_a_larger_page() {
+        let decoded = |limit| {
+            let cursor = Named { query: "q".to_owned(), limit, after: (7, "n".to_owned()) };
+            Named::decode(&cursor.encode().unwrap())
+        };
+        for limit in [0, PAGE_LIMIT_MAX + 1, u32::MAX] {
+            assert!(decoded(limit).unwrap_err().detail.contains("cursor"), "{limit}");
+        }
+        assert_eq!(decoded(PAGE_LIMIT_MAX).unwrap().limit, PAGE_LIMIT_MAX);
+    }
+
     proptest! {
         #[test]
-        fn a_cursor_survives_the_url(query in ".{0,40}", limit: u32, number: i64, name in ".{0,40}") {
+        fn a_cursor_survives_the_url(query in ".{0,40}", limit in 1..=PAGE_LIMIT_MAX, number: i64, name in ".{0,40}") {
             let cursor = Named { query, limit, after: (number, name) };
             let text = cursor.encode().unwrap();
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));

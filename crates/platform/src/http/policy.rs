@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{guard::Guard, options::ServerOptions, rate::Meter};
+use super::{address::is_loopback, guard::Guard, options::ServerOptions, rate::Meter};
 use crate::config::Section;
 
 /// How old the compiled options may be. The first request after that looks whether they have changed.
@@ -90,11 +90,6 @@ impl Policies {
     pub(super) fn is_loopback(&self) -> bool {
         !self.bound.is_empty() && self.bound.iter().all(|address| is_loopback(address.ip()))
     }
-}
-
-/// Whether an address reaches no further than this machine.
-pub(super) fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 /// Exemptions by matched route pattern.

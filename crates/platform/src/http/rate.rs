@@ -60,6 +60,9 @@ impl Period {
     }
 }
 
+/// The longest time that earning a whole burst may take.
+const REFILL_MAX: Duration = Duration::from_hours(24 * 366);
+
 /// So many requests in a period, and so many of them at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -135,7 +138,12 @@ impl FromStr for RateLimit {
         let (requests, period) = rate.split_once('/').ok_or_else(error)?;
         let requests: NonZeroU32 = requests.trim().parse().map_err(|_| error())?;
         let period = Period::ALL.into_iter().find(|p| p.name() == period.trim()).ok_or_else(error)?;
-        Ok(Self::AtMost(Rate { requests, period, burst: burst.unwrap_or(requests) }))
+        let rate = Rate { requests, period, burst: burst.unwrap_or(requests) };
+        // Beyond, the arithmetic of the meters would overflow; and nobody waits for that.
+        if rate.refill() > REFILL_MAX {
+            return Err(error());
+        }
+        Ok(Self::AtMost(rate))
     }
 }
 
@@ -227,7 +235,8 @@ pub(super) struct Meter {
     name: &'static str,
     rate: Option<Rate>,
     bucket: Option<RateLimiter<NotKeyed, InMemoryState, QuantaClock, StateInformationMiddleware>>,
-    in_flight: AtomicUsize,
+    /// Shared with the meter before it, when the limit of a key changes: its requests are in flight all the same.
+    in_flight: Arc<AtomicUsize>,
     used_ms: AtomicU64,
 }
 
@@ -239,7 +248,7 @@ impl Meter {
             let quota = Quota::with_period(rate.interval())?.allow_burst(rate.burst);
             Some(RateLimiter::direct(quota).with_middleware::<StateInformationMiddleware>())
         });
-        Self { name, rate, bucket, in_flight: AtomicUsize::new(0), used_ms: AtomicU64::new(0) }
+        Self { name, rate, bucket, in_flight: Arc::default(), used_ms: AtomicU64::new(0) }
     }
 
     /// Takes one request and says what is left. `None`: there is no limit.
@@ -257,25 +266,27 @@ impl Meter {
     }
 
     /// Takes one of `max` places until the answer is ready.
-    pub(super) fn enter(self: &Arc<Self>, max: usize) -> Option<InFlight> {
+    pub(super) fn enter(&self, max: usize) -> Option<InFlight> {
         let taken = self
             .in_flight
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < max).then_some(n + 1))
             .is_ok();
-        taken.then(|| InFlight(Arc::clone(self)))
+        taken.then(|| InFlight(Arc::clone(&self.in_flight)))
     }
 }
 
 /// A place among the requests in flight, given back when dropped.
-pub(super) struct InFlight(Arc<Meter>);
+pub(super) struct InFlight(Arc<AtomicUsize>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 const SHARDS: usize = 16;
+/// Different limits that newcomers without a place of their own may have, per shard.
+const OVERFLOW_MAX: usize = 16;
 
 /// A meter per key or address. Bounded: at the maximum, meters that have recovered are forgotten; if none has, all
 /// newcomers share one, so that nobody can buy a fresh allowance by pushing others out.
@@ -289,21 +300,38 @@ pub(super) struct Meters<K> {
 
 struct Shard<K> {
     meters: HashMap<K, Arc<Meter>>,
-    overflow: Option<Arc<Meter>>,
+    /// For newcomers without a place, one per limit.
+    overflow: Vec<Arc<Meter>>,
+}
+
+impl<K> Shard<K> {
+    /// The meter that newcomers with this limit share. Limits come from the configuration and from keys: they are few,
+    /// and those beyond the maximum share the last.
+    fn overflow(&mut self, name: &'static str, limit: RateLimit) -> Arc<Meter> {
+        let same = self.overflow.iter().find(|meter| meter.rate == limit.rate());
+        if let Some(meter) = same.or_else(|| self.overflow.get(OVERFLOW_MAX - 1)) {
+            return Arc::clone(meter);
+        }
+        let meter = Arc::new(Meter::new(name, limit));
+        self.overflow.push(Arc::clone(&meter));
+        meter
+    }
 }
 
 impl<K: Hash + Eq> Meters<K> {
     pub(super) fn new(name: &'static str, entries_max: usize) -> Self {
         Self {
             name,
-            shards: std::array::from_fn(|_| Mutex::new(Shard { meters: HashMap::new(), overflow: None })),
+            shards: std::array::from_fn(|_| {
+                Mutex::new(Shard { meters: HashMap::new(), overflow: Vec::new() })
+            }),
             hasher: RandomState::new(),
             epoch: Instant::now(),
             entries_max: (entries_max / SHARDS).max(1),
         }
     }
 
-    /// The meter of `key` for this limit; another limit than before starts afresh.
+    /// The meter of `key` for this limit; another limit than before starts afresh, except that what is in flight is.
     pub(super) fn get<Q>(&self, key: &Q, limit: RateLimit, now: Instant) -> Arc<Meter>
     where
         K: std::borrow::Borrow<Q>,
@@ -322,10 +350,13 @@ impl<K: Hash + Eq> Meters<K> {
             shard.meters.retain(|_, meter| !is_idle(meter, now_ms));
         }
         if shard.meters.len() >= self.entries_max && !shard.meters.contains_key(key) {
-            let overflow = shard.overflow.get_or_insert_with(|| Arc::new(Meter::new(self.name, limit)));
-            return Arc::clone(overflow);
+            return shard.overflow(self.name, limit);
         }
-        let meter = Arc::new(Meter::new(self.name, limit));
+        let mut meter = Meter::new(self.name, limit);
+        if let Some(before) = shard.meters.get(key) {
+            meter.in_flight = Arc::clone(&before.in_flight);
+        }
+        let meter = Arc::new(meter);
         meter.used_ms.store(now_ms, Ordering::Relaxed);
         shard.meters.insert(key.to_owned(), Arc::clone(&meter));
         meter
@@ -335,7 +366,9 @@ impl<K: Hash + Eq> Meters<K> {
 /// Whether forgetting the meter changes nothing: nothing is in flight and its burst is whole again.
 fn is_idle(meter: &Arc<Meter>, now_ms: u64) -> bool {
     let refill_ms = meter.rate.map_or(0, |rate| rate.refill().as_millis() as u64);
-    Arc::strong_count(meter) == 1 && now_ms.saturating_sub(meter.used_ms.load(Ordering::Relaxed)) > refill_ms
+    Arc::strong_count(meter) == 1
+        && meter.in_flight.load(Ordering::Relaxed) == 0
+        && now_ms.saturating_sub(meter.used_ms.load(Ordering::Relaxed)) > refill_ms
 }
 
 #[cfg(test)]
@@ -356,7 +389,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_rate_is_refused_with_an_example() {
-        for text in ["", "100", "0/s", "-1/s", "5/day", "5/s burst 0", "5/s burst", "99999999999/s"] {
+        for text in [
+            "",
+            "100",
+            "0/s",
+            "-1/s",
+            "5/day",
+            "5/s burst 0",
+            "5/s burst",
+            "99999999999/s",
+            "1/h burst 4294967295",
+        ] {
             let error = text.parse::<RateLimit>().unwrap_err().to_string();
             assert!(error.contains("100/s"), "{text}: {error}");
         }
@@ -391,7 +434,15 @@ mod tests {
         let held: Vec<_> = (0..1_000).map(|key| meters.get(&key, limit, now)).collect();
         let kept: usize = meters.shards.iter().map(|shard| shard.lock().unwrap().meters.len()).sum();
         assert!(kept <= SHARDS, "{kept}");
-        drop(held);
+        let passed = held.iter().filter(|meter| !meter.take().unwrap().refused).count();
+        assert!(passed <= 2 * SHARDS, "{passed}: who has no place of its own shares one per shard");
+        let other = meters.get(&7_000, RateLimit::per_second(5), now);
+        assert_eq!(
+            other.take().unwrap().rate,
+            RateLimit::per_second(5).rate().unwrap(),
+            "not the first one's limit"
+        );
+        drop((held, other));
         let later = now + Duration::from_secs(5);
         let fresh = meters.get(&5_000, limit, later);
         assert!(!fresh.take().unwrap().refused);
@@ -406,20 +457,44 @@ mod tests {
         assert!(!meters.get(&1, RateLimit::per_second(2), now).take().unwrap().refused);
     }
 
+    #[test]
+    fn a_changed_rate_does_not_forget_what_is_in_flight() {
+        let meters = Meters::<u32>::new("key", 64);
+        let now = Instant::now();
+        let first = meters.get(&1, RateLimit::per_second(1), now).enter(1).unwrap();
+        let changed = meters.get(&1, RateLimit::per_second(2), now);
+        assert!(changed.enter(1).is_none());
+        drop(first);
+        assert!(changed.enter(1).is_some());
+    }
+
     proptest! {
         #[test]
         fn a_rate_survives_being_printed(requests in 1_u32.., burst in 1_u32.., period in 0_usize..3) {
-            let limit = RateLimit::AtMost(Rate {
+            let rate = Rate {
                 requests: NonZeroU32::new(requests).unwrap(),
                 period: Period::ALL[period],
                 burst: NonZeroU32::new(burst).unwrap(),
-            });
+            };
+            prop_assume!(rate.refill() <= REFILL_MAX);
+            let limit = RateLimit::AtMost(rate);
             prop_assert_eq!(limit.to_string().parse::<RateLimit>().unwrap(), limit);
         }
 
         #[test]
         fn no_text_makes_the_parser_panic(text in ".{0,24}") {
             let _ = text.parse::<RateLimit>();
+        }
+
+        #[test]
+        fn every_limit_that_is_read_can_be_counted_against(
+            requests in 1_u32..,
+            burst in 1_u32..,
+            period in prop::sample::select(vec!["s", "min", "h"]),
+        ) {
+            if let Ok(limit) = format!("{requests}/{period} burst {burst}").parse() {
+                prop_assert!(!Meter::new("key", limit).take().unwrap().refused);
+            }
         }
     }
 }

@@ -8,8 +8,10 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    address::ListenAddress, connection::Connections, metrics::HTTP_CONNECTIONS, options::ServerOptions,
-    policy::is_loopback,
+    address::{ListenAddress, is_loopback},
+    connection::Connections,
+    metrics::HTTP_CONNECTIONS,
+    options::ServerOptions,
 };
 use crate::task::Tasks;
 
@@ -167,15 +169,10 @@ async fn resolve(listen: &ListenAddress) -> Result<Vec<SocketAddr>, ServerError>
     Ok(addresses)
 }
 
-/// Accepts until the server stops. At the maximum of connections, new ones wait in the system's queue.
+/// Accepts until the server stops. At the maximum of connections, one more waits here and all others in the system's
+/// queue. The permit is taken after accepting: a listener that nobody connects to must not hold one.
 async fn accept(listener: TcpListener, connections: Connections, permits: Arc<Semaphore>) {
     loop {
-        let permit = tokio::select! {
-            biased;
-            () = connections.stop.cancelled() => return,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { return };
         let accepted = tokio::select! {
             biased;
             () = connections.stop.cancelled() => return,
@@ -183,6 +180,12 @@ async fn accept(listener: TcpListener, connections: Connections, permits: Arc<Se
         };
         match accepted {
             Ok((stream, peer)) => {
+                let permit = tokio::select! {
+                    biased;
+                    () = connections.stop.cancelled() => return,
+                    permit = Arc::clone(&permits).acquire_owned() => permit,
+                };
+                let Ok(permit) = permit else { return };
                 let serving = connections.clone().serve(stream, peer);
                 connections.tasks.spawn("http_connection", async move {
                     let open = gauge!(HTTP_CONNECTIONS);

@@ -137,6 +137,9 @@ async fn keys_are_listed_with_their_last_use_and_without_secrets() {
         let first = keys.create(new_key()).await.unwrap();
         let second = keys.create(NewKey { name: "other".to_owned(), ..new_key() }).await.unwrap();
         assert!(keys.any_active().await.unwrap());
+        // Uses are recorded in the order in which they come: whoever only knows the id would show up by then.
+        let wrong = second.token.expose().replace(&second.token.expose()[40..], &first.token.expose()[40..]);
+        assert!(is_refused(&keys.authenticate(&wrong).await));
         keys.authenticate(first.token.expose()).await.unwrap();
         let used = async {
             loop {
@@ -148,6 +151,7 @@ async fn keys_are_listed_with_their_last_use_and_without_secrets() {
             }
         };
         let listed = tokio::time::timeout(Duration::from_mins(1), used).await.expect("the use is recorded");
+        assert_eq!(listed[1].last_used_at, None, "a wrong secret is no use of the key");
         let ids: Vec<_> = listed.iter().map(|key| key.id.as_str()).collect();
         assert_eq!(ids.len(), 2);
         assert!(ids.contains(&first.key.id.as_str()) && ids.contains(&second.key.id.as_str()));

@@ -44,6 +44,12 @@ impl fmt::Display for Token {
     }
 }
 
+/// What is stored of a secret of at least 128 random bits, to find it by and to recognise it again. Nobody guesses such
+/// a secret, so it needs neither salt nor a slow hash.
+pub fn fingerprint(secret: &str) -> [u8; blake3::OUT_LEN] {
+    *blake3::hash(secret.as_bytes()).as_bytes()
+}
+
 /// Hashes secrets under one key's salt.
 pub(super) struct Hasher([u8; blake3::KEY_LEN]);
 
@@ -77,7 +83,8 @@ impl Hasher {
     }
 }
 
-fn random_bytes<const N: usize>() -> Option<[u8; N]> {
+/// Bytes that nobody can guess. `None` if the system has none.
+pub fn random_bytes<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     aws_lc_rs::default_provider().secure_random.fill(&mut bytes).ok()?;
     Some(bytes)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{MigrationError, Statement};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{INVALID_REQUEST, Problem, ProblemKind};
 
 /// There is no space left to keep what was sent.
 pub const STORAGE_FULL: ProblemKind =
@@ -88,6 +88,9 @@ pub enum StoreError {
         /// The engine's words.
         reason: String,
     },
+    /// A text has a NUL character in it, which no engine is asked to keep or to find.
+    #[error("a text has a NUL character in it (parameter {0})")]
+    Nul(usize),
     /// A column is not there or holds another type: a defect.
     #[error("column `{column}`: expected {expected}, found {found}")]
     Column {
@@ -145,6 +148,9 @@ impl From<StoreError> for Problem {
             StoreError::DiskFull => {
                 tracing::error!(%error, "store full");
                 Self::new(STORAGE_FULL, error.to_string())
+            }
+            StoreError::Nul(_) => {
+                Self::new(INVALID_REQUEST, "a text in the request has a NUL character in it; leave it out")
             }
             transient if transient.is_transient() || matches!(transient, StoreError::Closed) => {
                 tracing::warn!(%error, "store unavailable");

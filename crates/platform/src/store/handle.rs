@@ -60,9 +60,7 @@ impl Store {
     /// Opens the store that the options name; creates the SQLite file if there is none. It does not migrate.
     pub async fn open(options: &StoreOptions, data_dir: &Path, tasks: &Tasks) -> Result<Self, StoreError> {
         let engine = match options.url.resolve()? {
-            StoreUrl::Sqlite(path) => {
-                Engine::Sqlite(Sqlite::open(options, data_dir.join(path), tasks).await?)
-            }
+            StoreUrl::Sqlite(path) => Engine::Sqlite(Sqlite::open(options, data_dir.join(path)).await?),
             StoreUrl::Postgres(url) => Engine::Postgres(Postgres::connect(options, &url).await?),
             StoreUrl::Secret(_) => return Err(StoreError::Options("the URL was not resolved".to_owned())),
         };

@@ -100,9 +100,12 @@ const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS paddock_migrations (
     applied_at BIGINT NOT NULL,
     PRIMARY KEY (area, version)
 )";
-/// Two servers that start together migrate one after the other. SQLite has one writer anyway.
-static LOCK: Statement = Statement::new("store", "lock_migrations", "SELECT 1")
-    .with_postgres("SELECT 1 FROM pg_advisory_xact_lock(7211820461)");
+/// For PostgreSQL. A change of a large table takes longer than any statement of a request may, and so does waiting for
+/// another server that makes it: two that start together migrate one after the other. SQLite has one writer anyway, and
+/// no deadline for several statements at once.
+const LOCK: &str = "SET LOCAL statement_timeout = 0; \
+    SET LOCAL idle_in_transaction_session_timeout = 0; \
+    SELECT pg_advisory_xact_lock(7211820461)";
 static APPLIED: Statement = Statement::new(
     "store",
     "list_migrations",
@@ -139,7 +142,9 @@ pub(super) async fn migrate(store: &Store, migrations: Migrations) -> Result<(),
 
 /// How many steps are applied, if they are the ones that the code has.
 async fn check(tx: &mut Transaction, migrations: Migrations) -> Result<usize, StoreError> {
-    tx.query(&LOCK, params![]).await?;
+    if tx.is_postgres() {
+        tx.batch(LOCK).await?;
+    }
     tx.batch(CREATE_TABLE).await?;
     let area = migrations.area;
     let mut applied: BTreeMap<u32, String> = BTreeMap::new();

@@ -30,6 +30,7 @@ mod postgres;
 mod sqlite;
 mod statement;
 #[doc(hidden)]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transaction;
 mod value;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use crate::{
     config::SecretRef,
-    units::{ByteSize, HumanDuration},
+    units::{ByteSize, HumanDuration, non_zero, non_zero_duration},
 };
 
 /// Where everything durable is kept. Changes take effect after a restart.
@@ -38,20 +38,16 @@ pub struct StoreOptions {
     /// SQLite: how large the database may become; the disk alone is the limit when it is not set.
     pub size_max: Option<ByteSize>,
     /// How long connecting may take.
+    #[serde(deserialize_with = "non_zero_duration")]
     pub connect_timeout: HumanDuration,
     /// How long a call waits for a connection or for its turn.
+    #[serde(deserialize_with = "non_zero_duration")]
     pub acquire_timeout: HumanDuration,
     /// How long a statement may take.
+    #[serde(deserialize_with = "non_zero_duration")]
     pub statement_timeout: HumanDuration,
     /// Statements that take longer are logged.
     pub slow_query: HumanDuration,
-}
-
-const fn non_zero(number: usize) -> NonZeroUsize {
-    match NonZeroUsize::new(number) {
-        Some(number) => number,
-        None => NonZeroUsize::MIN,
-    }
 }
 
 impl Default for StoreOptions {

@@ -71,7 +71,8 @@ impl Transaction {
         self.roll_back = true;
     }
 
-    /// Runs several statements without parameters.
+    /// Runs several statements without parameters and, as far as it depends on this side, without a deadline: for
+    /// migrations.
     pub(super) async fn batch(&mut self, sql: &'static str) -> Result<(), StoreError> {
         self.check()?;
         let result = match &mut self.session {

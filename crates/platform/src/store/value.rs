@@ -99,6 +99,15 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
+/// PostgreSQL has no text with a NUL in it; what one engine cannot keep the other must not either.
+pub(super) fn refuse_nul(params: &Params) -> Result<(), StoreError> {
+    let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.as_bytes().contains(&0));
+    match params.iter().position(has_nul) {
+        Some(position) => Err(StoreError::Nul(position + 1)),
+        None => Ok(()),
+    }
+}
+
 /// A type that a column can be read as.
 pub trait FromValue: Sized {
     /// What it is read from, for the error that says it was something else.

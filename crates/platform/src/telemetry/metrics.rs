@@ -1,8 +1,11 @@
 //! The Prometheus recorder and `/metrics`.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
 
-use axum::{extract::State, response::IntoResponse};
+use axum::{body::Bytes, extract::State, response::IntoResponse};
 use http::header;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -11,7 +14,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{GO_GOROUTINES, TASKS_RUNNING, TOOL_CALL_DURATION_SECONDS, TOOL_CALLS_TOTAL, TelemetryError};
 use crate::{
     health,
-    http::metrics::{HTTP_REQUEST_BUCKETS, HTTP_REQUEST_DURATION_SECONDS},
+    http::{
+        metrics::{HTTP_REQUEST_BUCKETS, HTTP_REQUEST_DURATION_SECONDS},
+        require_scope,
+    },
+    identity::Scope,
+    store::metrics::STORE_COMMIT_TRANSACTIONS,
     task::Tasks,
 };
 
@@ -19,6 +27,10 @@ use crate::{
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often recorded samples are folded into histograms. Between two scrapes they wait in memory otherwise.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How old the answer to a scrape may be: rendering takes long enough that many scrapers would be felt.
+const RENDERED_FOR: Duration = Duration::from_secs(1);
+/// For counts of transactions in one commit: up to the default of `store.group_max`.
+const GROUP_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 /// For durations of anything without buckets of its own: 1 ms to 2 min.
 const DURATION_BUCKETS: [f64; 14] =
     [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
@@ -47,7 +59,11 @@ pub struct Buckets {
 
 /// The process's metrics. Cheap to clone.
 #[derive(Clone)]
-pub struct Metrics(PrometheusHandle);
+pub struct Metrics {
+    recorded: PrometheusHandle,
+    /// What `/metrics` answered last, and when it was made.
+    rendered: Arc<Mutex<Option<(Instant, Bytes)>>>,
+}
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,11 +77,15 @@ impl Metrics {
     pub fn install(buckets: &[Buckets]) -> Result<Self, TelemetryError> {
         static INSTALLED: OnceLock<Option<Metrics>> = OnceLock::new();
         let installed = INSTALLED.get_or_init(|| {
-            let metrics = builder(buckets)?.install_recorder().ok().map(Metrics)?;
+            let metrics = builder(buckets)?.install_recorder().ok().map(Self::new)?;
             describe();
             Some(metrics)
         });
         installed.clone().ok_or(TelemetryError::MetricsTaken)
+    }
+
+    fn new(recorded: PrometheusHandle) -> Self {
+        Self { recorded, rendered: Arc::default() }
     }
 
     /// Folds samples in the background, until shutdown.
@@ -75,7 +95,7 @@ impl Metrics {
             let upkeep = async {
                 loop {
                     tokio::time::sleep(UPKEEP_INTERVAL).await;
-                    metrics.0.run_upkeep();
+                    metrics.recorded.run_upkeep();
                 }
             };
             let _: Option<()> = stopping.run_until_cancelled(upkeep).await;
@@ -88,16 +108,31 @@ impl Metrics {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             gauge!(GO_GOROUTINES).set(runtime.metrics().num_alive_tasks() as f64);
         }
-        self.0.render()
+        self.recorded.render()
     }
 
-    /// Serves [`Metrics::render`] at `/metrics`.
+    /// As [`Metrics::render`], at most [`RENDERED_FOR`] old.
+    fn rendered(&self) -> Bytes {
+        // Those who ask meanwhile wait: rendering once more would take them as long.
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, text)) = &*rendered
+            && at.elapsed() < RENDERED_FOR
+        {
+            return text.clone();
+        }
+        let text = Bytes::from(self.render());
+        *rendered = Some((Instant::now(), text.clone()));
+        text
+    }
+
+    /// Serves the metrics, at most a second old, at `/metrics`, to those with the scope `server:read`.
     pub fn router(&self) -> OpenApiRouter {
-        OpenApiRouter::new().routes(routes!(scrape)).with_state(self.clone())
+        let routes = OpenApiRouter::new().routes(routes!(scrape)).with_state(self.clone());
+        routes.route_layer(require_scope(Scope::read("server")))
     }
 }
 
-/// The server's metrics, in Prometheus' text format.
+/// The server's metrics, in Prometheus' text format, at most a second old.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -105,7 +140,7 @@ impl Metrics {
     responses((status = 200, body = String, content_type = "text/plain"))
 )]
 async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], metrics.render())
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], metrics.rendered())
 }
 
 fn builder(buckets: &[Buckets]) -> Option<PrometheusBuilder> {
@@ -117,6 +152,10 @@ fn builder(buckets: &[Buckets]) -> Option<PrometheusBuilder> {
         .and_then(|builder| {
             let metric = Matcher::Full(HTTP_REQUEST_DURATION_SECONDS.to_owned());
             builder.set_buckets_for_metric(metric, &HTTP_REQUEST_BUCKETS)
+        })
+        .and_then(|builder| {
+            let metric = Matcher::Full(STORE_COMMIT_TRANSACTIONS.to_owned());
+            builder.set_buckets_for_metric(metric, &GROUP_BUCKETS)
         })
         .ok()?;
     for Buckets { metric, bounds } in buckets {

@@ -22,12 +22,16 @@ use opentelemetry_sdk::{
     trace::{BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter},
 };
 use tokio::runtime::Handle;
-use tracing::{Span, Subscriber, field};
+use tracing::{Level, Span, Subscriber, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{Layer, filter::LevelFilter, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, filter_fn},
+    registry::LookupSpan,
+};
 
 use super::TelemetryOptions;
-use crate::http::TraceContext;
+use crate::{http::TraceContext, task::TASK_SPAN};
 
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -85,13 +89,20 @@ impl Exporting {
         Ok(Some(Self(provider)))
     }
 
-    /// The layer that makes OpenTelemetry spans of ours.
+    /// The layer that makes OpenTelemetry spans of ours. Those of tasks stay here: a connection's lasts as long as the
+    /// client likes and says nothing about any one request.
     pub(super) fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let tracer = self.0.tracer("paddock");
-        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(LevelFilter::INFO).boxed()
+        let filter = filter_fn(|metadata| {
+            *metadata.level() <= Level::INFO && !(metadata.is_span() && metadata.name() == TASK_SPAN)
+        });
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_filter(filter.with_max_level_hint(LevelFilter::INFO))
+            .boxed()
     }
 
     /// Sends what is left, within a deadline.
@@ -138,7 +149,9 @@ pub(crate) fn begin(trace: &mut TraceContext, method: &Method, endpoint: &str) -
     if !ACTIVE.load(Ordering::Relaxed) {
         return Span::none();
     }
+    // A root: the span that is current here is the connection's, which would put all its requests into one trace.
     let span = tracing::info_span!(
+        parent: None,
         "request",
         otel.name = format!("{method} {endpoint}"),
         otel.kind = "server",

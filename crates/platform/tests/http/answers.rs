@@ -50,6 +50,25 @@ async fn answers_carry_ids() {
 }
 
 #[tokio::test]
+async fn caches_learn_that_an_answer_depends_on_the_accepted_encoding() {
+    let server = TestServer::start(options(), routes()).await;
+    let varies = |response: &reqwest::Response| {
+        let values = response.headers().get_all("vary").iter();
+        values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let plain = server.get("/page").send().await.unwrap();
+    assert_eq!(varies(&plain), ["accept-encoding"], "also where nothing was compressed");
+    let compressed = server.get("/page").header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(varies(&compressed), ["accept-encoding"]);
+    let etag = plain.headers()["etag"].to_str().unwrap().to_owned();
+    let known = server.get("/page").header("if-none-match", etag).send().await.unwrap();
+    assert_eq!((known.status().as_u16(), varies(&known)), (304, vec!["accept-encoding".to_owned()]));
+    for path in ["/short", "/image"] {
+        assert!(varies(&server.get(path).send().await.unwrap()).is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_worth_it_is_compressed_as_the_client_accepts() {
     let server = TestServer::start(options(), routes()).await;
     let encoding = async |path: &str, accepts: &str| {

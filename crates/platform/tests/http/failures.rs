@@ -37,6 +37,7 @@ fn routes() -> Router {
         .route("/orders/{id}", get(async |Path(id): Path<u32>| id.to_string()))
         .route("/list", get(async |Query(filter): Query<Filter>| filter.limit.unwrap_or(0).to_string()))
         .route("/problem", get(async || Problem::not_found("order", 7)))
+        .route("/long-problem", get(async || Problem::not_found("order", "7".repeat(4096))))
         .route("/panic", get(panics))
         .route("/library", get(async |axum::extract::Path(id): axum::extract::Path<u32>| id.to_string()))
 }
@@ -97,6 +98,16 @@ async fn a_handlers_own_problem_gets_the_trace_id() {
     let server = TestServer::start(options(), routes()).await;
     let refused = refusal(server.get("/problem")).await;
     assert_eq!(refused.body["detail"], "no order `7`");
+}
+
+#[tokio::test]
+async fn a_long_problem_is_readable_for_those_who_accept_compression() {
+    let server = TestServer::start(options(), routes()).await;
+    for encoding in ["gzip", "zstd"] {
+        let refused = refusal(server.get("/long-problem").header("accept-encoding", encoding)).await;
+        assert_eq!(refused.status, 404);
+        assert!(!refused.headers.contains_key("content-encoding"), "{encoding}");
+    }
 }
 
 #[tokio::test]

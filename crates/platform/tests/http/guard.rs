@@ -21,7 +21,10 @@ async fn a_name_that_is_not_ours_is_refused() {
         assert_eq!(server.get("/a").header("host", host).send().await.unwrap().status(), 200, "{host}");
     }
     let without = server.exchange("GET /a HTTP/1.0\r\n\r\n").await;
-    assert!(without.starts_with("HTTP/1.0 403"), "{without}");
+    assert!(without.starts_with("HTTP/1.0 400"), "{without}");
+    let twice = "GET /a HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    let twice = server.exchange(twice).await;
+    assert!(twice.starts_with("HTTP/1.1 400"), "{twice}");
 }
 
 #[tokio::test]

@@ -96,3 +96,32 @@ async fn keys_that_cannot_be_checked_are_the_servers_failure() {
     assert_eq!((refused.status, refused.slug.as_str()), (503, "overloaded"));
     assert!(!refused.body["detail"].as_str().unwrap().contains("store"));
 }
+
+#[tokio::test]
+async fn behind_a_proxy_on_this_machine_strangers_need_a_key() {
+    let mut options = options();
+    options.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    let server = TestServer::start_with(options, routes(), |edge| edge.keys(keys())).await;
+    let from = |client: &'static str| server.post("/jobs").header("x-forwarded-for", client);
+    assert_eq!(refusal(from("198.51.100.7")).await.status, 401);
+    assert_eq!(refusal(from("unknown")).await.status, 401);
+    assert_eq!(refusal(server.post("/jobs")).await.status, 401, "the proxy does not say for whom it asks");
+    assert_eq!(from("198.51.100.7").bearer_auth("pdk_writer").send().await.unwrap().status(), 200);
+    assert_eq!(from("127.0.0.1").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn what_came_through_an_unknown_proxy_is_not_local() {
+    let server = server(false).await;
+    for (name, value) in [("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1")] {
+        assert_eq!(refusal(server.post("/jobs").header(name, value)).await.status, 401, "{name}");
+    }
+    assert_eq!(server.post("/jobs").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_dummy_bearer_does_not_hide_a_key() {
+    let server = server(true).await;
+    let request = server.get("/jobs").bearer_auth("sk-dummy").header("x-api-key", "pdk_reader");
+    assert_eq!(request.send().await.unwrap().text().await.unwrap(), "id-of-pdk_reader");
+}

@@ -1,18 +1,25 @@
 //! Binding, connections, stopping.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use axum::{Router, extract::State, routing::get};
+use axum::{Router, body::Body, extract::State, routing::get};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use paddock_platform::{
     http::{Server, ServerError},
+    task::Tasks,
     units::HumanDuration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{Gate, TestServer, client, eventually, options, read_to_end};
+use crate::support::{Gate, PATIENCE, TestServer, client, eventually, options, read_to_end};
 
 fn gated(gate: &Gate) -> Router {
     let wait = async |State(gate): State<Gate>| {
@@ -116,19 +123,94 @@ async fn a_slow_handler_is_not_a_dawdling_client() {
     assert_eq!(server.get("/slow").send().await.unwrap().text().await.unwrap(), "done");
 }
 
+/// An h2c connection, and the task that ends with it.
+async fn h2c(address: SocketAddr) -> (SendRequest<Empty<Bytes>>, JoinHandle<hyper::Result<()>>) {
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    (sender, Tasks::default().spawn("test_client", connection))
+}
+
+fn request(path: &str) -> http::Request<Empty<Bytes>> {
+    http::Request::get(format!("http://localhost{path}")).body(Empty::new()).unwrap()
+}
+
+#[tokio::test]
+async fn an_idle_h2c_connection_is_closed_and_a_used_one_is_not() {
+    let gate = Gate::default();
+    let mut options = options();
+    options.header_timeout = HumanDuration::from_millis(50);
+    let server = TestServer::start(options, gated(&gate)).await;
+    let (mut idle, idle_ends) = h2c(server.address).await;
+    let (mut used, _used_ends) = h2c(server.address).await;
+    let in_flight = used.send_request(request("/wait"));
+    let answer = idle.send_request(request("/a")).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "a");
+    let closed = async {
+        gate.wait_entered(1).await;
+        tokio::time::timeout(PATIENCE, idle_ends).await.expect("the server must close").unwrap().unwrap();
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(in_flight, closed);
+    assert_eq!(answer.unwrap().into_body().collect().await.unwrap().to_bytes(), "done");
+    drop(idle);
+}
+
+#[tokio::test]
+async fn an_h2c_client_that_takes_nothing_of_one_answer_loses_it() {
+    let mut options = options();
+    options.timeout = HumanDuration::from_millis(100);
+    let ended = CancellationToken::new();
+    let endless = {
+        let ended = ended.clone();
+        async move || {
+            let guard = ended.drop_guard();
+            Body::from_stream(futures_util::stream::repeat_with(move || {
+                let _held = &guard;
+                Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 4096]))
+            }))
+        }
+    };
+    let routes = Router::new().route("/endless", get(endless)).route("/a", get(async || "a"));
+    let server = TestServer::start(options, routes).await;
+    let (sender, _ends) = h2c(server.address).await;
+    let other = async || sender.clone().send_request(request("/a")).await.unwrap().status();
+    let untaken = sender.clone().send_request(request("/endless")).await.unwrap().into_body();
+    tokio::time::timeout(PATIENCE, ended.cancelled()).await.expect("the answer must be given up");
+    drop(untaken);
+    assert_eq!(other().await, 200, "the connection is not to blame");
+}
+
 #[tokio::test]
 async fn connections_beyond_the_maximum_wait_for_their_turn() {
     let mut options = options();
     options.connections_max = 1.try_into().unwrap();
     let server = TestServer::start(options, gated(&Gate::default())).await;
-    let first = TcpStream::connect(server.address).await.unwrap();
-    let second = server.get("/a").send();
-    let release = async {
-        tokio::task::yield_now().await;
-        drop(first);
-    };
-    let (second, ()) = tokio::join!(second, release);
-    assert_eq!(second.unwrap().status(), 200);
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    first.write_all(b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut begin = [0; 12];
+    first.read_exact(&mut begin).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    let mut second = std::pin::pin!(server.get("/a").send());
+    // It takes far less when nothing holds it back.
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
+    assert!(early.is_err(), "the first connection still has the only place");
+    drop(first);
+    assert_eq!(second.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_listener_that_waits_takes_no_place_from_another() {
+    let mut options = options();
+    options.listen = "localhost:0".parse().unwrap();
+    options.connections_max = 1.try_into().unwrap();
+    let server = TestServer::start(options, gated(&Gate::default())).await;
+    // Where `localhost` is one address this shows nothing.
+    for address in server.addresses.clone() {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 200"), "{address}");
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,24 @@
 //! Rates, concurrency, deadlines and bodies.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
     extract::State,
     routing::{get, post},
 };
+use futures_util::future::BoxFuture;
 use paddock_platform::{
-    http::{Json, KeyLimits, RateLimit, RouteRules},
-    identity::Scope,
+    http::{
+        Authenticate, AuthenticateError, Authenticated, Json, KeyLimits, RateLimit, RouteRules, ServerOptions,
+    },
+    identity::{Caller, Scope, Tenant},
     units::{ByteSize, HumanDuration},
 };
 use serde_json::Value;
@@ -18,6 +27,14 @@ use crate::support::{Gate, KeyTable, TestServer, eventually, options, refusal};
 
 fn routes() -> Router {
     Router::new().route("/a", get(async || "a")).route("/healthz", get(async || "ok"))
+}
+
+const KEY: &str = "pdk_known";
+
+/// Behind a proxy a key is needed.
+async fn with_key(options: ServerOptions, routes: Router) -> TestServer {
+    let keys = KeyTable::default().with(KEY, &[Scope::ALL], KeyLimits::default());
+    TestServer::start_with(options, routes, |edge| edge.keys(Arc::new(keys))).await
 }
 
 fn rate(text: &str) -> RateLimit {
@@ -33,12 +50,10 @@ async fn more_requests_than_the_server_lets_through_are_refused_with_when_to_ret
         assert!(server.get("/a").send().await.unwrap().status().is_success());
     }
     let refused = refusal(server.get("/a")).await;
-    assert_eq!((refused.status, refused.slug.as_str()), (429, "rate-limited"));
+    assert_eq!((refused.status, refused.slug.as_str()), (503, "overloaded"), "not the client's fault");
     assert_eq!(refused.body["limit"], "global");
     let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=1800).contains(&wait), "{wait}");
-    assert_eq!(refused.headers["ratelimit-policy"], "\"global\";q=2;w=3600");
-    assert!(refused.headers["ratelimit"].to_str().unwrap().starts_with("\"global\";r=0;t="));
     assert_eq!(server.get("/healthz").send().await.unwrap().status(), 200, "probes are exempt");
 }
 
@@ -47,23 +62,85 @@ async fn each_client_address_has_its_own_allowance() {
     let mut options = options();
     options.rates.per_ip = rate("2/h");
     options.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
-    let server = TestServer::start(options, routes()).await;
-    let from = |address: &str| server.get("/a").header("x-forwarded-for", address);
-    let first = from("198.51.100.1").send().await.unwrap();
-    assert_eq!(first.headers()["ratelimit-policy"], "\"ip\";q=2;w=3600");
-    assert!(first.headers()["ratelimit"].to_str().unwrap().starts_with("\"ip\";r=1;t="));
-    assert_eq!(from("198.51.100.1").send().await.unwrap().status(), 200);
+    let server = with_key(options, routes()).await;
+    let from = |address: &str| server.get("/a").bearer_auth(KEY).header("x-forwarded-for", address);
+    for _ in 0..2 {
+        assert_eq!(from("198.51.100.1").send().await.unwrap().status(), 200);
+    }
     let refused = refusal(from("198.51.100.1")).await;
     assert_eq!((refused.status, refused.body["limit"].as_str()), (429, Some("ip")));
+    assert_eq!(refused.headers["ratelimit-policy"], "\"ip\";q=2;w=3600");
+    assert!(refused.headers["ratelimit"].to_str().unwrap().starts_with("\"ip\";r=0;t="));
     assert_eq!(from("198.51.100.2").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn one_address_does_not_use_up_what_is_there_for_all() {
+    let mut options = options();
+    options.rates.global = rate("3/h");
+    options.rates.per_ip = rate("2/h");
+    options.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    let server = with_key(options, routes()).await;
+    let from = |address: &str| server.get("/a").bearer_auth(KEY).header("x-forwarded-for", address);
+    for _ in 0..2 {
+        assert_eq!(from("198.51.100.1").send().await.unwrap().status(), 200);
+    }
+    for _ in 0..5 {
+        assert_eq!(refusal(from("198.51.100.1")).await.status, 429);
+    }
+    assert_eq!(from("198.51.100.2").send().await.unwrap().status(), 200);
+    assert_eq!(refusal(from("198.51.100.2")).await.status, 503);
+}
+
+#[tokio::test]
+async fn a_key_is_looked_up_for_no_more_requests_than_its_address_may_send() {
+    let mut options = options();
+    options.keys_required = true;
+    options.rates.per_ip = rate("3/h");
+    let ready = async |caller: Caller| caller.key_id().unwrap_or("nobody").to_owned();
+    let routes = routes().route("/readyz", get(ready)).route("/metrics", get(async || "metrics"));
+    let keys = Arc::new(Counting::default());
+    let asked = Arc::clone(&keys);
+    let server = TestServer::start_with(options, routes, |edge| edge.keys(keys)).await;
+    let asked = || asked.0.load(Ordering::SeqCst);
+    let with = |path: &str, key: &str| server.get(path).bearer_auth(key.to_owned()).send();
+    for number in 0..5 {
+        assert_eq!(with("/healthz", &format!("pdk_{number}")).await.unwrap().status(), 200);
+    }
+    assert_eq!(asked(), 0, "who asks whether the process lives is nobody's business");
+    let mut statuses = Vec::new();
+    for number in 0..5 {
+        statuses.push(with("/metrics", &format!("pdk_{number}")).await.unwrap().status().as_u16());
+    }
+    assert_eq!((statuses, asked()), (vec![401, 401, 401, 429, 429], 3));
+    let ready = with("/readyz", "pdk_known").await.unwrap();
+    assert_eq!((ready.status().as_u16(), ready.text().await.unwrap().as_str(), asked()), (200, "nobody", 3));
+}
+
+/// Knows one key and counts how often it is asked.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Authenticate for Counting {
+    fn authenticate<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Authenticated, AuthenticateError>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let caller = || Caller::with_key("known".to_owned(), Tenant::local(), vec![Scope::ALL]);
+        let known =
+            (token == "pdk_known").then(|| Authenticated { caller: caller(), limits: KeyLimits::default() });
+        Box::pin(std::future::ready(known.ok_or(AuthenticateError::Refused)))
+    }
+
+    fn has_form_of_key(&self, token: &str) -> bool {
+        token.starts_with("pdk_")
+    }
 }
 
 #[tokio::test]
 async fn a_stranger_does_not_escape_its_limit_by_claiming_another_address() {
     let mut options = options();
     options.rates.per_ip = rate("1/h");
-    let server = TestServer::start(options, routes()).await;
-    let from = |address: &str| server.get("/a").header("x-forwarded-for", address);
+    let server = with_key(options, routes()).await;
+    let from = |address: &str| server.get("/a").bearer_auth(KEY).header("x-forwarded-for", address);
     assert_eq!(from("198.51.100.1").send().await.unwrap().status(), 200);
     assert_eq!(refusal(from("198.51.100.2")).await.status, 429);
 }
@@ -168,6 +245,17 @@ async fn a_route_with_a_deadline_of_its_own_is_not_cut_short() {
     assert_eq!(server.get("/slow/1").send().await.unwrap().status(), 200);
 }
 
+#[tokio::test]
+async fn a_body_must_arrive_in_time_also_where_the_answer_may_take_longer() {
+    let mut options = options();
+    options.timeout = HumanDuration::from_millis(100);
+    let exempt = |edge: paddock_platform::http::EdgeBuilder| edge.route("/json", RouteRules::UNTIMED);
+    let server = TestServer::start_with(options, echo(), exempt).await;
+    let begun = "POST /json HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let answer = server.exchange(begun).await;
+    assert!(answer.starts_with("HTTP/1.1 504") && answer.contains("deadline-exceeded"), "{answer}");
+}
+
 fn echo() -> Router {
     Router::new()
         .route("/json", post(async |Json(body): Json<Value>| Json(body)))
@@ -217,7 +305,7 @@ async fn limits_follow_a_reload() {
     changed.body_max = ByteSize::bytes(10);
     server.options.replace(changed);
     let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
-    eventually(async || status(server.get("/a")).await == 429).await;
+    eventually(async || status(server.get("/a")).await == 503).await;
     let mut changed = options();
     changed.body_max = ByteSize::bytes(10);
     changed.concurrency_max = 7.try_into().unwrap();

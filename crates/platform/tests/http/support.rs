@@ -51,6 +51,7 @@ impl Authenticate for KeyTable {
 
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) options: Live<ServerOptions>,
     pub(crate) stop: CancellationToken,
     pub(crate) client: reqwest::Client,
@@ -76,12 +77,13 @@ impl TestServer {
         let live = Live::new(options.clone());
         let section: Section<ServerOptions> = live.section(|options| options);
         let server = Server::bind(&options, true).await.unwrap();
-        let address = server.addresses()[0];
+        let addresses = server.addresses().to_vec();
+        let address = addresses[0];
         let edge = configure(Edge::builder(section, server.addresses())).build();
         let stop = CancellationToken::new();
         let (token, app, own) = (stop.clone(), routes.layer(edge), tasks.clone());
         let serving = tasks.spawn("test_server", async move { server.serve(app, &own, token).await });
-        Self { address, options: live, stop, client: client(), serving: Some(serving) }
+        Self { address, addresses, options: live, stop, client: client(), serving: Some(serving) }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

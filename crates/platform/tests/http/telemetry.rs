@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -36,6 +36,7 @@ async fn requests_are_measured_by_route_never_by_path() {
         server.get(path).send().await.unwrap();
     }
     server.client.delete(server.url("/orders/1")).send().await.unwrap();
+    let scraped = Instant::now();
     let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
     let count = |labels: &str| {
         let prefix = format!("http_request_duration_seconds_count{{{labels}}} ");
@@ -46,11 +47,30 @@ async fn requests_are_measured_by_route_never_by_path() {
     assert_eq!(count(r#"endpoint="/orders/{id}",method="DELETE",status="405""#), 1);
     assert_eq!(count(r#"endpoint="other",method="GET",status="404""#), 1);
     assert!(!text.contains("/nothing"));
+    let again = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(again == text || scraped.elapsed() >= Duration::from_secs(1), "it is rendered once a second");
     for name in ["process_resident_memory_bytes", "go_goroutines", "tasks_running", "http_requests_in_flight"]
     {
         assert!(text.contains(&format!("# HELP {name} ")), "{name} is not described");
         assert!(text.lines().any(|line| line.starts_with(name)), "{name} has no value");
     }
+}
+
+#[tokio::test]
+async fn metrics_are_for_those_with_the_scope() {
+    let metrics = Metrics::install(&[]).unwrap();
+    metrics::histogram!("store_commit_transactions").record(3.0);
+    let keys = KeyTable::default().with("pdk_scraper", &[Scope::read("server")], KeyLimits::default()).with(
+        "pdk_agent",
+        &[Scope::write("browser")],
+        KeyLimits::default(),
+    );
+    let server =
+        TestServer::start_with(options(), metrics.router().into(), |edge| edge.keys(Arc::new(keys))).await;
+    let with = |key: &str| server.get("/metrics").bearer_auth(key);
+    assert_eq!(refusal(with("pdk_agent")).await.status, 403);
+    let text = with("pdk_scraper").send().await.unwrap().text().await.unwrap();
+    assert!(text.contains("store_commit_transactions_bucket{le=\"4\"} 1"), "{text}");
 }
 
 #[tokio::test]
@@ -132,10 +152,13 @@ async fn spans_go_to_the_collector_and_a_lost_collector_is_not_missed() {
     );
     let begun = server.get("/orders/1").send().await.unwrap();
     let begun = begun.headers()["traceparent"].to_str().unwrap().to_owned();
+    let traces = traces_of_one_connection(&server, "/orders/1").await;
+    assert_ne!(traces[0], traces[1], "requests share a connection, not a trace");
     tokio::task::spawn_blocking(|| telemetry.stop()).await.unwrap();
 
     let contains = |bytes: &[u8]| received.lock().unwrap().windows(bytes.len()).any(|window| window == bytes);
     assert!(contains(b"GET /orders/{id}"));
+    assert!(!contains(b"task.name"), "connections are no part of a trace");
     assert!(contains(&0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes()));
     let begun = u128::from_str_radix(&begun[3..35], 16).unwrap();
     assert!(
@@ -144,6 +167,15 @@ async fn spans_go_to_the_collector_and_a_lost_collector_is_not_missed() {
     );
     assert!(collector.stopped().await.is_complete());
     assert_eq!(server.get("/orders/1").send().await.unwrap().status(), 200);
+}
+
+/// Sends two requests, one after the other, and returns the trace ids of the answers.
+async fn traces_of_one_connection(server: &TestServer, path: &str) -> Vec<String> {
+    let last = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let first = last.replace("Connection: close\r\n", "");
+    let answers = server.exchange(first + &last).await;
+    let ids = answers.split("traceparent: 00-").skip(1).map(|rest| rest[..32].to_owned());
+    ids.collect()
 }
 
 async fn profiling_server() -> TestServer {

@@ -167,11 +167,13 @@ fn connection_config(options: &StoreOptions, url: &str) -> Result<tokio_postgres
     }
     if !url.contains("sslmode=") {
         // On this machine nobody listens in; beyond it TLS is the rule, and `sslmode=disable` the exception.
-        let local = config.get_hosts().iter().all(is_local);
-        config.ssl_mode(if local {
-            tokio_postgres::config::SslMode::Disable
-        } else {
+        // An address, where there is one, is what is connected to, whatever the name says.
+        let is_remote = config.get_hosts().iter().any(|host| !is_local(host))
+            || config.get_hostaddrs().iter().any(|address| !address.to_canonical().is_loopback());
+        config.ssl_mode(if is_remote {
             tokio_postgres::config::SslMode::Require
+        } else {
+            tokio_postgres::config::SslMode::Disable
         });
     }
     let timeout = options.statement_timeout.get();
@@ -205,5 +207,29 @@ fn reason_of(error: &PoolError) -> String {
         PoolError::Timeout(TimeoutType::Create) => "connecting took too long".to_owned(),
         PoolError::Backend(error) => session::reason_of(error),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::SslMode;
+
+    use super::*;
+
+    #[test]
+    fn only_what_stays_on_this_machine_goes_without_tls() {
+        for (url, mode) in [
+            ("postgres://p@localhost/p", SslMode::Disable),
+            ("postgres://p@127.0.0.1/p", SslMode::Disable),
+            ("postgres://p@%2Frun%2Fpostgresql/p", SslMode::Disable),
+            ("postgres://p@localhost/p?hostaddr=127.0.0.1", SslMode::Disable),
+            ("postgres://p@db.example/p", SslMode::Require),
+            ("postgres://p@localhost/p?hostaddr=192.0.2.7", SslMode::Require),
+            ("postgres:///p?user=p&hostaddr=192.0.2.7", SslMode::Require),
+            ("postgres://p@db.example/p?sslmode=disable", SslMode::Disable),
+        ] {
+            let config = connection_config(&StoreOptions::default(), url).unwrap();
+            assert_eq!(config.get_ssl_mode(), mode, "{url}");
+        }
     }
 }

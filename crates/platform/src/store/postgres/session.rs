@@ -8,19 +8,21 @@ use tokio::time::error::Elapsed;
 use tokio_postgres::error::SqlState;
 
 use super::{Limits, NETWORK_GRACE};
-use crate::store::{ConstraintKind, Params, ROWS_MAX, Row, Statement, StoreError, Value};
+use crate::store::{ConstraintKind, Params, ROWS_MAX, Row, Statement, StoreError, Value, value::refuse_nul};
 
 /// A connection from the pool. It goes back there, unless its state is in doubt: then it is closed.
 pub(in crate::store) struct PostgresSession {
     /// `None` once it is given back or closed.
     client: Option<Client>,
     in_transaction: bool,
+    /// A statement runs. Whoever drops the session meanwhile leaves a connection that others would have to wait for.
+    busy: bool,
     limits: Limits,
 }
 
 impl PostgresSession {
     pub(super) const fn new(client: Client, limits: Limits) -> Self {
-        Self { client: Some(client), in_transaction: false, limits }
+        Self { client: Some(client), in_transaction: false, busy: false, limits }
     }
 
     pub(in crate::store) async fn query(
@@ -28,6 +30,7 @@ impl PostgresSession {
         statement: &Statement,
         params: &Params,
     ) -> Result<Vec<Row>, StoreError> {
+        refuse_nul(params)?;
         self.timed(statement, async |client: &Client| {
             let prepared = client.prepare_cached(statement.postgres()).await?;
             let columns: Arc<[Box<str>]> =
@@ -52,6 +55,7 @@ impl PostgresSession {
         statement: &Statement,
         params: &Params,
     ) -> Result<u64, StoreError> {
+        refuse_nul(params)?;
         self.timed(statement, async |client: &Client| {
             let prepared = client.prepare_cached(statement.postgres()).await?;
             client.execute_raw(&prepared, params).await
@@ -59,8 +63,14 @@ impl PostgresSession {
         .await
     }
 
+    /// Runs several statements without a deadline of this side. The network still has one.
     pub(in crate::store) async fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.control(sql).await
+        static BATCH: Statement = Statement::new("store", "batch", "");
+        let client = self.client.as_ref().ok_or_else(broken)?;
+        self.busy = true;
+        let result = client.batch_execute(sql).await;
+        self.busy = false;
+        self.judge(&BATCH, Ok(result))
     }
 
     pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
@@ -79,7 +89,9 @@ impl PostgresSession {
         static CONTROL: Statement = Statement::new("store", "control", "");
         let client = self.client.as_ref().ok_or_else(broken)?;
         let limit = self.limits.statement_timeout;
+        self.busy = true;
         let result = tokio::time::timeout(limit + NETWORK_GRACE, client.batch_execute(sql)).await;
+        self.busy = false;
         self.judge(&CONTROL, result)
     }
 
@@ -91,7 +103,9 @@ impl PostgresSession {
         let client = self.client.as_ref().ok_or_else(broken)?;
         let limit = self.limits.statement_timeout;
         let started = Instant::now();
+        self.busy = true;
         let result = tokio::time::timeout(limit + NETWORK_GRACE, run(client)).await;
+        self.busy = false;
         self.limits.clock.observe(statement, started);
         self.judge(statement, result)
     }
@@ -126,7 +140,7 @@ impl PostgresSession {
 
 impl Drop for PostgresSession {
     fn drop(&mut self) {
-        if self.in_transaction {
+        if self.in_transaction || self.busy {
             self.close();
         }
     }

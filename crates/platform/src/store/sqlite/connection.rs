@@ -12,7 +12,9 @@ use rusqlite::{
 
 use super::{DeadlineSlot, Settings};
 use crate::store::{
-    ConstraintKind, ROWS_MAX, Row, Statement, StoreError, Value, metrics::StatementClock, value::Params,
+    ConstraintKind, ROWS_MAX, Row, Statement, StoreError, Value,
+    metrics::StatementClock,
+    value::{Params, refuse_nul},
 };
 
 /// Prepared statements kept per connection.
@@ -91,6 +93,7 @@ impl SqliteConnection {
         statement: &Statement,
         params: &Params,
     ) -> Result<Vec<Row>, StoreError> {
+        refuse_nul(params)?;
         self.timed(statement, || {
             let mut prepared = self.connection.prepare_cached(statement.sqlite())?;
             bind(&mut prepared, params)?;
@@ -113,10 +116,19 @@ impl SqliteConnection {
         statement: &Statement,
         params: &Params,
     ) -> Result<u64, StoreError> {
+        refuse_nul(params)?;
         self.timed(statement, || {
             let mut prepared = self.connection.prepare_cached(statement.sqlite())?;
             bind(&mut prepared, params)?;
-            prepared.raw_execute().map(|changed| changed as u64)
+            if prepared.column_count() == 0 {
+                return prepared.raw_execute().map(|changed| changed as u64);
+            }
+            // With `RETURNING`, or a query: its rows are not asked for, and counted as PostgreSQL does.
+            let (mut count, mut found) = (0, prepared.raw_query());
+            while found.next()?.is_some() {
+                count += 1;
+            }
+            Ok(count)
         })
     }
 

@@ -19,21 +19,20 @@ use writer::{ExecuteJob, Job, Message, TransactionJob};
 use super::{
     Params, Row, Statement, StoreError, StoreOptions, Transaction, handle::Load, metrics::StatementClock,
 };
-use crate::task::Tasks;
 
 /// The engine over one file. The threads end when the last handle is gone, or on [`Sqlite::close`].
 pub(super) struct Sqlite {
     writer: mpsc::Sender<Message>,
     readers: Readers,
     acquire_timeout: Duration,
+    close_timeout: Duration,
 }
 
+/// How much longer than a statement closing may take.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
 impl Sqlite {
-    pub(super) async fn open(
-        options: &StoreOptions,
-        path: PathBuf,
-        tasks: &Tasks,
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn open(options: &StoreOptions, path: PathBuf) -> Result<Self, StoreError> {
         let settings = Settings::new(options, path);
         // Opening recovers what a crash left behind: it may take its time, and must not hold up the runtime.
         let opened = tokio::task::spawn_blocking(move || open_all(&settings).map(|all| (settings, all)));
@@ -44,13 +43,18 @@ impl Sqlite {
         for connection in &reading {
             watchdog.watch(connection);
         }
-        watchdog.spawn(tasks);
+        spawn_thread(&settings, "store-watchdog", move || watchdog.run())?;
 
         let (writer, receiver) = mpsc::channel(settings.queue_max);
         let group_max = settings.group_max;
         spawn_thread(&settings, "store-writer", move || writer::run(writing, receiver, group_max))?;
         let readers = Readers::spawn(&settings, reading)?;
-        Ok(Self { writer, readers, acquire_timeout: settings.acquire_timeout })
+        Ok(Self {
+            writer,
+            readers,
+            acquire_timeout: settings.acquire_timeout,
+            close_timeout: settings.statement_timeout + CLOSE_GRACE,
+        })
     }
 
     pub(super) async fn query(
@@ -87,11 +91,17 @@ impl Sqlite {
         send(&self.writer, Message::Job(job), self.acquire_timeout).await
     }
 
+    /// Waits for what is queued, within a deadline: what is not done by then was not acknowledged either.
     pub(super) async fn close(&self) {
-        self.readers.close().await;
-        let (done, closed) = oneshot::channel();
-        if self.writer.send(Message::Close(done)).await.is_ok() {
-            let _ = closed.await;
+        let closing = async {
+            self.readers.close().await;
+            let (done, closed) = oneshot::channel();
+            if self.writer.send(Message::Close(done)).await.is_ok() {
+                let _ = closed.await;
+            }
+        };
+        if tokio::time::timeout(self.close_timeout, closing).await.is_err() {
+            tracing::warn!("the store did not close in time; the next start recovers what was acknowledged");
         }
     }
 

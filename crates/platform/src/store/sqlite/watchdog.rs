@@ -8,7 +8,6 @@ use std::{
 use rusqlite::InterruptHandle;
 
 use super::{DeadlineSlot, SqliteConnection};
-use crate::task::Tasks;
 
 /// How often the deadlines are compared with the clock.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -23,24 +22,15 @@ impl Watchdog {
         self.0.push((std::sync::Arc::downgrade(&slot), connection.interrupt_handle()));
     }
 
-    /// Runs until shutdown, or until the connections are gone.
-    pub(super) fn spawn(self, tasks: &Tasks) {
-        let stopping = tasks.stop_token();
-        tasks.spawn("store-watchdog", async move {
-            let mut interval = tokio::time::interval(INTERVAL);
-            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    _ = interval.tick() => {}
-                    () = stopping.cancelled() => return,
-                }
-                if !self.check() {
-                    return;
-                }
-            }
-        });
+    /// Runs until the connections are gone, in a thread as they are: a statement that runs when the server stops must
+    /// still end.
+    pub(super) fn run(self) {
+        while self.check() {
+            std::thread::sleep(INTERVAL);
+        }
     }
 
+    /// Whether there is still something to watch.
     fn check(&self) -> bool {
         let now = Instant::now();
         let mut any = false;

@@ -62,11 +62,7 @@ impl Fixture {
     /// An empty database on the test process's PostgreSQL; `None` if there is no PostgreSQL.
     pub async fn postgres() -> Option<Self> {
         let Some(server) = postgres::server() else {
-            assert!(
-                std::env::var("PADDOCK_REQUIRE_POSTGRES").as_deref() != Ok("1"),
-                "PADDOCK_REQUIRE_POSTGRES=1 is set and PostgreSQL is not installed"
-            );
-            println!("skipped: PostgreSQL is not installed (`apt-get install postgresql`)");
+            skip("PostgreSQL is not installed (`apt-get install postgresql`)");
             return None;
         };
         let options = StoreOptions {
@@ -80,7 +76,7 @@ impl Fixture {
     /// As [`Fixture::postgres`], on a server that speaks TLS and that `options.tls_ca` trusts.
     pub async fn postgres_with_tls() -> Option<Self> {
         let Some(server) = postgres::tls_server() else {
-            println!("skipped: PostgreSQL or OpenSSL is not installed");
+            skip("PostgreSQL or OpenSSL is not installed (`apt-get install postgresql openssl`)");
             return None;
         };
         let url = format!("{}&sslmode=require", server.create_database().await);
@@ -107,6 +103,13 @@ impl Fixture {
     pub async fn open(&self) -> Store {
         Store::open(&self.options, self.data_dir(), &self.tasks).await.expect("the store opens")
     }
+}
+
+/// Says that a test does nothing, which is a failure where PostgreSQL is required.
+fn skip(reason: &str) {
+    let required = std::env::var("PADDOCK_REQUIRE_POSTGRES").as_deref() == Ok("1");
+    assert!(!required, "PADDOCK_REQUIRE_POSTGRES=1 is set, and {reason}");
+    println!("skipped: {reason}");
 }
 
 /// Runs a test against SQLite and then against PostgreSQL.

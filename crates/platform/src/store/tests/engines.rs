@@ -172,3 +172,91 @@ async fn a_connection_is_encrypted_and_the_server_must_be_trusted() {
     let error = Store::open(&options, fixture.data_dir(), &fixture.tasks).await.unwrap_err().to_string();
     assert!(error.contains("none.pem"), "{error}");
 }
+
+#[tokio::test]
+async fn a_read_that_nobody_waits_for_any_more_holds_nobody_up() {
+    static BACKEND: Statement = Statement::new("lab", "backend", "SELECT pg_backend_pid()");
+    static SLEEP: Statement = Statement::new("lab", "sleep", "SELECT CAST(pg_sleep(3) AS TEXT)");
+    let Some(mut fixture) = testing::Fixture::postgres().await else { return };
+    fixture.options.pool_size = 1.try_into().unwrap();
+    let store = fixture.open().await;
+    let backend = async || store.query(&BACKEND, params![]).await.unwrap()[0].get::<i32>(0).unwrap();
+    let first = backend().await;
+    let given_up = tokio::time::timeout(Duration::from_millis(100), store.query(&SLEEP, params![])).await;
+    assert!(given_up.is_err());
+    assert_ne!(backend().await, first, "the busy connection is not handed to the next");
+}
+
+#[tokio::test]
+async fn a_statement_without_end_does_not_hold_up_the_shutdown() {
+    static ENDLESS: Statement = Statement::new(
+        "lab",
+        "endless",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+    );
+    let mut fixture = testing::Fixture::sqlite();
+    fixture.options.statement_timeout = Duration::from_millis(300).into();
+    let store = fixture.open().await;
+    fixture.tasks.stop(Duration::from_secs(20)).await.unwrap();
+    let endless = store.query(&ENDLESS, params![]);
+    let (result, ()) = tokio::time::timeout(Duration::from_secs(20), async {
+        tokio::join!(endless, async {
+            tokio::task::yield_now().await;
+            store.close().await;
+        })
+    })
+    .await
+    .expect("the statement must end");
+    assert!(matches!(result, Err(StoreError::Timeout { .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_migration_may_take_longer_than_a_statement() {
+    const SLOW: Migration = Migration::new(
+        1,
+        "slow",
+        "CREATE TABLE slow AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000) \
+         SELECT max(i) AS i FROM n",
+    )
+    .with_postgres("SELECT pg_sleep(0.8); CREATE TABLE slow (i BIGINT)");
+    on_each_engine(async |fixture| {
+        let options =
+            StoreOptions { statement_timeout: Duration::from_millis(300).into(), ..fixture.options.clone() };
+        let store = Store::open(&options, fixture.data_dir(), &fixture.tasks).await.unwrap();
+        store.migrate(&Migrations::new("lab", &[SLOW])).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_nul_in_a_text_is_the_askers_mistake_on_each_engine() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let refused = |result: Result<(), StoreError>| {
+            let problem = crate::problem::Problem::from(result.unwrap_err());
+            assert_eq!(problem.kind, crate::problem::INVALID_REQUEST, "{problem}");
+        };
+        refused(store.query(&FIND_BY_NAME, params!["a\0b"]).await.map(drop));
+        refused(store.execute(&INSERT, params![1, "a\0b"]).await.map(drop));
+        let written = store
+            .write(|tx| Box::pin(async move { tx.execute(&INSERT, params![1, "a\0b"]).await.map(drop) }));
+        refused(written.await);
+        assert_eq!(count(&store).await, 0);
+        store.execute(&INSERT, params![1, "ab"]).await.unwrap();
+    })
+    .await;
+}
+
+static FIND_BY_NAME: Statement =
+    Statement::new("lab", "find_by_name", "SELECT id FROM things WHERE name = ?1");
+
+#[tokio::test]
+async fn rows_that_a_change_returns_may_be_left_where_they_are() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        assert_eq!(store.execute(&UPSERT, params![1, "one"]).await.unwrap(), 1);
+        assert_eq!(store.execute(&COUNT, params![]).await.unwrap(), 1);
+        assert_eq!(count(&store).await, 1);
+    })
+    .await;
+}
