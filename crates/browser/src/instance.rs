@@ -679,6 +679,11 @@ impl Instance {
         }
     }
 
+    /// Process id of its Chrome, while it has one.
+    pub(crate) fn process_id(&self) -> Option<i32> {
+        self.0.state().lease.as_ref().map(|lease| lease.process().pid())
+    }
+
     /// Whether its context is this one.
     pub(crate) fn has_context(&self, process: &Process, context_id: &str) -> bool {
         let state = self.0.state();

@@ -55,6 +55,7 @@ mod history;
 mod ids;
 mod instance;
 mod keeper;
+mod measure;
 mod navigate;
 mod network;
 mod observe;

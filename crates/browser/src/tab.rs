@@ -313,6 +313,11 @@ impl Tab {
         &self.0.instance
     }
 
+    /// Process id of its Chrome.
+    pub(crate) fn process_id(&self) -> i32 {
+        self.0.process.pid()
+    }
+
     /// The DevTools session with its page.
     pub fn session(&self) -> &Session {
         &self.0.session

@@ -215,10 +215,11 @@ async fn the_tools_do_what_the_routes_do() {
     let instance = call("browser_start", json!({ "name": "mine" })).await;
     let input = json!({ "url": fleet.url("/"), "instanceId": instance["id"] });
     let page = call("browser_navigate", input).await;
-    assert_eq!((&page["title"], &page["navigation"]["settled"]), (&json!("A page"), &json!(true)));
+    assert_eq!(page["title"], "A page");
+    assert!(page["snapshot"].as_str().unwrap().contains("heading \"Hello\""), "{page}");
     let snapshot = call("browser_snapshot", json!({ "tabId": page["tabId"] })).await;
     assert!(snapshot["snapshot"].as_str().unwrap().contains("heading \"Hello\""), "{snapshot}");
-    let picture = call("browser_screenshot", json!({ "selector": "h1", "format": "png" })).await;
+    let picture = call("browser_screenshot", json!({ "selector": "h1", "png": true })).await;
     assert!(picture["base64"].as_str().unwrap().starts_with("iVBOR"));
     assert_eq!(call("browser_evaluate", json!({ "expression": "6 * 7" })).await["result"], json!(42));
     let list = call("browser_instances", json!({})).await;

@@ -8,11 +8,13 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use crate::lab::terminal::{complain, say};
 use crate::{
     analyze::AnalyzeArgs,
+    browser::BrowserArgs,
     config_command::ConfigCommand,
     doctor::DoctorArgs,
     exit::{CommandError, CommandResult, Exit},
     keys_command::KeysCommand,
     lab::LabArgs,
+    mcp_command::McpArgs,
     serve::ServeArgs,
 };
 
@@ -36,6 +38,8 @@ enum Command {
     Serve(ServeArgs),
     /// Analyse a page: what costs it its visitors, with evidence
     Analyze(AnalyzeArgs),
+    /// Use the browsers of a running server
+    Browser(BrowserArgs),
     /// Show, check or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -44,6 +48,8 @@ enum Command {
     Keys(KeysCommand),
     /// Say what is installed, missing or misconfigured, with the fix
     Doctor(DoctorArgs),
+    /// Speak MCP on standard input and output, for clients that start their servers themselves
+    Mcp(McpArgs),
     /// Measure what is promised, on this machine
     Lab(LabArgs),
 }
@@ -86,9 +92,11 @@ async fn dispatch(command: Command) -> ExitCode {
     let outcome: CommandResult = match command {
         Command::Serve(args) => Box::pin(crate::serve::run(args)).await,
         Command::Analyze(args) => Box::pin(crate::analyze::run(args)).await,
+        Command::Browser(args) => Box::pin(crate::browser::run(args)).await,
         Command::Config(command) => crate::config_command::run(command),
         Command::Keys(command) => Box::pin(crate::keys_command::run(command)).await,
         Command::Doctor(args) => Box::pin(crate::doctor::run(args)).await,
+        Command::Mcp(args) => Box::pin(crate::mcp_command::run(args)).await,
         // Its exit codes are verdicts, not only failures.
         Command::Lab(args) => return Box::pin(crate::lab::run(args)).await,
     };

@@ -6,6 +6,7 @@ use paddock_platform::{
     blobs::BlobsOptions,
     config::{Loaded, Loader},
     http::ServerOptions,
+    mcp::McpOptions,
     store::StoreOptions,
     telemetry::TelemetryOptions,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Config {
     pub browser: BrowserOptions,
     /// The page analyser.
     pub analysis: AnalysisOptions,
+    /// The tools as an MCP server.
+    pub mcp: McpOptions,
     /// Logs and traces.
     pub telemetry: TelemetryOptions,
 }

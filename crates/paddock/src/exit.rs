@@ -26,6 +26,12 @@ pub(crate) enum Exit {
     InUse = 15,
     /// The server stopped before everything in flight was finished.
     Unfinished = 16,
+    /// No server answers at the address.
+    NoServer = 17,
+    /// The server refused the key, or lacks one.
+    NotAllowed = 18,
+    /// The server refused what was asked of it: no such tab, a bad argument, a limit.
+    Refused = 19,
 }
 
 /// A command's failure.

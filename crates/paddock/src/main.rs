@@ -1,7 +1,9 @@
 //! The Paddock server and command line: see [`cli`] for the commands and [`serve`] for how a server is put together.
 
 mod analyze;
+mod browser;
 mod cli;
+mod client;
 mod config;
 mod config_command;
 mod data_dir;
@@ -10,6 +12,7 @@ mod doctor;
 mod exit;
 mod keys_command;
 mod lab;
+mod mcp_command;
 mod serve;
 mod status_page;
 mod summary;

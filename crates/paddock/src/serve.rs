@@ -19,6 +19,7 @@ use paddock_platform::{
         tools,
     },
     keys::Keys,
+    mcp::{self, Mcp},
     problem::error_chain,
     signal::stop_on_signals,
     store::Store,
@@ -36,6 +37,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     demo,
     exit::{CommandError, CommandResult, Exit},
+    mcp_command,
     status_page::{self, StatusPage},
 };
 
@@ -72,7 +74,7 @@ impl ServeArgs {
 }
 
 /// What a running server consists of.
-struct Parts {
+pub(crate) struct Parts {
     live: Live<Config>,
     reloads: ReloadStatus,
     store: Store,
@@ -138,7 +140,7 @@ pub(crate) async fn run(args: ServeArgs) -> CommandResult {
     Err(CommandError::new(Exit::Unfinished, format!("{aborted} requests did not finish before the deadline")))
 }
 
-fn hold(path: &std::path::Path) -> Result<DataDir, CommandError> {
+pub(crate) fn hold(path: &std::path::Path) -> Result<DataDir, CommandError> {
     DataDir::hold(path).map_err(|error| {
         let exit = match &error {
             DataDirError::InUse { .. } => Exit::InUse,
@@ -157,7 +159,7 @@ fn exit_of_bind(error: &ServerError) -> Exit {
 }
 
 impl Parts {
-    async fn start(
+    pub(crate) async fn start(
         live: Live<Config>,
         reloads: ReloadStatus,
         data: PathBuf,
@@ -206,7 +208,8 @@ impl Parts {
                     .route_layer(middleware::from_fn_with_state(self.idempotency.clone(), idempotent))
                     .route_layer(require("analysis")),
             )
-            .merge(tools::router(toolbox))
+            .merge(tools::router(toolbox.clone()))
+            .merge(mcp::router(self.mcp(toolbox), self.tasks.stop_token()))
             .split_for_parts();
         let page = StatusPage::new(health.clone(), self.browser.fleet().clone(), self.analyses.clone(), base);
         let mut app = areas
@@ -220,7 +223,8 @@ impl Parts {
             edge = edge.scheme(sessions::SCHEME, Arc::new(of_agents.clone()));
         }
         // These have deadlines of their own, which may be longer.
-        for pattern in ["/analysis", tools::CALL_ROUTE].iter().chain(paddock_browser::UNTIMED_ROUTES) {
+        let own = ["/analysis", tools::CALL_ROUTE, mcp::MCP_ROUTE];
+        for pattern in own.iter().chain(paddock_browser::UNTIMED_ROUTES) {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
         for pattern in paddock_browser::STREAM_ROUTES {
@@ -235,9 +239,15 @@ impl Parts {
         Ok(app.layer(edge.build()))
     }
 
+    /// The toolbox as MCP clients see it.
+    pub(crate) fn mcp(&self, toolbox: Toolbox) -> Mcp {
+        let options = self.live.section(|config| &config.mcp);
+        Mcp::new(toolbox, options, env!("CARGO_PKG_VERSION"), mcp_command::INSTRUCTIONS)
+    }
+
     /// The tools of all areas. A clash of names is a defect that every start would show.
     #[expect(clippy::expect_used, reason = "the set is fixed at compile time and checked by a test")]
-    fn toolbox(&self) -> Toolbox {
+    pub(crate) fn toolbox(&self) -> Toolbox {
         let tools =
             paddock_browser::tools(&self.browser).into_iter().chain(paddock_analysis::tools(&self.analyses));
         Toolbox::new(tools).expect("the areas' tools have different names and valid schemas")
@@ -270,7 +280,7 @@ impl Parts {
     }
 
     /// Takes the server apart: the browsers first, then whatever still runs, and at last the store.
-    async fn stop(self) -> CommandResult {
+    pub(crate) async fn stop(self) -> CommandResult {
         self.browser.fleet().shutdown().await;
         let stopped = self.tasks.stop(TASKS_DEADLINE).await;
         self.store.close().await;

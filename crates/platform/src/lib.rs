@@ -3,10 +3,12 @@
 pub mod blobs;
 pub mod cache;
 pub mod config;
+mod field;
 pub mod health;
 pub mod http;
 pub mod identity;
 pub mod keys;
+pub mod mcp;
 pub mod problem;
 pub mod signal;
 pub mod store;

@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use super::Routes;
 use crate::{
     ids::InstanceId,
-    service::{BrowserService, FreshQuery, Health, InstanceMetrics, InstanceView, StartRequest, Stopped},
+    service::{BrowserService, FreshQuery, Health, InstanceView, StartRequest, Stopped},
 };
 
 type Service = State<BrowserService>;
@@ -40,7 +40,6 @@ pub(super) fn routes() -> Routes {
         .routes(routes!(restart_instance))
         .routes(routes!(get_log))
         .routes(routes!(stream_log))
-        .routes(routes!(list_metrics))
         .routes(routes!(attach_chrome))
         .routes(routes!(attach_bridge))
         .routes(routes!(ensure_browser))
@@ -206,16 +205,6 @@ async fn stream_log(
     });
     let lines = so_far.chain(later).map(|line| Ok::<_, Infallible>(Event::default().event("log").data(line)));
     Ok(Sse::new(lines).keep_alive(KeepAlive::default()).into_response())
-}
-
-/// Tells what the instances of the caller's tenant cost: heap, memory, processor time.
-#[utoipa::path(get, path = "/instances/metrics", tag = "browser",
-    responses((status = OK, body = Vec<InstanceMetrics>)))]
-async fn list_metrics(
-    State(service): Service,
-    caller: Caller,
-) -> Result<Json<Vec<InstanceMetrics>>, Problem> {
-    Ok(Json(service.instance_metrics(&caller).await?))
 }
 
 /// Makes sure that the caller has an instance that is awake, and tells which.

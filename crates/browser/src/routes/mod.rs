@@ -15,6 +15,7 @@ mod files;
 mod frames;
 mod inspect;
 mod instances;
+mod metrics;
 mod navigate;
 mod network;
 mod observe;
@@ -106,6 +107,7 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         .merge(instances::routes())
         .merge(batch::routes())
         .merge(events::routes())
+        .merge(metrics::routes())
         .merge(page::routes())
         .merge(passthrough::routes())
         .merge(profiles::routes())

@@ -21,6 +21,7 @@ mod inspect;
 mod instances;
 mod lifecycle;
 mod macros;
+mod metrics;
 mod navigate;
 mod network;
 mod observe;
@@ -83,8 +84,8 @@ pub use self::{
     instances::{
         DefaultInstance, Health, InstanceList, InstanceRequest, InstanceView, StartRequest, Stopped,
     },
-    lifecycle::InstanceMetrics,
     macros::{MacroDone, MacroRequest},
+    metrics::InstanceMetrics,
     navigate::{NavigateRequest, Navigated, WaitFor},
     network::{
         BodyQuery, BrokenAsset, BrokenAssets, ExportQuery, Exported, ExportedFile, NetworkCleared,

@@ -100,7 +100,9 @@ impl Loader {
         // Variables that are not text cannot be meant for us, and must not end the program.
         self.with_env(
             std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                // Names the server that commands talk to, and is no section.
+                .filter(|(name, _)| name != "PADDOCK_SERVER"),
         )
     }
 

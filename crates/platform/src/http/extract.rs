@@ -14,7 +14,10 @@ use http::{HeaderMap, StatusCode, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{answer::UNSUPPORTED_MEDIA_TYPE, body::BodyTimeoutError};
-use crate::problem::{BODY_TOO_LARGE, INTERNAL, INVALID_REQUEST, Problem};
+use crate::{
+    field::refused_by_type,
+    problem::{BODY_TOO_LARGE, INTERNAL, INVALID_REQUEST, Problem},
+};
 
 /// A JSON body, in or out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,7 +86,7 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         let error = error.into_inner();
         if error.is_data() {
-            field_problem(&path, &error.to_string(), "body")
+            refused_by_type(&path, &error.to_string(), "body")
         } else if body.is_empty() {
             Problem::invalid_field("body", "is empty; JSON is needed")
         } else {
@@ -96,29 +99,8 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// `path` is where the parser was. For a missing or unknown field that is its parent: the message names it.
-fn field_problem(path: &str, message: &str, whole: &str) -> Problem {
-    let parent = if path == "." { "" } else { path };
-    let named = message
-        .strip_prefix("missing field `")
-        .or_else(|| message.strip_prefix("unknown field `"))
-        .and_then(|rest| rest.split_once('`'))
-        .map(|(field, _)| field);
-    let field = match (parent, named) {
-        ("", None) => whole.to_owned(),
-        ("", Some(field)) => field.to_owned(),
-        // The path of an unknown field ends with the field already.
-        (parent, Some(field)) if parent == field || parent.ends_with(&format!(".{field}")) => {
-            parent.to_owned()
-        }
-        (parent, Some(field)) => format!("{parent}.{field}"),
-        (parent, None) => parent.to_owned(),
-    };
-    Problem::invalid_field(&field, message)
-}
-
 /// What reading a body failed with.
-pub(super) fn body_problem(rejection: &BytesRejection) -> Problem {
+pub(crate) fn body_problem(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(BODY_TOO_LARGE, "the body is larger than the server's `server.body_max`");
     }
@@ -149,7 +131,7 @@ pub fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let deserializer = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();
-        field_problem(&path, &error.into_inner().to_string(), "query")
+        refused_by_type(&path, &error.into_inner().to_string(), "query")
     })
 }
 

@@ -45,6 +45,7 @@ pub use authenticate::{Authenticate, AuthenticateError, Authenticated, KeyLimits
 pub use edge::{Edge, EdgeBuilder, EdgeService, X_RESPONSE_TIME};
 pub use endpoint::RouteRules;
 pub use etag::Etag;
+pub(crate) use extract::body_problem;
 pub use extract::{Json, Path, Query, parse_json, parse_query};
 pub use idempotency::{
     AnswerStore, AnswersInMemory, AnswersInStore, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_REUSED,

@@ -16,7 +16,7 @@ use super::{Json, Path};
 use crate::{
     identity::Caller,
     problem::Problem,
-    tool::{DEADLINE_DEFAULT, Tool, Toolbox},
+    tool::{DEADLINE_DEFAULT, Tool, ToolContext, Toolbox},
 };
 
 /// The route whose deadline the caller chooses; exempt it from the edge's with
@@ -24,6 +24,10 @@ use crate::{
 pub const CALL_ROUTE: &str = "/tools/{name}";
 /// The longest wait that `Prefer: wait=N` may ask for.
 const WAIT_MAX: Duration = Duration::from_mins(10);
+/// The header by which an agent names itself.
+const X_AGENT_ID: HeaderName = HeaderName::from_static("x-agent-id");
+/// Longest name of an agent, in bytes.
+const AGENT_SIZE_MAX: usize = 128;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -39,9 +43,10 @@ pub struct ToolDescription {
     /// JSON Schema (2020-12) of the input.
     #[schema(value_type = Object)]
     pub input_schema: Value,
-    /// JSON Schema (2020-12) of the output.
-    #[schema(value_type = Object)]
-    pub output_schema: Value,
+    /// JSON Schema (2020-12) of the output; absent where the answer is text or a picture for a model to read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub output_schema: Option<Value>,
 }
 
 impl From<&Tool> for ToolDescription {
@@ -97,13 +102,24 @@ async fn call(
     Json(input): Json<Value>,
 ) -> Result<Response, Problem> {
     let wait = preferred_wait(&headers)?;
-    let output = toolbox.call(&caller, &name, input, wait.unwrap_or(DEADLINE_DEFAULT)).await?;
-    let mut response = Json(output).into_response();
+    let mut context = ToolContext::new(caller, wait.unwrap_or(DEADLINE_DEFAULT));
+    context.agent = agent(&headers)?;
+    let output = toolbox.run(context, &name, input).await?;
+    let mut response = Json(output.value).into_response();
     if let Some(wait) = wait {
         let applied = HeaderValue::try_from(format!("wait={}", wait.as_secs()));
         response.headers_mut().extend(applied.ok().map(|applied| (PREFERENCE_APPLIED, applied)));
     }
     Ok(response)
+}
+
+/// The name that the calling agent gives itself.
+pub(crate) fn agent(headers: &HeaderMap) -> Result<String, Problem> {
+    let agent = headers.get(X_AGENT_ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if agent.len() > AGENT_SIZE_MAX {
+        return Err(Problem::invalid_field("X-Agent-Id", format_args!("is over {AGENT_SIZE_MAX} bytes")));
+    }
+    Ok(agent.to_owned())
 }
 
 /// The `wait` preference (RFC 7240, section 4.3), cut to the maximum. Other preferences are ignored, as the RFC asks.

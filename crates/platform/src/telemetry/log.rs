@@ -38,7 +38,11 @@ pub enum LogFormat {
 /// Sets the process's subscriber.
 pub(super) fn start(options: &TelemetryOptions, spans: Option<&Exporting>) -> Result<(), TelemetryError> {
     let filter = std::env::var(PADDOCK_LOG).ok().filter(|filter| !filter.is_empty());
-    let filter = filter.unwrap_or_else(|| options.log.clone());
+    let mut filter = filter.unwrap_or_else(|| options.log.clone());
+    // It tells of every request at the level of its own lifecycle.
+    if !filter.contains("rmcp") {
+        filter.push_str(",rmcp=warn");
+    }
     let filter = EnvFilter::builder()
         .parse(&filter)
         .map_err(|source| TelemetryError::Filter { filter: filter.clone(), source })?;

@@ -1,107 +1,22 @@
-//! Tools and the toolbox: a capability written once, callable over REST and MCP, by agents, as jobs and mission steps.
-//!
-//! A [`Tool`] has a name (`area_verb`), a description for the model or person who picks it, JSON Schemas derived from
-//! its Rust types, the [`Scope`] its caller needs, and a handler that calls the area's service. A [`Toolbox`] looks
-//! tools up, checks the scope, validates the input with an error that names the field, and measures every call.
+//! The toolbox: looks a tool up, checks scope and input, enforces the deadline, measures.
 
 use std::{
     collections::BTreeMap,
-    future::Future,
-    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jsonschema::Validator;
 use metrics::{counter, histogram};
-use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::{Tool, ToolContext, ToolOutput, schema::drop_nulls};
 use crate::{
-    identity::{Caller, Scope},
+    field::refused_by_schema,
+    identity::Caller,
     problem::{DEADLINE_EXCEEDED, NOT_FOUND, Problem},
     telemetry::{TOOL_CALL_DURATION_SECONDS, TOOL_CALLS_TOTAL},
 };
-
-/// How long a tool may take when its caller names no deadline.
-pub const DEADLINE_DEFAULT: Duration = Duration::from_mins(2);
-
-/// What a handler knows of its call beside the input.
-#[derive(Clone, Debug)]
-pub struct ToolContext {
-    /// On whose behalf it runs.
-    pub caller: Caller,
-    /// When the caller stops waiting.
-    pub deadline: Instant,
-}
-
-type ToolFuture = Pin<Box<dyn Future<Output = Result<Value, Problem>> + Send>>;
-type ToolHandler = dyn Fn(ToolContext, Value) -> ToolFuture + Send + Sync;
-
-/// A named capability with schemas, a required scope and a handler.
-#[derive(Clone)]
-pub struct Tool {
-    /// `area_verb`, for example `browser_navigate`.
-    pub name: &'static str,
-    /// One or two sentences that tell a model when to use it.
-    pub description: &'static str,
-    /// JSON Schema (2020-12) of the input; always an object.
-    pub input_schema: Value,
-    /// JSON Schema (2020-12) of the output.
-    pub output_schema: Value,
-    /// What the caller must hold.
-    pub scope: Scope,
-    handler: Arc<ToolHandler>,
-}
-
-impl std::fmt::Debug for Tool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tool").field("name", &self.name).field("scope", &self.scope).finish_non_exhaustive()
-    }
-}
-
-impl Tool {
-    /// A tool whose schemas come from the handler's types.
-    pub fn new<I, O, F, Fut>(name: &'static str, description: &'static str, scope: Scope, handler: F) -> Self
-    where
-        I: DeserializeOwned + JsonSchema,
-        O: Serialize + JsonSchema,
-        F: Fn(ToolContext, I) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<O, Problem>> + Send + 'static,
-    {
-        let handler = move |context, input: Value| -> ToolFuture {
-            // The schema was checked before; what is left are rules that only the type knows.
-            let input = match serde_path_to_error::deserialize::<_, I>(input) {
-                Ok(input) => input,
-                Err(error) => {
-                    let field = error.path().to_string();
-                    let problem = Problem::invalid_field(&field, error.into_inner());
-                    return Box::pin(std::future::ready(Err(problem)));
-                }
-            };
-            let result = handler(context, input);
-            Box::pin(async move {
-                serde_json::to_value(result.await?)
-                    .map_err(|error| Problem::internal("serializing a tool's output", &error))
-            })
-        };
-        Self {
-            name,
-            description,
-            input_schema: schema_of::<I>(),
-            output_schema: schema_of::<O>(),
-            scope,
-            handler: Arc::new(handler),
-        }
-    }
-}
-
-fn schema_of<T: JsonSchema>() -> Value {
-    // Inlined: many clients of tool schemas do not follow `$ref`.
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<T>().to_value()
-}
 
 /// Two tools have the same name, or a schema is not one: a defect of the program, found at start.
 #[derive(Debug, thiserror::Error)]
@@ -151,10 +66,20 @@ impl Toolbox {
 
     /// The tools that this caller may use, by name.
     pub fn visible_to<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a Tool> {
-        self.0.values().map(|entry| &entry.tool).filter(|tool| caller.may(tool.scope))
+        self.all().filter(|tool| caller.may(tool.scope))
     }
 
-    /// Calls a tool: looks it up, checks the caller's scope, validates the input, enforces the deadline.
+    /// All tools, by name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Tool> {
+        self.0.values().map(|entry| &entry.tool)
+    }
+
+    /// The tool of a name.
+    pub(crate) fn tool(&self, name: &str) -> Option<&Tool> {
+        self.0.get(name).map(|entry| &entry.tool)
+    }
+
+    /// Calls a tool and gives its answer as data.
     pub async fn call(
         &self,
         caller: &Caller,
@@ -162,53 +87,58 @@ impl Toolbox {
         input: Value,
         deadline: Duration,
     ) -> Result<Value, Problem> {
-        let entry = self.0.get(name).ok_or_else(|| self.unknown(name))?;
+        Ok(self.run(ToolContext::new(caller.clone(), deadline), name, input).await?.value)
+    }
+
+    /// Calls a tool: looks it up, checks the caller's scope, validates the input, enforces the deadline. Dropping the
+    /// future cancels the call.
+    pub async fn run(&self, context: ToolContext, name: &str, input: Value) -> Result<ToolOutput, Problem> {
+        let entry = self.0.get(name).ok_or_else(|| self.unknown(&context.caller, name))?;
         let started = Instant::now();
-        let result = call_entry(entry, caller, input, deadline).await;
+        let result = run_entry(entry, context, input).await;
         let outcome = result.as_ref().map_or_else(|problem| problem.kind.slug, |_| "ok");
         histogram!(TOOL_CALL_DURATION_SECONDS, "tool" => entry.tool.name).record(started.elapsed());
         counter!(TOOL_CALLS_TOTAL, "tool" => entry.tool.name, "outcome" => outcome).increment(1);
         result
     }
 
-    fn unknown(&self, name: &str) -> Problem {
-        match crate::config::nearest(name, self.0.keys().copied()) {
+    /// Suggests only what the caller may use: the names of the others are not its business.
+    fn unknown(&self, caller: &Caller, name: &str) -> Problem {
+        match crate::config::nearest(name, self.visible_to(caller).map(|tool| tool.name)) {
             Some(nearest) => Problem::new(NOT_FOUND, format!("no tool `{name}`; did you mean `{nearest}`?")),
             None => Problem::not_found("tool", name),
         }
     }
 }
 
-async fn call_entry(
-    entry: &Entry,
-    caller: &Caller,
-    input: Value,
-    deadline: Duration,
-) -> Result<Value, Problem> {
-    caller.require(entry.tool.scope)?;
+async fn run_entry(entry: &Entry, context: ToolContext, mut input: Value) -> Result<ToolOutput, Problem> {
+    context.caller.require(entry.tool.scope)?;
+    drop_nulls(&mut input);
     if let Some(error) = entry.input.iter_errors(&input).next() {
-        let field = error.instance_path().to_string();
-        let field = field.trim_start_matches('/').replace('/', ".");
-        let field = if field.is_empty() { "input" } else { &field };
-        return Err(Problem::invalid_field(field, &error));
+        return Err(refused_by_schema(&error, "input"));
     }
-    let context = ToolContext { caller: caller.clone(), deadline: Instant::now() + deadline };
-    match tokio::time::timeout(deadline, (entry.tool.handler)(context, input)).await {
+    let left = context.deadline.saturating_duration_since(Instant::now());
+    match tokio::time::timeout(left, (entry.tool.handler)(context, input)).await {
         Ok(result) => result,
         Err(_) => Err(Problem::new(
             DEADLINE_EXCEEDED,
-            format!("tool `{}` did not finish within {}s", entry.tool.name, deadline.as_secs_f64()),
+            format!("tool `{}` did not finish within {:.0}s", entry.tool.name, left.as_secs_f64().ceil()),
         )),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
     use serde_json::json;
 
     use super::*;
-    use crate::{identity::Tenant, problem::FORBIDDEN};
+    use crate::{
+        identity::{Scope, Tenant},
+        problem::FORBIDDEN,
+        tool::DEADLINE_DEFAULT,
+    };
 
     #[derive(Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
@@ -244,23 +174,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_null_counts_as_left_out() {
+        let problem = call("lab_add", json!({"left": 2, "right": 3, "more": null})).await;
+        assert_eq!(problem.unwrap(), json!({"sum": 5}));
+        let problem = call("lab_add", json!({"left": 2, "right": null})).await.unwrap_err();
+        assert!(problem.detail.starts_with("`right`"), "{problem}");
+    }
+
+    #[tokio::test]
     async fn bad_input_is_refused_with_the_field_named() {
         for (input, field) in [
-            (json!({"left": "two", "right": 3}), "left"),
-            (json!({"left": 2, "right": 300}), "right"),
-            (json!({"left": 2}), "right"),
-            (json!({"left": 2, "right": 3, "more": 4}), "more"),
-            (json!([1, 2]), "input"),
+            (json!({"left": "two", "right": 3}), "`left`"),
+            (json!({"left": 2, "right": 300}), "`right`"),
+            (json!({"left": 2}), "`right`"),
+            (json!({"left": 2, "right": 3, "more": 4}), "`more`"),
+            (json!([1, 2]), "`input`"),
         ] {
             let problem = call("lab_add", input.clone()).await.unwrap_err();
-            assert!(problem.detail.contains(field), "{input}: {}", problem.detail);
+            assert!(problem.detail.starts_with(field), "{input}: {}", problem.detail);
         }
     }
 
     #[tokio::test]
-    async fn an_unknown_tool_is_answered_with_the_nearest() {
+    async fn an_unknown_tool_is_answered_with_the_nearest_that_the_caller_may_use() {
         let problem = call("lab_ad", json!({})).await.unwrap_err();
         assert!(problem.detail.contains("did you mean `lab_add`"), "{}", problem.detail);
+        let stranger = Caller::with_key("k1", Tenant::local(), vec![Scope::read("jobs")]);
+        let problem = toolbox().call(&stranger, "lab_ad", json!({}), DEADLINE_DEFAULT).await.unwrap_err();
+        assert!(!problem.detail.contains("lab_add"), "{}", problem.detail);
     }
 
     #[tokio::test]

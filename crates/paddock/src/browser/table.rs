@@ -1,0 +1,121 @@
+//! Tables for a terminal: columns as wide as they need to be, lines as long as they may be.
+
+use std::{fmt::Write, io::IsTerminal};
+
+/// Which side the cells of a column keep to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
+/// A table with a heading.
+#[derive(Debug)]
+pub(super) struct Table {
+    columns: Vec<(&'static str, Side)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(columns: &[(&'static str, Side)]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The lines; none is longer than `width`, if there is one. The last column gives way.
+    pub(super) fn lines(&self, width: Option<usize>, bold: bool) -> Vec<String> {
+        let heading: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|column| {
+                let cells = std::iter::once(&heading).chain(&self.rows).filter_map(|row| row.get(column));
+                cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+            })
+            .collect();
+        let mut lines: Vec<String> = std::iter::once(&heading)
+            .chain(&self.rows)
+            .map(|row| cut(&self.line(row, &widths), width))
+            .collect();
+        if bold && let Some(first) = lines.first_mut() {
+            *first = format!("\u{1b}[1m{first}\u{1b}[0m");
+        }
+        lines
+    }
+
+    fn line(&self, row: &[String], widths: &[usize]) -> String {
+        let mut line = String::new();
+        for (index, cell) in row.iter().enumerate() {
+            let width = widths.get(index).copied().unwrap_or_default();
+            let cell = printable(cell);
+            let _ = match self.columns.get(index) {
+                Some((_, Side::Right)) => write!(line, "{cell:>width$}  "),
+                _ => write!(line, "{cell:<width$}  "),
+            };
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+}
+
+/// A page's title may hold anything, a terminal's commands too.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+fn cut(line: &str, width: Option<usize>) -> String {
+    match width {
+        Some(width) if line.chars().count() > width => {
+            let mut cut: String = line.chars().take(width.saturating_sub(1)).collect();
+            cut.push('…');
+            cut
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// How many columns the terminal on standard output has; none if there is no terminal.
+pub(super) fn terminal_width() -> Option<usize> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+}
+
+/// Whether a person who wants colours looks.
+pub(super) fn is_coloured() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&[("ID", Side::Left), ("MB", Side::Right), ("TITLE", Side::Left)]);
+        table.row(vec!["tab_1".to_owned(), "7.5".to_owned(), "Kettles\u{1b}[2J and pots".to_owned()]);
+        table.row(vec!["tab_22".to_owned(), "112.0".to_owned(), String::new()]);
+        table
+    }
+
+    #[test]
+    fn columns_are_aligned_and_control_characters_are_not_obeyed() {
+        assert_eq!(
+            table().lines(None, false),
+            ["ID         MB  TITLE", "tab_1     7.5  Kettles [2J and pots", "tab_22  112.0"]
+        );
+    }
+
+    #[test]
+    fn no_line_is_longer_than_the_terminal() {
+        let lines = table().lines(Some(20), false);
+        assert_eq!(lines[1], "tab_1     7.5  Kett…");
+        assert!(lines.iter().all(|line| line.chars().count() <= 20));
+    }
+}

@@ -1,0 +1,155 @@
+//! `paddock browser top`: what each browser costs, over and over.
+
+use std::{
+    collections::HashMap,
+    io::{IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use jiff::{SpanRound, Timestamp, Unit};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{
+    args::TopArgs,
+    table::{Side, Table, is_coloured, terminal_width},
+};
+use crate::{
+    cli::say,
+    client::Client,
+    exit::{CommandError, CommandResult, Exit},
+};
+
+/// Shortest and longest time between two looks, in seconds.
+const INTERVAL_MIN: f64 = 0.2;
+const INTERVAL_MAX: f64 = 3600.0;
+
+/// Processor seconds of each instance at the last look.
+type Seen = HashMap<String, f64>;
+
+/// Prints the table until interrupted; once if nobody watches.
+pub(super) async fn run(client: &Client, args: &TopArgs, json: bool) -> CommandResult {
+    if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&args.interval) {
+        let message = format!("--interval is a number of seconds from {INTERVAL_MIN} to {INTERVAL_MAX}");
+        return Err(CommandError::new(Exit::Usage, message));
+    }
+    let metrics = look(client).await?;
+    if json {
+        say(format_args!("{metrics:#}"));
+        return Ok(());
+    }
+    if args.once || !std::io::stdout().is_terminal() {
+        for line in lines(&metrics, None) {
+            say(format_args!("{line}"));
+        }
+        return Ok(());
+    }
+    tokio::select! {
+        outcome = watch(client, metrics, Duration::from_secs_f64(args.interval)) => outcome,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+async fn look(client: &Client) -> Result<Value, CommandError> {
+    client.json(client.request(Method::GET, "/browser/instances/metrics")).await
+}
+
+async fn watch(client: &Client, mut metrics: Value, interval: Duration) -> CommandResult {
+    let mut drawn = 0;
+    let mut since: Option<(Instant, Seen)> = None;
+    loop {
+        let now = Instant::now();
+        let lines = lines(&metrics, since.as_ref().map(|(then, seen)| (now - *then, seen)));
+        since = Some((now, seen(&metrics)));
+        drawn = draw(&lines, drawn);
+        tokio::time::sleep(interval).await;
+        metrics = look(client).await?;
+    }
+}
+
+/// Draws over what was drawn before; gives how many lines there are now. What does not fit the screen is left out: a
+/// terminal that scrolls cannot be drawn over.
+fn draw(lines: &[String], drawn: usize) -> usize {
+    let height = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(24, |size| usize::from(size.ws_row));
+    let shown = lines.len().min(height.saturating_sub(1).max(2));
+    let mut out = std::io::stdout().lock();
+    if drawn > 0 {
+        let _ = write!(out, "\u{1b}[{drawn}A");
+    }
+    for line in &lines[..shown] {
+        let _ = writeln!(out, "\u{1b}[2K{line}");
+    }
+    let _ = write!(out, "\u{1b}[J");
+    let _ = out.flush();
+    shown
+}
+
+fn seen(metrics: &Value) -> Seen {
+    let rows = metrics.as_array().into_iter().flatten();
+    rows.filter_map(|row| Some((row["instanceId"].as_str()?.to_owned(), row["cpuSeconds"].as_f64()?)))
+        .collect()
+}
+
+/// A line of sums, and the table. `since` tells how long ago the last look was and what it saw.
+fn lines(metrics: &Value, since: Option<(Duration, &Seen)>) -> Vec<String> {
+    let rows: Vec<&Value> = metrics.as_array().into_iter().flatten().collect();
+    let mut table = Table::new(&[
+        ("INSTANCE", Side::Left),
+        ("STATE", Side::Left),
+        ("TABS", Side::Right),
+        ("PSS MB", Side::Right),
+        ("CPU", Side::Right),
+        ("LAST USE", Side::Right),
+        ("NAME", Side::Left),
+    ]);
+    let mut total = (0, 0.0);
+    for row in &rows {
+        let (id, cpu) = (text(row, "instanceId"), row["cpuSeconds"].as_f64().unwrap_or_default());
+        let pss = row["pssBytes"].as_f64().unwrap_or_default() / f64::from(1 << 20);
+        let tabs = row["tabs"].as_u64().unwrap_or_default();
+        total = (total.0 + tabs, total.1 + pss);
+        // Over its whole life before there are two looks to compare.
+        let usage = match since.and_then(|(past, seen)| Some((past, seen.get(&id)?))) {
+            Some((past, before)) => format!("{:.0}%", (cpu - before).max(0.0) / past.as_secs_f64() * 100.0),
+            None => format!("{cpu:.1}s"),
+        };
+        table.row(vec![
+            id,
+            text(row, "status"),
+            tabs.to_string(),
+            format!("{pss:.1}"),
+            usage,
+            ago(row["lastUsed"].as_str()),
+            text(row, "profileName"),
+        ]);
+    }
+    let count = rows.len();
+    let sums =
+        format!("{}, {}, {:.1} MB (PSS)", counted(count as u64, "browser"), counted(total.0, "tab"), total.1);
+    let mut lines = vec![sums];
+    lines.extend(table.lines(terminal_width(), is_coloured()));
+    lines
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
+pub(super) fn text(row: &Value, member: &str) -> String {
+    row[member].as_str().unwrap_or_default().to_owned()
+}
+
+/// How long ago, in the largest unit that says enough.
+pub(super) fn ago(time: Option<&str>) -> String {
+    let Some(time) = time.and_then(|time| time.parse::<Timestamp>().ok()) else { return "-".to_owned() };
+    let span = Timestamp::now().since(time).and_then(|span| {
+        let unit = match span.get_seconds() {
+            ..120 => Unit::Second,
+            120..7200 => Unit::Minute,
+            _ => Unit::Hour,
+        };
+        span.round(SpanRound::new().smallest(unit).largest(Unit::Hour))
+    });
+    span.map_or_else(|_| "-".to_owned(), |span| format!("{span:#}"))
+}
