@@ -38,7 +38,7 @@ const TEXT_LEN_MAX: usize = 2000;
 const MESSAGES_MAX: usize = 256;
 
 /// Events of a page that are looked at beside those of [`crate::page::EVENTS`].
-const MESSAGES: &[&str] = &["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Page.downloadWillBegin"];
+const MESSAGES: &[&str] = &["Page.downloadWillBegin"];
 
 /// Registers unit and help of the module's metrics.
 pub(crate) fn describe() {
@@ -158,29 +158,9 @@ impl Feed {
         // The task must not keep the session: it ends with the last handle.
         drop(session);
         while let Some(event) = messages.next().await {
-            match event.method {
-                "Runtime.consoleAPICalled" => {
-                    // Chrome writes the type first; most messages are no errors and are not parsed.
-                    if event.params.as_bytes().starts_with(br#"{"type":"error""#)
-                        && let Ok(message) = event.parse::<ConsoleMessage>()
-                    {
-                        self.tab(&instance, &tab, "consoleError", json!({ "text": message.text() }));
-                    }
-                }
-                "Runtime.exceptionThrown" => {
-                    if let Ok(Thrown { exception_details: details }) = event.parse() {
-                        let text = details.exception.and_then(|thrown| thrown.description);
-                        let text = cut(text.unwrap_or(details.text));
-                        let data = json!({ "text": text, "url": details.url.map(cut), "line": details.line_number + 1 });
-                        self.tab(&instance, &tab, "exception", data);
-                    }
-                }
-                _ => {
-                    if let Ok(Download { url, suggested_filename }) = event.parse() {
-                        let data = json!({ "url": cut(url), "filename": cut(suggested_filename) });
-                        self.tab(&instance, &tab, "download", data);
-                    }
-                }
+            if let Ok(Download { url, suggested_filename }) = event.parse() {
+                let data = json!({ "url": cut(url), "filename": cut(suggested_filename) });
+                self.tab(&instance, &tab, "download", data);
             }
         }
     }
@@ -289,44 +269,6 @@ struct Dialog {
     kind: String,
     #[serde(default)]
     message: String,
-}
-
-#[derive(Deserialize)]
-struct ConsoleMessage {
-    #[serde(default)]
-    args: Vec<Argument>,
-}
-
-#[derive(Deserialize)]
-struct Argument {
-    value: Option<Value>,
-    description: Option<String>,
-}
-
-impl ConsoleMessage {
-    fn text(self) -> String {
-        let words = self.args.into_iter().take(16).map(|argument| match argument.value {
-            Some(Value::String(text)) => text,
-            Some(value) => value.to_string(),
-            None => argument.description.unwrap_or_default(),
-        });
-        cut(words.collect::<Vec<_>>().join(" "))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Thrown {
-    exception_details: ThrownDetails,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ThrownDetails {
-    text: String,
-    line_number: i64,
-    url: Option<String>,
-    exception: Option<Argument>,
 }
 
 #[derive(Deserialize)]

@@ -218,7 +218,8 @@ impl Attached {
             Ok(())
         };
         tokio::try_join!(spec.emulation.apply(&session, process.user_agent()), keep)?;
-        let keeps_runtime = !spec.scripts.is_empty() || saved.is_some();
+        let restores = saved.is_some() || !instance.0.local().pending.is_empty();
+        let keeps_runtime = restores || !spec.scripts.is_empty();
         if keeps_runtime {
             // Without it, scripts of an isolated world are not run when a navigation changes the renderer process. Not
             // for others: it makes Chrome report all that the page writes to its console.

@@ -393,7 +393,9 @@ async fn a_page_is_printed_and_timed() {
     assert_eq!(api.get("/pdf?pageRanges=99").await.0, StatusCode::UNPROCESSABLE_ENTITY);
     let (_, timing) = api.get("/timing").await;
     assert!(timing["ttfbMs"].as_f64().unwrap() > 0.0 && timing["loadMs"].as_f64().unwrap() > 0.0, "{timing}");
-    assert!(api.get("/metrics").await.1["memory"]["nodes"].as_u64().unwrap() > 0);
+    let tabs = api.get("/tabs").await.1;
+    let metrics = format!("/tabs/{}/metrics", tabs["tabs"][0]["id"].as_str().unwrap());
+    assert!(api.get(&metrics).await.1["memory"]["nodes"].as_u64().unwrap() > 0);
     assert_eq!(api.post("/cache/clear", json!({})).await.1, json!({ "status": "cleared" }));
     assert_eq!(api.get("/cache/status").await.1, json!({ "canClear": true }));
     fleet.finish().await;

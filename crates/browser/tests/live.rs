@@ -210,12 +210,8 @@ async fn what_pages_do_is_streamed_and_a_lost_connection_misses_nothing() {
     drop(events);
     assert_eq!(dialogs.next().await.1["dialog"], json!("alert"));
 
-    let throwing = "setTimeout(() => { throw new Error('broken') }); console.error('said', 1)";
-    tab.evaluate(throwing, paddock_browser::World::Main, std::time::Duration::from_secs(5)).await.unwrap();
     let mut resumed = Events::open(&api, "", Some(&seen)).await;
     assert_eq!(resumed.next().await.1["type"], json!("dialog"));
-    assert_eq!(resumed.until("consoleError").await.1["text"], json!("said 1"));
-    assert!(resumed.until("exception").await.1["text"].as_str().unwrap().contains("broken"));
     tab.close().await;
     resumed.until("tabClosed").await;
     let mut lost = Events::open(&api, "", Some("another-1")).await;

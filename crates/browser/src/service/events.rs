@@ -35,7 +35,7 @@ pub struct EventsQuery {
     #[serde(default)]
     pub tab_id: Option<TabId>,
     /// Of these types alone, separated by commas: `instance`, `tabOpened`, `tabNavigated`, `tabCrashed`, `tabClosed`,
-    /// `dialog`, `download`, `consoleError`, `exception`.
+    /// `dialog`, `download`.
     #[serde(default)]
     pub types: Option<String>,
     /// As the header `Last-Event-ID`, for clients that cannot set it.

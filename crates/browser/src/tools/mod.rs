@@ -3,6 +3,7 @@
 //!
 //! A tool that changes a page answers with the page, or with what changed, so that no second call is needed to look.
 
+mod act;
 mod instances;
 mod navigate;
 mod observe;
@@ -28,6 +29,7 @@ pub fn tools(service: &BrowserService) -> Vec<Tool> {
     let mut tools = Vec::new();
     tools.extend(navigate::tools(service));
     tools.extend(observe::tools(service));
+    tools.extend(act::tools(service));
     tools.extend(instances::tools(service));
     tools
 }

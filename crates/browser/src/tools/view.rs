@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::{
     ids::{InstanceId, TabId},
-    service::{Evaluated, InstanceList, InstanceView, Picture, SnapshotView, Stopped, TabList, TabView},
+    service::{
+        ActionDone, Evaluated, InstanceList, InstanceView, Picture, SnapshotView, Stopped, TabList, TabView,
+    },
 };
 
 /// Longest value of an expression that a model is shown, in bytes.
@@ -109,4 +111,34 @@ fn line(instance: &InstanceView) -> String {
         format!(" \"{}\"", instance.profile_name)
     };
     format!("{} {status}, {} tabs{name}", instance.id.as_str(), instance.tabs)
+}
+
+/// A text for the model.
+#[derive(Debug, Serialize)]
+pub(super) struct TextView(pub(super) String);
+
+impl Readable for TextView {
+    fn content(&self) -> Vec<Content> {
+        text(self.0.clone())
+    }
+}
+
+/// What an action changed.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ActionView {
+    /// What is new, changed or gone; empty if nothing is.
+    changes: String,
+}
+
+impl ActionView {
+    pub(super) fn of(done: ActionDone) -> Self {
+        let changes = done.snapshot.and_then(|snapshot| serde_json::from_str(snapshot.get()).ok());
+        Self { changes: changes.unwrap_or_default() }
+    }
+}
+
+impl Readable for ActionView {
+    fn content(&self) -> Vec<Content> {
+        text(format!("done\n{}", self.changes))
+    }
 }

@@ -18,6 +18,8 @@ use crate::store::{
 };
 
 /// Prepared statements kept per connection.
+/// How often a lock that SQLite does not wait for is asked for again.
+const LOCK_POLL: Duration = Duration::from_millis(5);
 const STATEMENTS_CACHED_MAX: usize = 256;
 /// The write-ahead log is cut back to this when it is checkpointed.
 const WAL_SIZE_MAX: i64 = 64 << 20;
@@ -165,12 +167,33 @@ impl SqliteConnection {
     }
 }
 
+/// Switches to the write-ahead log. SQLite does not wait for the lock that this takes on a new file, so that of two who
+/// open one at once the second asks again.
+fn write_ahead(connection: &Connection, wait_max: Duration) -> rusqlite::Result<()> {
+    let started = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if is_busy(&error) && started.elapsed() < wait_max => {
+                std::thread::sleep(LOCK_POLL);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+    )
+}
+
 fn configure(connection: &Connection, settings: &Settings, mode: OpenMode) -> rusqlite::Result<()> {
     connection.busy_timeout(settings.lock_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
     if mode == OpenMode::Write {
         connection.pragma_update(None, "page_size", PAGE_SIZE)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        write_ahead(connection, settings.lock_timeout)?;
         connection.pragma_update(None, "journal_size_limit", WAL_SIZE_MAX)?;
         if let Some(size_max) = settings.size_max {
             connection.pragma_update(None, "max_page_count", (size_max / PAGE_SIZE).max(1))?;
