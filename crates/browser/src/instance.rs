@@ -588,6 +588,8 @@ impl Instance {
         match refused {
             None => {
                 self.0.tell(FleetChange::TabOpened { tab_id: tab.id().clone() });
+                let url = tab.0.page.with(|page| page.url.clone());
+                self.0.shared.feed.tab(&self.0.id, tab.id(), "tabOpened", serde_json::json!({ "url": url }));
                 self.0.note_change();
                 Ok(tab)
             }

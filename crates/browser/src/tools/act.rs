@@ -283,7 +283,7 @@ fn typing(service: &BrowserService) -> Vec<Tool> {
         acting(
             service,
             "browser_press_key",
-            "Presses a key.",
+            "Presses a key, alone or with others held.",
             |service, context, input: PressKey| async move {
                 let request = ActionRequest { key: Some(input.key), ..ActionRequest::default() };
                 act(&service, target(context, input.tab_id), "press", None, request).await
