@@ -244,3 +244,18 @@ async fn what_is_left_out_says_so_and_says_what_to_do_instead() {
     assert_eq!(api.get("/metrics").await.1["metrics"]["tabs"], 1);
     fleet.finish().await;
 }
+
+#[tokio::test]
+async fn only_the_owner_of_a_lock_acts_on_its_tab() {
+    let fleet = TestFleet::start().await;
+    let api = Api::serve(&fleet).await;
+    let (_, page) = api.post("/navigate", json!({ "url": fleet.url("/") })).await;
+    let tab = &page["tabId"];
+    let (status, locked) = api.post("/lock", json!({ "tabId": tab, "owner": "ann" })).await;
+    assert_eq!(status, StatusCode::OK, "{locked}");
+    let press = |owner: &str| json!({ "tabId": tab, "kind": "press", "key": "Escape", "owner": owner });
+    assert_eq!(api.post("/action", press("bob")).await.0, StatusCode::LOCKED);
+    let (status, done) = api.post("/action", press("ann")).await;
+    assert_eq!(status, StatusCode::OK, "{done}");
+    fleet.finish().await;
+}

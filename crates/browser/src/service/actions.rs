@@ -53,6 +53,8 @@ pub struct ActionRequest {
     /// The tab; without one, the current tab.
     #[param(value_type = Option<String>)]
     pub tab_id: Option<TabId>,
+    /// Who acts, on a tab that is locked.
+    pub owner: Option<String>,
     /// A reference of a snapshot, such as `e5`, or a selector.
     pub r#ref: Option<String>,
     /// `#id` and other CSS, `//xpath`, `text:…`, `role:button Save`, `label:…`, `placeholder:…`, `alt:…`, `title:…`,
@@ -149,6 +151,9 @@ pub struct ActionsRequest {
     /// The tab of those that name none; without one, the current tab.
     #[serde(default)]
     pub tab_id: Option<TabId>,
+    /// Who acts, on a tab that is locked.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// The actions.
     #[schemars(length(min = 1, max = 200))]
     pub actions: Vec<ActionRequest>,
@@ -305,7 +310,7 @@ impl BrowserService {
     pub async fn act(&self, target: Target, request: ActionRequest) -> Result<ActionDone, Problem> {
         target.caller.require(WRITE)?;
         let action = request.action()?;
-        let target = target.or(request.tab_id.clone());
+        let target = target.or(request.tab_id.clone()).owned_by(request.owner.clone());
         let tab = self.tab(&target, WRITE).await?;
         self.act_in(&tab, &target, &request, action).await
     }
@@ -317,7 +322,7 @@ impl BrowserService {
         if total == 0 || total > ACTIONS_MAX {
             return Err(Problem::invalid_field("actions", format!("must be 1 to {ACTIONS_MAX} actions")));
         }
-        let mut target = target.or(request.tab_id);
+        let mut target = target.or(request.tab_id).owned_by(request.owner);
         // Unknown tabs fail the request, not each of its actions.
         target.tab = Some(self.tab(&target, WRITE).await?.id().clone());
         let mut results = Vec::with_capacity(total);
