@@ -433,3 +433,17 @@ async fn bodies_are_kept_when_that_is_wanted() {
     );
     tokio::time::timeout(Duration::from_secs(30), fleet.finish()).await.unwrap();
 }
+
+#[tokio::test]
+async fn text_that_addresses_a_model_is_flagged_wherever_it_is_read() {
+    let fleet = TestFleet::start().await;
+    let api = Api::serve(&fleet).await;
+    go(&api, fleet.url("/addressed").as_str()).await;
+    for path in ["/text", "/text?mode=raw", "/snapshot"] {
+        let (_, page) = api.get(path).await;
+        assert!(page["idpiWarning"].is_string(), "{path}: {page}");
+    }
+    go(&api, fleet.url("/").as_str()).await;
+    assert!(api.get("/text").await.1["idpiWarning"].is_null());
+    fleet.finish().await;
+}
