@@ -4,7 +4,7 @@
 //! `upkeep.rs` and `watch.rs`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -41,7 +41,6 @@ use crate::{
     saved::Saved,
     tab::{Attached, Tab},
     upkeep,
-    usage::{self, Usage},
     watch::watch,
 };
 
@@ -226,18 +225,6 @@ impl Fleet {
     /// Process ids of the Chromes that run, for diagnosis.
     pub fn process_ids(&self) -> Vec<i32> {
         self.0.pool.processes().iter().map(Process::pid).collect()
-    }
-
-    /// What each Chrome that runs uses with its children, by process id, and how many contexts it holds.
-    pub async fn usage(&self) -> BTreeMap<i32, (Usage, usize)> {
-        let residents = self.0.pool.residents();
-        let groups: BTreeSet<i32> = residents.iter().map(|resident| resident.process.pid()).collect();
-        let usages = tokio::task::spawn_blocking(move || usage::read(&groups)).await.unwrap_or_default();
-        let of = |pid: i32| usages.get(&pid).copied().unwrap_or_default();
-        residents
-            .iter()
-            .map(|resident| (resident.process.pid(), (of(resident.process.pid()), resident.contexts)))
-            .collect()
     }
 
     /// How many contexts all Chromes hold, those kept ready included, for diagnosis.

@@ -299,7 +299,7 @@ impl Instance {
     }
 
     /// As [`Instance::checkpoint`], and asks the pages too: the last one before the server, or the instance, stops.
-    pub(crate) async fn checkpoint_fully(&self) -> Result<(), BrowserError> {
+    pub async fn checkpoint_fully(&self) -> Result<(), BrowserError> {
         let _lifecycle = Arc::clone(&self.0.lifecycle).lock_owned().await;
         if self.status() != InstanceStatus::Running {
             return Ok(());

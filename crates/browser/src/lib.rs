@@ -79,7 +79,6 @@ mod tab;
 mod timing;
 mod tools;
 mod upkeep;
-mod usage;
 mod wait;
 mod watch;
 mod wire;
@@ -136,5 +135,4 @@ pub use storage::{Area as StorageArea, Item as StorageItem, StorageChanged, Stor
 pub use tab::{Tab, TabSpec};
 pub use timing::{PageMemory, PageTiming};
 pub use tools::tools;
-pub use usage::Usage;
 pub use wait::{Condition, LoadState, Presence};

@@ -84,6 +84,13 @@ pub(crate) async fn measure(fleet: &Fleet) -> BTreeMap<InstanceId, Cost> {
     costs
 }
 
+/// Proportional set size of process groups, in bytes.
+pub(crate) async fn pss_of(groups: BTreeSet<i32>) -> BTreeMap<i32, u64> {
+    let members = tokio::task::spawn_blocking(move || read(&groups)).await.unwrap_or_default();
+    let sum = |members: Vec<Member>| members.iter().map(|member| member.cost.pss).sum();
+    members.into_iter().map(|(group, members)| (group, sum(members))).collect()
+}
+
 async fn ask(instance: InstanceId, tab: Tab) -> (i32, Page) {
     let session = tab.session();
     let answer = async {

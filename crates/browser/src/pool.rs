@@ -115,7 +115,6 @@ struct Slot {
 #[derive(Clone, Debug)]
 pub(crate) struct Resident {
     pub(crate) process: Process,
-    pub(crate) contexts: usize,
     pub(crate) age: Duration,
     pub(crate) draining: bool,
 }
@@ -283,7 +282,6 @@ impl Pool {
     pub(crate) fn residents(&self) -> Vec<Resident> {
         let resident = |slot: &Slot| Resident {
             process: slot.process.clone(),
-            contexts: slot.contexts,
             age: slot.started.elapsed(),
             draining: slot.draining,
         };

@@ -12,9 +12,9 @@ use crate::{
     error::BrowserError,
     fleet::{AT_ONCE, Shared},
     instance::{Instance, InstanceStatus},
+    measure::pss_of,
     metrics::{BROWSER_MEMORY_BYTES, BROWSER_PROCESS_REPLACED_TOTAL},
     pool::Resident,
-    usage,
 };
 
 /// How often idle processes and changed options are looked for when nothing else happens.
@@ -150,11 +150,11 @@ async fn measure(shared: Arc<Shared>) {
 pub(crate) async fn look_after(shared: &Arc<Shared>) {
     let residents = shared.pool.residents();
     let groups: BTreeSet<i32> = residents.iter().map(|resident| resident.process.pid()).collect();
-    let usages = tokio::task::spawn_blocking(move || usage::read(&groups)).await.unwrap_or_default();
-    gauge!(BROWSER_MEMORY_BYTES).set(usages.values().map(|usage| usage.memory.get()).sum::<u64>() as f64);
+    let sizes = pss_of(groups).await;
+    gauge!(BROWSER_MEMORY_BYTES).set(sizes.values().sum::<u64>() as f64);
     let options = shared.options.current();
     for Resident { process, age, draining, .. } in residents {
-        let memory = usages.get(&process.pid()).map_or(0, |usage| usage.memory.get());
+        let memory = sizes.get(&process.pid()).copied().unwrap_or(0);
         let reason = if memory > options.process_memory_max.get() {
             "memory"
         } else if age > options.process_age_max.get() {

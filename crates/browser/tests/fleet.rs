@@ -148,10 +148,9 @@ async fn a_renderer_that_crashes_during_a_navigation_is_a_clear_error() {
     let fleet = TestFleet::start().await;
     let tab = fleet.tab().await;
     let url = fleet.url("/never-ends");
+    let mut committed = tab.session().subscribe(&["Page.frameNavigated"], 16);
     let crash = async {
-        let committed = || tab.session().state() == paddock_cdp::SessionState::Live;
-        eventually("the tab lives", committed).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        committed.next().await;
         tab.session().send(&page::Crash {}).await.ok();
     };
     let (result, ()) = tokio::join!(tab.navigate(&url, support::quick()), crash);
@@ -168,8 +167,9 @@ async fn a_killed_chrome_is_a_clear_error_and_is_replaced() {
     let tab = used.open(TabSpec::default()).await.unwrap();
     let pid = fleet.fleet.process_ids()[0];
     let url = fleet.url("/never-answers");
+    let mut asked = tab.session().subscribe(&["Network.requestWillBeSent"], 16);
     let (result, ()) = tokio::join!(tab.navigate(&url, support::quick()), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        asked.next().await;
         kill(pid);
     });
     let error = result.unwrap_err();

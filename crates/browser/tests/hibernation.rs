@@ -164,7 +164,9 @@ async fn instances_of_a_killed_chrome_are_restored_at_once() {
         tabs.push(tab_that_stores(&fleet.pages, instance).await.id().clone());
     }
     // Cookies are read, not told: until they are saved they can be lost.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for instance in &instances {
+        instance.checkpoint_fully().await.unwrap();
+    }
     let pid = fleet.fleet.process_ids()[0];
     let started = Instant::now();
     kill(pid);
