@@ -4,21 +4,21 @@
 //! sides alike, and cancels in the ratio of each pair. Everything that [`driver::command`](crate::driver::command)
 //! measures is compared: `wall_s`, `cpu_s`, `rss_max_mib`, `pss_max_mib`, and figures of the command's JSON output.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod commit;
+mod runner;
+mod watch;
+mod words;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::commit::{CheckOutError, check_out};
+use self::{runner::Runner, watch::MachineWatch, words::split_words};
 use crate::{
     compare::REPEATS_MIN,
-    driver::{BuildContext, BuildError, Call, Options as _, Seat, Session, command::CommandOptions},
+    driver::BuildError,
     measurements::{Kind, Measurements},
-    resources::{MachineTimes, process},
-    variables::Variables,
 };
 
 /// Metrics of a trial are known by `ab/<metric>`.
@@ -194,184 +194,10 @@ fn push_pair(a: &mut Measurements, b: &mut Measurements, now_a: &[(String, f64)]
     }
 }
 
-/// Watches what the rest of the machine does during a trial.
-struct MachineWatch {
-    before: MachineTimes,
-    started: Instant,
-    own_before_s: f64,
-    commands_s: f64,
-}
-
-/// CPU time of others, from which a trial counts as disturbed.
-const FOREIGN_RATIO: f64 = 0.30;
-/// Shorter trials are over before the kernel's clock ticks often enough to tell.
-const WATCHED_MIN: Duration = Duration::from_secs(1);
-
-impl MachineWatch {
-    fn start() -> Self {
-        Self {
-            before: MachineTimes::read(),
-            started: Instant::now(),
-            own_before_s: own_cpu_s(),
-            commands_s: 0.0,
-        }
-    }
-
-    /// A run used what it reports.
-    fn spent(&mut self, figures: &[(String, f64)]) {
-        let cpu_s = figures.iter().find(|(name, _)| name == "cpu_s").map_or(0.0, |(_, cpu_s)| *cpu_s);
-        self.commands_s += cpu_s;
-    }
-
-    fn disturbance(&self) -> Option<String> {
-        let elapsed = self.started.elapsed();
-        let own_s = self.commands_s + own_cpu_s() - self.own_before_s;
-        let pressure = MachineTimes::read().pressure_since(&self.before, elapsed.as_secs_f64(), own_s);
-        (elapsed >= WATCHED_MIN && pressure.foreign_cpu_ratio > FOREIGN_RATIO).then(|| {
-            format!(
-                "other processes used {:.0} % of the CPUs during the trial, at most {:.0} % is quiet",
-                pressure.foreign_cpu_ratio * 100.0,
-                FOREIGN_RATIO * 100.0
-            )
-        })
-    }
-}
-
-fn own_cpu_s() -> f64 {
-    let own = i32::try_from(std::process::id()).ok().and_then(process::stat);
-    own.map_or(0.0, |stat| stat.cpu_s)
-}
-
-/// Runs one side, again and again.
-struct Runner<'a> {
-    side: &'a Side,
-    session: Box<dyn Session>,
-    variables: Arc<Variables>,
-}
-
-impl<'a> Runner<'a> {
-    fn new(side: &'a Side, trial: &Trial) -> Result<Self, TrialError> {
-        let build = |source| TrialError::Build { label: side.label.clone(), source };
-        // Words go in as values of variables, so that nothing in them is taken for a template.
-        let mut variables = Variables::new(1);
-        let mut run = Vec::with_capacity(side.command.len());
-        for (index, word) in side.command.iter().enumerate() {
-            let name = format!("word{index}");
-            variables.fix(&name, word);
-            let template =
-                format!("${{{name}}}").parse().map_err(|error| build(BuildError::field("run", error)))?;
-            run.push(template);
-        }
-        let options = CommandOptions { run, env: BTreeMap::new(), dir: None, figures: trial.figures.clone() };
-        let mut context = BuildContext::new(variables, 1);
-        context.dir.clone_from(&trial.dir);
-        let driver = options.build(&context).map_err(build)?;
-        Ok(Self { side, session: driver.session(Seat { number: 0 }), variables: context.variables })
-    }
-
-    /// One run; `None` if it was interrupted.
-    async fn run(
-        &mut self,
-        place: &str,
-        timeout: Duration,
-        stop: &CancellationToken,
-    ) -> Result<Option<Vec<(String, f64)>>, TrialError> {
-        let failed = |detail: String| TrialError::Run {
-            label: self.side.label.clone(),
-            place: place.to_owned(),
-            detail,
-        };
-        let call = Call { index: 0, variables: &self.variables, keep_body: false };
-        let outcome = tokio::select! {
-            outcome = tokio::time::timeout(timeout, self.session.execute(call)) => outcome,
-            () = stop.cancelled() => return Ok(None),
-        };
-        let outcome =
-            outcome.map_err(|_| failed(format!("not finished after {} s", timeout.as_secs_f64())))?;
-        if let Some(failure) = outcome.failure {
-            return Err(failed(failure.detail));
-        }
-        match outcome.status {
-            Some(0) => Ok(Some(outcome.figures)),
-            status => Err(failed(outcome.detail.unwrap_or_else(|| format!("status {status:?}")))),
-        }
-    }
-}
-
-/// A command line in words: blanks separate, quotation marks of either kind hold together, a backslash outside single
-/// ones takes the next character as it is. No variables, no globs: a shell is one `sh -c '…'` away. `None` if a
-/// quotation does not end.
-fn split_words(text: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote: Option<char> = None;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match (character, quote) {
-            ('\\', None | Some('"')) => word.get_or_insert_default().push(characters.next()?),
-            (mark @ ('"' | '\''), None) => {
-                word.get_or_insert_default();
-                quote = Some(mark);
-            }
-            (mark, Some(open)) if mark == open => quote = None,
-            (blank, None) if blank.is_whitespace() => words.extend(word.take()),
-            (other, _) => word.get_or_insert_default().push(other),
-        }
-    }
-    words.extend(word);
-    if quote.is_some() { None } else { Some(words) }
-}
-
-/// Checks a commit out into a directory beside the repository's own and returns the directory; what was built there
-/// before is kept, so that a second trial of the same commit is quick.
-pub async fn check_out(repository: &Path, commit: &str, below: &Path) -> Result<PathBuf, CheckOutError> {
-    let git = async |arguments: &[&str], dir: &Path| -> Result<String, CheckOutError> {
-        let output = tokio::process::Command::new("git")
-            .args(arguments)
-            .current_dir(dir)
-            .stdin(std::process::Stdio::null())
-            .output()
-            .await
-            .map_err(|source| CheckOutError::Start { source })?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        }
-        let detail = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(CheckOutError::Git { commit: commit.to_owned(), detail })
-    };
-    let wanted = format!("{commit}^{{commit}}");
-    let id = git(&["rev-parse", "--verify", "--end-of-options", &wanted], repository).await?;
-    std::fs::create_dir_all(below).map_err(|source| CheckOutError::Start { source })?;
-    let below = below.canonicalize().map_err(|source| CheckOutError::Start { source })?;
-    let dir = below.join(&id);
-    if !dir.is_dir() {
-        let path = dir.to_string_lossy().into_owned();
-        git(&["worktree", "add", "--detach", &path, &id], repository).await?;
-    }
-    Ok(dir)
-}
-
-/// A commit that cannot be checked out.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckOutError {
-    /// Git cannot be started, or its directory not be made.
-    #[error("cannot run git")]
-    Start {
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Git refused.
-    #[error("cannot check out `{commit}`: {detail}")]
-    Git {
-        /// The commit as it was named.
-        commit: String,
-        /// What git said.
-        detail: String,
-    },
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::compare::{Outcome, Policy, compare};
 
@@ -388,11 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_is_split_as_a_shell_would() {
-        let words = |text| split_words(text).unwrap();
-        assert_eq!(words("wrk -t1  'a b' \"c \\\" d\" e\\ f ''"), ["wrk", "-t1", "a b", "c \" d", "e f", ""]);
-        assert_eq!(split_words("echo 'a"), None);
+    fn a_side_without_a_command_is_refused() {
         assert!(matches!(Side::new("  ", &[]), Err(TrialError::Empty { .. })));
+        assert!(matches!(Side::new("echo 'a", &[]), Err(TrialError::Quotation { .. })));
     }
 
     #[test]
@@ -488,12 +312,5 @@ mod tests {
         let result = trial(command, command, dir.path()).run(&stop, &mut progress).await.unwrap();
         assert_eq!(result.partial.as_deref(), Some("interrupted after 2 of 6 pairs"));
         assert_eq!(result.a.values["ab/answer_ms"].values.len(), 2);
-    }
-
-    #[tokio::test]
-    async fn an_unknown_commit_is_refused_with_its_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = check_out(dir.path(), "no-such-commit", &dir.path().join("out")).await.unwrap_err();
-        assert!(error.to_string().contains("no-such-commit"), "{error}");
     }
 }
