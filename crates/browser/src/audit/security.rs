@@ -51,7 +51,7 @@ pub(crate) fn security(
     }
     for form in forms.iter().filter(|form| is_plain(&form.action)) {
         if form.password {
-            let detail = format!("a password is sent without encryption to {}", form.action);
+            let detail = format!("password form submits over plain http to {}", form.action);
             found.push(finding("insecure-password-form", "high", detail));
         } else if is_secure {
             let detail = format!("a form of a page over https sends without encryption to {}", form.action);

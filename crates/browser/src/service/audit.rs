@@ -117,10 +117,10 @@ fn on(choice: Option<bool>) -> bool {
     choice != Some(false)
 }
 
-/// Takes a client's number into what is allowed.
-pub(super) fn concurrency(asked: Option<i64>, tabs_max: usize) -> usize {
+/// Takes a client's number into what is allowed and what there is room for.
+pub(super) fn concurrency(asked: Option<i64>, room: usize) -> usize {
     let asked = asked.filter(|asked| *asked > 0).and_then(|asked| usize::try_from(asked).ok());
-    asked.unwrap_or(CONCURRENCY_DEFAULT).min(CONCURRENCY_MAX).min(tabs_max.max(1))
+    asked.unwrap_or(CONCURRENCY_DEFAULT).min(CONCURRENCY_MAX).min(room.max(1))
 }
 
 /// What is left of an audit or a crawl that ran out of time.
@@ -186,7 +186,6 @@ impl BrowserService {
         let options = self.options();
         let deadline = Instant::now() + options.crawl_duration_max.get();
         let collect = request.options.unwrap_or_default();
-        let concurrency = concurrency(request.concurrency, options.tabs_per_instance_max);
         let sample_size =
             request.sample_size.filter(|size| *size > 0).and_then(|size| usize::try_from(size).ok());
         let mut input = AuditInput {
@@ -200,6 +199,8 @@ impl BrowserService {
             return Err(Problem::invalid_field("urls", "urls, sitemapUrl, or seaportalResults required"));
         }
         let instance = self.instance_to_work_in(target, instance).await?;
+        let room = options.tabs_per_instance_max.saturating_sub(instance.tab_entries().len());
+        let concurrency = concurrency(request.concurrency, room);
         let mut planned = if crawled.is_empty() {
             self.plan(&instance, &input, sample_size).await?
         } else {
@@ -431,6 +432,6 @@ mod tests {
         assert_eq!(concurrency(None, 20), CONCURRENCY_DEFAULT);
         assert_eq!(concurrency(Some(-1), 20), CONCURRENCY_DEFAULT);
         assert_eq!(concurrency(Some(100), 20), CONCURRENCY_MAX);
-        assert_eq!(concurrency(Some(5), 3), 3);
+        assert_eq!((concurrency(Some(5), 3), concurrency(None, 0)), (3, 1));
     }
 }

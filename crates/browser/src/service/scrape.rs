@@ -179,6 +179,7 @@ impl BrowserService {
         let secs = request.timeout_seconds.and_then(|secs| u64::try_from(secs).ok()).filter(|secs| *secs > 0);
         let longest = secs.map_or(longest, |secs| Duration::from_secs(secs).min(longest));
         let instance = self.instance_to_work_in(target, instance).await?;
+        let room = options.tabs_per_instance_max.saturating_sub(instance.tab_entries().len());
         let deadline = Instant::now() + longest;
         let mut frontier = Frontier::new(start.clone(), bounds);
         let discover = only.is_empty();
@@ -192,7 +193,7 @@ impl BrowserService {
             }
         }
         let crawl = Crawl {
-            concurrency: concurrency(request.concurrency, options.tabs_per_instance_max),
+            concurrency: concurrency(request.concurrency, room),
             reading: Reading {
                 enrich_all: request.enrich_all,
                 no_browser: request.no_browser || request.preview,

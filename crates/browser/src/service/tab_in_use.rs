@@ -77,12 +77,15 @@ impl TabInUse {
 #[derive(Debug)]
 pub(super) struct TabApart {
     tab: TabInUse,
+    instance: Instance,
     service: BrowserService,
 }
 
 impl TabApart {
     pub(super) async fn close(self) {
         self.tab.close().await;
+        // Its place is free for the next one at once, not when Chrome has told of its end.
+        self.instance.tab_ended(self.tab.id(), self.tab.session());
     }
 }
 
@@ -251,7 +254,7 @@ impl BrowserService {
     pub(super) async fn open_apart(&self, instance: &Instance) -> Result<TabApart, Problem> {
         let tab = self.new_tab_with_room(instance).await?;
         self.shared.apart().insert(tab.id().clone());
-        Ok(TabApart { tab, service: self.clone() })
+        Ok(TabApart { tab, instance: instance.clone(), service: self.clone() })
     }
 
     pub(super) async fn new_tab(&self, instance: &Instance) -> Result<TabInUse, BrowserError> {

@@ -2,7 +2,11 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use paddock_platform::{http::parse_query, identity::Caller, problem::Problem};
+use paddock_platform::{
+    http::parse_query,
+    identity::Caller,
+    problem::{NOT_FOUND, Problem},
+};
 use serde::Deserialize;
 
 use super::browser_choice::check_browser;
@@ -119,5 +123,5 @@ fn name_in(parts: &Parts, header: &'static str) -> Result<Option<String>, Proble
 
 /// A text that is no id names no tab either.
 fn parse(id: &str) -> Result<TabId, Problem> {
-    id.parse().map_err(|_| Problem::not_found("tab", id))
+    id.parse().map_err(|_| Problem::new(NOT_FOUND, format!("tab `{}` not found", id.escape_default())))
 }
