@@ -17,8 +17,7 @@ use axum::{
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
-use paddock_browser::{BrowserOptions, BrowserService};
-use paddock_platform::identity::Caller;
+use paddock_browser::BrowserOptions;
 use serde_json::{Value, json};
 use support::{TestFleet, eventually, options};
 
@@ -441,9 +440,7 @@ async fn bodies_are_kept_when_that_is_wanted() {
 
 #[tokio::test]
 async fn text_that_addresses_a_model_is_flagged_wherever_it_is_read() {
-    let fleet = TestFleet::start().await;
-    let service = BrowserService::new(fleet.fleet.clone());
-    let api = Api::serve(&fleet, &service, Caller::local()).await;
+    let (fleet, _service, api) = started().await;
     go(&api, fleet.url("/addressed").as_str()).await;
     for path in ["/text", "/text?mode=raw", "/snapshot"] {
         let (_, page) = api.get(path).await;
