@@ -56,18 +56,16 @@ if [[ $purpose == bench ]]; then
   need hey hey
 fi
 
-# Clients nobody here wrote, for the tests: from their lock files, and only when these have changed.
+# Clients nobody here wrote, for the tests: from their lock file, and only when that has changed.
 node_packages() {
   [[ $purpose != run ]] || return 0
-  local name dir
-  for name in clients e2e; do
-    dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tests/$name" && pwd)
-    [[ $dir/node_modules/.package-lock.json -nt $dir/package-lock.json ]] && continue
-    echo "setup: installing the node packages of tests/$name"
-    if ! (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null && touch node_modules/.package-lock.json); then
-      echo "setup: npm could not install them; the tests with other people's clients will be skipped" >&2
-    fi
-  done
+  local dir
+  dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tests/clients" && pwd)
+  [[ $dir/node_modules/.package-lock.json -nt $dir/package-lock.json ]] && return 0
+  echo "setup: installing the node packages of tests/clients"
+  if ! (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null && touch node_modules/.package-lock.json); then
+    echo "setup: npm could not install them; the tests with other people's clients will be skipped" >&2
+  fi
 }
 
 # What counts instructions: of the version that Cargo.lock names, else it refuses to work.

@@ -174,7 +174,11 @@ async fn the_network_log_lists_exports_and_forgets_requests() {
     assert_eq!(of("/old")["status"], json!(303));
     let (_, missing) = api.get("/network?status=4xx&type=xhr").await;
     assert_eq!(missing["count"], json!(1));
-    assert_eq!(api.get("/network?broken=true").await.1["broken"][0]["statusCode"], json!(404));
+    let (_, broken) = api.get("/network?broken=true").await;
+    assert_eq!(
+        (&broken["broken"][0]["statusCode"], &broken["broken"][0]["resourceType"]),
+        (&json!(404), &json!("fetch"))
+    );
     assert_eq!(api.get("/network?filter=*/data*&limit=1").await.1["count"], json!(1));
 
     let id = data["requestId"].as_str().unwrap();

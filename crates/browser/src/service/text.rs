@@ -67,7 +67,7 @@ impl BrowserService {
             look(&tab, query.frame_id.as_deref(), selector.as_deref(), "readText", argument).await?;
         let mut text = page.text.clone();
         let mode = self.options().content_guard;
-        let idpi_warning = guard::guard(mode, std::iter::once(page.text.as_str()), &mut text, false);
+        let idpi_warning = guard::guard(mode, std::iter::once(page.text.as_str()), &mut text, false)?;
         Ok(PageText { text, idpi_warning, ..page })
     }
 }

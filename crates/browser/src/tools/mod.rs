@@ -7,6 +7,7 @@ mod act;
 mod instances;
 mod navigate;
 mod observe;
+mod traffic;
 mod view;
 
 use std::future::Future;
@@ -31,6 +32,7 @@ pub fn tools(service: &BrowserService) -> Vec<Tool> {
     tools.extend(observe::tools(service));
     tools.extend(act::tools(service));
     tools.extend(instances::tools(service));
+    tools.extend(traffic::tools(service));
     tools
 }
 

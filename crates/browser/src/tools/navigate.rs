@@ -58,6 +58,7 @@ pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
                 block_media: false,
                 block_ads: false,
                 dismiss_banners: false,
+                browser: None,
             };
             let target = target(context, None);
             let went = service.navigate(target.clone(), request, WaitFor::NetworkIdle).await?;

@@ -31,6 +31,14 @@ pub struct SetTouchEmulationEnabled {
 }
 command!(SetTouchEmulationEnabled, "Emulation.setTouchEmulationEnabled", Empty);
 
+/// Keeps a page's own scripts from running; those of the client run.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetScriptExecutionDisabled {
+    /// Off or on.
+    pub value: bool,
+}
+command!(SetScriptExecutionDisabled, "Emulation.setScriptExecutionDisabled", Empty);
+
 /// Keeps the page active and focused whatever else is.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SetFocusEmulationEnabled {

@@ -1,111 +1,15 @@
-//! Finding an element by what it is called: "login button", "search box not in the header", "second Buy link".
-//!
-//! Nothing but the words decides: those of the query are compared with those of each element (name, label, placeholder,
-//! title, value, role), exactly, by their beginnings, as near misses and as synonyms ("sign in" is "log in"). The
-//! likeness of the letters counts as well, so that typing errors and inflections do not matter. There is no model and
-//! nothing to wait for. A query of the form of a selector (`role:button Save`) is answered by the page itself.
+//! A description taken apart, and how well elements answer to it.
 
 use std::collections::{BTreeSet, HashSet};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use utoipa::ToSchema;
-
-use crate::{
-    action::ActionError,
-    evaluate::EvaluateError,
-    frames::LOOK_DEADLINE,
-    observe::ObserveError,
-    snapshot::{Filter, Node, SnapshotOptions},
-    tab::Tab,
+use super::{
+    Explanation, Match, Weights,
+    words::{NODE_WORDS_MAX, letters, likeness, words},
 };
+use crate::snapshot::Node;
 
 /// Words of a query that count.
 const WORDS_MAX: usize = 32;
-/// Words of an element that count.
-const NODE_WORDS_MAX: usize = 64;
-/// What an action needs of the element that a description finds.
-const ACT_SCORE_MIN: f64 = 0.35;
-/// How much the words count, and how much the letters.
-const WEIGHTS: Weights = Weights { lexical: 0.75, letters: 0.25 };
-
-/// How much each way to compare counts.
-#[derive(Clone, Copy, Debug)]
-pub struct Weights {
-    /// The words.
-    pub lexical: f64,
-    /// The letters.
-    pub letters: f64,
-}
-
-impl Default for Weights {
-    fn default() -> Self {
-        WEIGHTS
-    }
-}
-
-/// An element that answers to a description.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema, ToSchema)]
-pub struct Match {
-    /// Its reference.
-    pub r#ref: String,
-    /// How well it answers, 0 to 1.
-    pub score: f64,
-    /// Its role.
-    pub role: String,
-    /// Its name.
-    pub name: String,
-    /// How the score came about, if asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub explain: Option<Explanation>,
-}
-
-/// How a score came about.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema, ToSchema)]
-pub struct Explanation {
-    /// By the words.
-    pub lexical_score: f64,
-    /// By the letters.
-    pub embedding_score: f64,
-}
-
-/// What was found.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// The elements, best first.
-    pub matches: Vec<Match>,
-    /// `structured` for queries of the form of a selector, else `combined`.
-    pub strategy: &'static str,
-    /// Elements that were compared.
-    pub elements: usize,
-}
-
-/// Words that mean the same to those who look for something on a page.
-const SYNONYMS: &[&[&str]] = &[
-    &["login", "signin", "logon", "authenticate"],
-    &["logout", "signout", "logoff"],
-    &["signup", "register", "join", "createaccount"],
-    &["delete", "remove", "trash", "discard", "erase"],
-    &["cart", "basket", "bag"],
-    &["buy", "purchase", "order", "checkout"],
-    &["submit", "send", "post"],
-    &["search", "find", "lookup", "query"],
-    &["next", "forward", "continue"],
-    &["previous", "back", "prev"],
-    &["close", "dismiss", "cancel"],
-    &["ok", "confirm", "accept", "agree", "yes"],
-    &["email", "mail"],
-    &["phone", "telephone", "mobile"],
-    &["settings", "preferences", "options"],
-    &["edit", "change", "modify", "update"],
-    &["add", "create", "new"],
-    &["menu", "navigation", "hamburger"],
-    &["help", "support", "faq"],
-    &["profile", "account"],
-    &["username", "user"],
-    &["picture", "image", "photo", "icon", "logo"],
-];
 
 /// Words for roles, and the roles that they stand for.
 const ROLE_WORDS: &[(&str, &[&str])] = &[
@@ -169,50 +73,6 @@ struct Query {
     not: Vec<String>,
     position: Option<Position>,
     letters: BTreeSet<[char; 3]>,
-}
-
-fn words(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut word = String::new();
-    let mut was_lower = false;
-    for character in text.chars() {
-        // `camelCase` of test ids is two words.
-        let begins = character.is_uppercase() && was_lower;
-        if !character.is_alphanumeric() || begins {
-            found.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
-        }
-        if character.is_alphanumeric() {
-            word.extend(character.to_lowercase());
-        }
-        was_lower = character.is_lowercase();
-    }
-    found.extend((!word.is_empty()).then_some(word));
-    found.truncate(NODE_WORDS_MAX);
-    joined(found)
-}
-
-/// "Sign in", "log out" and the like are one word: their halves say nothing alone.
-fn joined(words: Vec<String>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::with_capacity(words.len());
-    for word in words {
-        let ends = matches!(word.as_str(), "in" | "on" | "up" | "out" | "off");
-        match found.last_mut() {
-            Some(last) if ends && matches!(last.as_str(), "sign" | "log") => last.push_str(&word),
-            _ => found.push(word),
-        }
-    }
-    found
-}
-
-/// The letters of a text, three at a time, with its beginnings and ends.
-fn letters(words: &[String]) -> BTreeSet<[char; 3]> {
-    let mut found = BTreeSet::new();
-    for word in words {
-        let padded: Vec<char> =
-            std::iter::once(' ').chain(word.chars().take(64)).chain(std::iter::once(' ')).collect();
-        found.extend(padded.windows(3).map(|three| [three[0], three[1], three[2]]));
-    }
-    found
 }
 
 impl Query {
@@ -341,41 +201,8 @@ fn rounded(score: f64) -> f64 {
     (score * 1000.0).round() / 1000.0
 }
 
-/// How alike two words are, 0 to 1.
-fn likeness(wanted: &str, have: &str) -> f64 {
-    if wanted == have {
-        return 1.0;
-    }
-    if SYNONYMS.iter().any(|group| group.contains(&wanted) && group.contains(&have)) {
-        return 0.8;
-    }
-    let (wanted_length, have_length) = (wanted.chars().count(), have.chars().count());
-    let (short, long) = if wanted_length <= have_length { (wanted, have) } else { (have, wanted) };
-    let (length, longer) = (wanted_length.min(have_length), wanted_length.max(have_length));
-    if length >= 3 && long.starts_with(short) {
-        return 0.85;
-    }
-    if length >= 4 && longer - length <= 1 && distance_at_most_one(short, long) {
-        return 0.75;
-    }
-    0.0
-}
-
-/// Whether one letter was added, left out, exchanged, or swapped with its neighbour.
-fn distance_at_most_one(short: &str, long: &str) -> bool {
-    let (short, long): (Vec<char>, Vec<char>) = (short.chars().collect(), long.chars().collect());
-    let same = short.iter().zip(&long).take_while(|(one, other)| one == other).count();
-    let (left, right) = (&short[same..], &long[same..]);
-    if short.len() == long.len() {
-        let swapped =
-            left.len() >= 2 && left[0] == right[1] && left[1] == right[0] && left[2..] == right[2..];
-        return left.is_empty() || left[1..] == right[1..] || swapped;
-    }
-    !right.is_empty() && left == &right[1..]
-}
-
 /// The nodes that answer to a description with at least this score, best first.
-fn rank(nodes: &[Node], text: &str, weights: Weights, threshold: f64, max: usize) -> Vec<Match> {
+pub(super) fn rank(nodes: &[Node], text: &str, weights: Weights, threshold: f64, max: usize) -> Vec<Match> {
     let query = Query::parse(text);
     let mut matches: Vec<Match> = nodes
         .iter()
@@ -416,83 +243,11 @@ fn choose(matches: &mut Vec<Match>, position: Position) {
     }
 }
 
-const FORMS: &[&str] =
-    &["role:", "text:", "label:", "placeholder:", "alt:", "title:", "testid:", "first:", "last:", "nth:"];
-
-impl Tab {
-    /// Finds elements by a description.
-    pub async fn find(
-        &self,
-        query: &str,
-        weights: Weights,
-        threshold: f64,
-        max: usize,
-    ) -> Result<Finding, ActionError> {
-        if FORMS.iter().any(|form| query.starts_with(form)) {
-            return self.find_structured(query, max).await;
-        }
-        let options = SnapshotOptions { filter: Filter::Interactive, ..SnapshotOptions::default() };
-        let mut snapshot = self.look(&options).await.map_err(not_looked)?;
-        let mut matches = rank(&snapshot.nodes, query, weights, threshold, max);
-        if matches.is_empty() {
-            // Nothing that can be acted on: perhaps a text is meant.
-            snapshot = self.look(&SnapshotOptions::default()).await.map_err(not_looked)?;
-            matches = rank(&snapshot.nodes, query, weights, threshold, max);
-        }
-        Ok(Finding { matches, strategy: "combined", elements: snapshot.nodes.len() })
-    }
-
-    async fn find_structured(&self, query: &str, max: usize) -> Result<Finding, ActionError> {
-        #[derive(Deserialize)]
-        struct Named {
-            r#ref: String,
-            role: String,
-            name: String,
-            rank: u32,
-        }
-        #[derive(Deserialize)]
-        struct All {
-            found: Vec<Named>,
-            elements: usize,
-        }
-        let place = self.place_of(None).unwrap_or_default();
-        let all: All = self.in_place(&place, query, "named", json!({ "max": max })).await?;
-        let score = |rank: u32| match rank {
-            0 => 1.0,
-            1 => 0.9,
-            2 => 0.8,
-            _ => 0.5,
-        };
-        let matches = all.found.into_iter().map(|found| Match {
-            r#ref: found.r#ref,
-            score: score(found.rank),
-            role: found.role,
-            name: found.name,
-            explain: None,
-        });
-        Ok(Finding { matches: matches.collect(), strategy: "structured", elements: all.elements })
-    }
-
-    /// The reference of the element that a description fits best, if it fits.
-    pub(crate) async fn find_one(&self, query: &str) -> Result<Option<String>, ActionError> {
-        let found = tokio::time::timeout(LOOK_DEADLINE, self.find(query, WEIGHTS, ACT_SCORE_MIN, 1)).await;
-        let found = found.map_err(|_| ActionError::Page(EvaluateError::Timeout(LOOK_DEADLINE)))??;
-        Ok(found.matches.into_iter().next().map(|found| found.r#ref))
-    }
-}
-
-fn not_looked(error: ObserveError) -> ActionError {
-    match error {
-        ObserveError::Evaluate(error) => error.into(),
-        ObserveError::Snapshot(error) => ActionError::Invalid(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::WEIGHTS, *};
 
     fn node(number: usize, role: &str, name: &str) -> Node {
         Node { r#ref: format!("e{number}"), role: role.to_owned(), name: name.to_owned(), ..Node::default() }
@@ -548,14 +303,6 @@ mod tests {
             let found = rank(&nodes, &query, WEIGHTS, 0.0, 100);
             prop_assert!(found.iter().all(|found| (0.0..=1.0).contains(&found.score)));
             prop_assert!(found.iter().map(|found| -found.score).is_sorted_by(|one, other| one <= other));
-        }
-
-        #[test]
-        fn one_letter_off_is_near(word in "[a-z]{4,10}", at in 0_usize..4, letter in proptest::char::range('a', 'z')) {
-            let mut other: Vec<char> = word.chars().collect();
-            other[at] = letter;
-            let other: String = other.into_iter().collect();
-            prop_assert!(likeness(&word, &other) > 0.7);
         }
     }
 }
