@@ -49,6 +49,10 @@ if [[ $purpose == test ]]; then
   need wrk wrk
   need node nodejs
   need npm npm
+  # The full browser, windows without a display, and films: `run` does without, and says so when they are asked for.
+  need '/usr/lib/chromium/chromium' chromium
+  need Xvfb xvfb
+  need ffmpeg ffmpeg
 fi
 
 # Clients nobody here wrote, for the tests: from their lock files, and only when these have changed.

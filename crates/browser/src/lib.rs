@@ -29,6 +29,7 @@ mod action;
 mod activity;
 mod admission;
 mod areas;
+mod attach;
 mod blocking;
 mod capture;
 mod clipboard;
@@ -36,7 +37,10 @@ mod config;
 mod console;
 mod cookies;
 mod coordination;
+mod databases;
 mod dialog;
+mod display;
+mod downloads;
 mod emulation;
 mod engine;
 mod environment;
@@ -45,6 +49,7 @@ mod evaluate;
 mod events;
 mod feed;
 mod files;
+mod film;
 mod find;
 mod fleet;
 mod frames;
@@ -88,12 +93,14 @@ pub use action::{
     ELEMENT_DISABLED, ELEMENT_HIDDEN, ELEMENT_MOVING, ELEMENT_UNFIT, ElementSummary, INVALID_ACTION, Key,
     NO_ELEMENT, Outcome, STALE_REF, UnknownActionError, UnknownKeyError,
 };
+pub use attach::ATTACH_FAILED;
 pub use blocking::Blocking;
 pub use capture::{AnnotateError, CaptureWait, Label, LabelBox};
 pub use config::{BrowserOptions, EngineChoice};
 pub use console::{Console, ConsoleMessage, PageError};
 pub use coordination::{Handoff, HoldError, Holds, Lock, NO_CURRENT_TAB, TAB_LOCKED, TAB_PAUSED_HANDOFF};
 pub use dialog::{DIALOG_BLOCKING, Dialog, DialogError};
+pub use downloads::{DownloadState, PageDownload};
 pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
 pub use error::{

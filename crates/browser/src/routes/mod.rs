@@ -9,6 +9,7 @@ mod console;
 mod cookies;
 mod coordination;
 mod dialog;
+mod downloads;
 mod emulation;
 mod events;
 mod files;
@@ -106,6 +107,7 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         .merge(files::routes())
         .merge(instances::routes())
         .merge(batch::routes())
+        .merge(downloads::routes())
         .merge(events::routes())
         .merge(metrics::routes())
         .merge(page::routes())

@@ -5,12 +5,14 @@
 mod actions;
 mod activity;
 mod aggregate;
+mod attach;
 mod batch;
 mod capture;
 mod console;
 mod cookies;
 mod coordination;
 mod dialog;
+mod downloads;
 mod emulation;
 mod events;
 mod files;
@@ -58,6 +60,7 @@ pub use self::{
     actions::{ActionDone, ActionRequest, ActionResult, ActionsDone, ActionsRequest, Direction},
     activity::{AgentDetail, EventList, Reported},
     aggregate::FreshQuery,
+    attach::AttachRequest,
     batch::{Batch, BatchItem, BatchNavigation, BatchOutcome, BatchRequest, BatchResult},
     capture::CaptureQuery,
     console::{ConsoleQuery, ConsoleView, ErrorsView, LogCleared},
@@ -66,6 +69,7 @@ pub use self::{
         HandoffRequest, HandoffView, LockRequest, Locked, ResumeRequest, Resumed, UnlockRequest, Unlocked,
     },
     dialog::{DialogAnswered, DialogRequest, DialogVerdict},
+    downloads::{DownloadForgotten, PageDownloads},
     emulation::{
         CredentialsApplied, CredentialsRequest, GeolocationApplied, GeolocationRequest, HeadersApplied,
         HeadersRequest, MediaApplied, MediaRequest, OfflineApplied, OfflineRequest, ViewportApplied,
