@@ -74,8 +74,9 @@ impl Drop for Starting {
         self.shared.instances().remove(&id);
         drop(self.instance.end("it could not be started"));
         if self.instance.is_saved() {
-            let shared = Arc::clone(&self.shared);
+            let (shared, instance) = (Arc::clone(&self.shared), self.instance.clone());
             self.shared.tasks.spawn("browser_forget", async move {
+                instance.forget_files().await;
                 if let Err(error) = shared.registry.delete(&id).await {
                     tracing::warn!(%error, browser.instance = %id, "an instance that did not start is left in the store");
                 }

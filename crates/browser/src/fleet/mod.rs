@@ -311,6 +311,7 @@ impl Shared {
             if let Some(lease) = lease.and_then(Arc::into_inner) {
                 lease.release().await;
             }
+            instance.forget_files().await;
         };
         let id = instance.id();
         let forget = async { if instance.is_saved() { self.registry.delete(id).await } else { Ok(()) } };

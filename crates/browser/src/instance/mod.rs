@@ -9,9 +9,9 @@ mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    path::Path,
+    path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize},
     },
 };
@@ -65,7 +65,7 @@ pub(crate) struct Inner {
     in_use: AtomicUsize,
     pub(crate) clipboard: Clipboard,
     /// Files that its pages read or write; gone with it.
-    scratch: OnceLock<Profile>,
+    scratch: Mutex<Option<Profile>>,
     pub(crate) downloads: Downloads,
     /// A page that a page opened was taken in, or could not be.
     appeared: watch::Sender<()>,
@@ -156,7 +156,7 @@ impl Instance {
             lifecycle: Arc::default(),
             in_use: AtomicUsize::new(0),
             clipboard: Clipboard::default(),
-            scratch: OnceLock::new(),
+            scratch: Mutex::default(),
             downloads: Downloads::default(),
             requests: AtomicUsize::new(0),
             uses: AtomicU64::new(0),
@@ -281,12 +281,24 @@ impl Instance {
     }
 
     /// A private directory that goes with it.
-    pub(crate) fn scratch(&self) -> std::io::Result<&Path> {
-        if self.0.scratch.get().is_none() {
-            // Of two that are made at once, one is dropped again.
-            self.0.scratch.set(self.0.shared.profiles.create()?).ok();
+    pub(crate) fn scratch(&self) -> std::io::Result<PathBuf> {
+        let mut scratch = self.0.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.ended.is_cancelled() {
+            return Err(std::io::Error::other("the instance is stopped"));
         }
-        self.0.scratch.get().map(Profile::path).ok_or_else(|| std::io::Error::other("no directory"))
+        let profile = match scratch.take() {
+            Some(profile) => profile,
+            None => self.0.shared.profiles.create()?,
+        };
+        Ok(scratch.insert(profile).path().to_owned())
+    }
+
+    /// Removes its private directory. It has ended: there will be no other.
+    pub(crate) async fn forget_files(&self) {
+        let scratch = self.0.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(scratch) = scratch {
+            tokio::task::spawn_blocking(move || drop(scratch)).await.ok();
+        }
     }
 
     /// Takes the context out, to be disposed; nothing can be opened afterwards.
