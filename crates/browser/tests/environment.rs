@@ -436,8 +436,7 @@ async fn bodies_are_kept_when_that_is_wanted() {
 
 #[tokio::test]
 async fn text_that_addresses_a_model_is_flagged_wherever_it_is_read() {
-    let fleet = TestFleet::start().await;
-    let api = Api::serve(&fleet).await;
+    let (fleet, _service, api) = started().await;
     go(&api, fleet.url("/addressed").as_str()).await;
     for path in ["/text", "/text?mode=raw", "/snapshot"] {
         let (_, page) = api.get(path).await;
