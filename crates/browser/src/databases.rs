@@ -11,6 +11,7 @@ use paddock_cdp::{
     CallError, Session, Subscription,
     protocol::{
         fetch::{self, FailRequest, FulfillRequest, Header, RequestPattern, RequestPaused},
+        network,
         page::{self, CreateIsolatedWorld, FrameNavigated, GetFrameTree, Navigate},
         target::{CloseTarget, CreateTarget},
     },
@@ -28,7 +29,7 @@ use crate::{
     pool::{ContextLease, hung},
     process::Process,
     tab::{Tab, WORLD},
-    wire::GetUsage,
+    wire::{GetUsage, SetBypassServiceWorker},
 };
 
 /// Origins of one instance whose databases are looked for.
@@ -104,7 +105,10 @@ impl Blank {
         let (tree, ..) = tokio::try_join!(
             session.send(&GetFrameTree {}),
             session.send(&page::Enable {}),
-            session.send(&hold)
+            session.send(&hold),
+            session.send(&network::Enable::default()),
+            // One of the site would answer with the site's page.
+            session.send(&SetBypassServiceWorker { bypass: true })
         )?;
         Ok(Self { session, frame_id: tree.frame_tree.frame.id, events, _target: target })
     }

@@ -66,6 +66,17 @@ impl Command for GetUsage<'_> {
     type Reply = StorageUsage;
 }
 
+/// Has requests not be answered by service workers.
+#[derive(Serialize)]
+pub(crate) struct SetBypassServiceWorker {
+    pub(crate) bypass: bool,
+}
+
+impl Command for SetBypassServiceWorker {
+    const METHOD: &'static str = "Network.setBypassServiceWorker";
+    type Reply = Empty;
+}
+
 /// Reports changes of web storage.
 #[derive(Serialize)]
 pub(crate) struct EnableDomStorage {}
