@@ -50,6 +50,10 @@ if [[ $purpose != run ]]; then
   need wrk wrk
   need node nodejs
   need npm npm
+  # The full browser, windows without a display, and films: `run` does without, and says so when they are asked for.
+  need '/usr/lib/chromium/chromium' chromium
+  need Xvfb xvfb
+  need ffmpeg ffmpeg
 fi
 if [[ $purpose == bench ]]; then
   need valgrind valgrind

@@ -99,8 +99,19 @@ pub struct BrowserOptions {
     pub connection_idle_timeout: HumanDuration,
     /// What is done about text of pages that addresses a model instead of people: `off`, `warn`, `strip` or `block`.
     pub content_guard: ContentGuard,
-    /// Most bytes of a file that is fetched for a caller.
+    /// Most bytes of a file that is fetched for a caller, or that a page downloads.
     pub download_size_max: ByteSize,
+    /// Whether pages may download files: into a directory of their instance, from which callers fetch them. Takes effect
+    /// when an instance wakes.
+    pub page_downloads: bool,
+    /// Most downloads of one instance that are remembered; the oldest make room.
+    pub downloads_max: usize,
+    /// Bytes of the files that one instance's pages downloaded; the oldest make room.
+    pub downloads_size_max: ByteSize,
+    /// Directories of unpacked extensions that callers may have in their instances, by path or by name of the directory.
+    pub extensions: Vec<PathBuf>,
+    /// Hosts, beside this machine's loopback addresses, whose Chromes callers with `browser:admin` may attach to.
+    pub attach_hosts: Vec<String>,
     /// The directory that callers may upload files of this machine from, by `paths`. If there is none, they may not.
     pub uploads_dir: Option<PathBuf>,
     /// What saved states are encrypted with when a caller asks for it without a passphrase: `env:NAME` or `file:/path`.
@@ -198,6 +209,11 @@ impl Default for BrowserOptions {
             connection_idle_timeout: HumanDuration::from_secs(600),
             content_guard: ContentGuard::Warn,
             download_size_max: ByteSize::mib(20),
+            page_downloads: true,
+            downloads_max: 100,
+            downloads_size_max: ByteSize::mib(100),
+            extensions: Vec::new(),
+            attach_hosts: Vec::new(),
             uploads_dir: None,
             state_key: None,
             page_size_max: ByteSize::mib(50),

@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::{
+    downloads::PageDownload,
     ids::{InstanceId, TabId},
     instance::InstanceStatus,
 };
@@ -115,6 +116,11 @@ impl Feed {
         }
     }
 
+    /// An instance of an earlier run: nothing happened to it, but something may.
+    pub(crate) fn knows(&self, id: &InstanceId, tenant: &Tenant, status: InstanceStatus) {
+        self.state().instances.insert(id.clone(), (tenant.clone(), status));
+    }
+
     /// Something happened to a tab.
     pub(crate) fn tab(&self, instance: &InstanceId, tab: &TabId, kind: &'static str, data: Value) {
         self.publish(&mut self.state(), instance, Some(tab), kind, data);
@@ -158,11 +164,26 @@ impl Feed {
         // The task must not keep the session: it ends with the last handle.
         drop(session);
         while let Some(event) = messages.next().await {
-            if let Ok(Download { url, suggested_filename }) = event.parse() {
-                let data = json!({ "url": cut(url), "filename": cut(suggested_filename) });
+            if let Ok(Download { guid, url, suggested_filename }) = event.parse() {
+                let data = json!({
+                    "downloadId": guid,
+                    "url": cut(url),
+                    "filename": cut(suggested_filename),
+                });
                 self.tab(&instance, &tab, "download", data);
             }
         }
+    }
+
+    /// A download of a page came to its end.
+    pub(crate) fn download(&self, instance: &InstanceId, download: &PageDownload) {
+        let data = json!({
+            "downloadId": download.id,
+            "filename": download.filename,
+            "state": download.state,
+            "size": download.size,
+        });
+        self.publish(&mut self.state(), instance, download.tab_id.as_ref(), "downloadEnded", data);
     }
 
     /// Something changed that no event tells of.
@@ -274,6 +295,8 @@ struct Dialog {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Download {
+    #[serde(default)]
+    guid: String,
     url: String,
     suggested_filename: String,
 }

@@ -30,6 +30,7 @@ mod activity;
 mod admission;
 mod areas;
 pub mod audit;
+mod attach;
 mod blocking;
 mod capture;
 mod clipboard;
@@ -38,7 +39,10 @@ mod console;
 mod cookies;
 mod coordination;
 pub mod crawl;
+mod databases;
 mod dialog;
+mod display;
+mod downloads;
 mod emulation;
 mod engine;
 mod environment;
@@ -47,6 +51,7 @@ mod evaluate;
 mod events;
 mod feed;
 mod files;
+mod film;
 mod find;
 mod fleet;
 mod frames;
@@ -92,12 +97,14 @@ pub use action::{
     ELEMENT_DISABLED, ELEMENT_HIDDEN, ELEMENT_MOVING, ELEMENT_UNFIT, ElementSummary, INVALID_ACTION, Key,
     NO_ELEMENT, Outcome, STALE_REF, UnknownActionError, UnknownKeyError,
 };
+pub use attach::ATTACH_FAILED;
 pub use blocking::Blocking;
 pub use capture::{AnnotateError, CaptureWait, Label, LabelBox};
 pub use config::{BrowserOptions, EngineChoice};
 pub use console::{Console, ConsoleMessage, PageError};
 pub use coordination::{Handoff, HoldError, Holds, Lock, NO_CURRENT_TAB, TAB_LOCKED, TAB_PAUSED_HANDOFF};
 pub use dialog::{DIALOG_BLOCKING, Dialog, DialogError};
+pub use downloads::{DownloadState, PageDownload};
 pub use emulation::Emulation;
 pub use engine::{Engine, EngineError, EngineKind, Sandbox};
 pub use error::{

@@ -60,8 +60,9 @@ pub(crate) async fn measure(fleet: &Fleet) -> BTreeMap<InstanceId, Cost> {
     let mut asked = Vec::new();
     for instance in fleet.handles() {
         for tab in instance.tabs() {
-            instances.entry(tab.process_id()).or_default().insert(instance.id().clone());
-            asked.push(ask(instance.id().clone(), tab));
+            let Some(pid) = tab.process_id() else { continue };
+            instances.entry(pid).or_default().insert(instance.id().clone());
+            asked.push(ask(pid, instance.id().clone(), tab));
         }
         if let Some(pid) = instance.process_id() {
             instances.entry(pid).or_default().insert(instance.id().clone());
@@ -91,7 +92,7 @@ pub(crate) async fn pss_of(groups: BTreeSet<i32>) -> BTreeMap<i32, u64> {
     members.into_iter().map(|(group, members)| (group, sum(members))).collect()
 }
 
-async fn ask(instance: InstanceId, tab: Tab) -> (i32, Page) {
+async fn ask(pid: i32, instance: InstanceId, tab: Tab) -> (i32, Page) {
     let session = tab.session();
     let answer = async {
         session.send(&Enable {}).await.ok()?;
@@ -100,7 +101,7 @@ async fn ask(instance: InstanceId, tab: Tab) -> (i32, Page) {
         Duration::try_from_secs_f64(time).ok()
     };
     let renderer_time = tokio::time::timeout(ANSWER_DEADLINE, answer).await.ok().flatten();
-    (tab.process_id(), Page { instance, renderer_time })
+    (pid, Page { instance, renderer_time })
 }
 
 /// Gives each instance the renderers of its pages, and an even share of everything else.

@@ -10,6 +10,7 @@ mod console;
 mod cookies;
 mod coordination;
 mod dialog;
+mod downloads;
 mod emulation;
 mod events;
 mod files;
@@ -121,6 +122,7 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
         .merge(instances::routes())
         .merge(in_instance::routes())
         .merge(batch::routes())
+        .merge(downloads::routes())
         .merge(events::routes())
         .merge(metrics::routes())
         .merge(page::routes())

@@ -6,6 +6,7 @@ mod actions;
 mod activity;
 mod aggregate;
 mod audit;
+mod attach;
 mod batch;
 mod browser_choice;
 mod capture;
@@ -13,6 +14,7 @@ mod console;
 mod cookies;
 mod coordination;
 mod dialog;
+mod downloads;
 mod emulation;
 mod events;
 mod files;
@@ -69,6 +71,7 @@ pub use self::{
     activity::{AgentDetail, EventList, Reported},
     aggregate::FreshQuery,
     audit::{AuditCollect, AuditPageRequest, AuditRequest, TabA11y},
+    attach::AttachRequest,
     batch::{Batch, BatchItem, BatchNavigation, BatchOutcome, BatchRequest, BatchResult},
     capture::CaptureQuery,
     console::{ConsoleQuery, ConsoleView, ErrorsView, LogCleared},
@@ -77,6 +80,7 @@ pub use self::{
         HandoffRequest, HandoffView, LockRequest, Locked, ResumeRequest, Resumed, UnlockRequest, Unlocked,
     },
     dialog::{DialogAnswered, DialogRequest, DialogVerdict},
+    downloads::{DownloadForgotten, PageDownloads},
     emulation::{
         CredentialsApplied, CredentialsRequest, GeolocationApplied, GeolocationRequest, HeadersApplied,
         HeadersRequest, MediaApplied, MediaRequest, OfflineApplied, OfflineRequest, ViewportApplied,

@@ -6,7 +6,7 @@ use paddock_cdp::protocol::storage::{Cookie, CookieParam};
 use paddock_platform::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{BrowserService, READ, TabInUse, Target, WRITE};
@@ -58,6 +58,10 @@ pub struct SiteStorage {
     pub local: BTreeMap<String, String>,
     /// What ends with a tab.
     pub session: BTreeMap<String, String>,
+    /// Databases, as Paddock writes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub databases: Option<Box<RawValue>>,
 }
 
 /// Saves a state.
@@ -117,6 +121,8 @@ pub struct StateLoaded {
     pub cookies_restored: usize,
     /// Keys that were set in the storages of the site that the tab shows.
     pub storage_items_restored: usize,
+    /// Databases of that site that were made.
+    pub databases_restored: usize,
     /// Sites whose storages are in the state.
     pub origins: Vec<String>,
 }
@@ -191,7 +197,12 @@ impl BrowserService {
         state.metadata.insert("userAgent".to_owned(), tab.user_agent().into());
         if stored.error.is_none() && stored.origin != "null" {
             state.origins.push(stored.origin.clone());
-            let storage = SiteStorage { local: site(stored.local), session: site(stored.session) };
+            let size_max = self.options().state_size_max.as_usize();
+            let storage = SiteStorage {
+                local: site(stored.local),
+                session: site(stored.session),
+                databases: tab.databases(size_max).await,
+            };
             state.storage.insert(stored.origin, storage);
         }
         Ok(state)
@@ -239,7 +250,7 @@ impl BrowserService {
         let state = self.read_state(target, request.name, request.passphrase).await?;
         let cookies: Vec<CookieParam> = state.cookies.into_iter().map(Into::into).collect();
         let cookies_restored = self.own(&target.caller, tab.instance_id())?.set_cookies(&cookies).await?;
-        let mut storage_items_restored = 0;
+        let (mut storage_items_restored, mut databases_restored) = (0, 0);
         let origin = tab.storage(Some(Area::Local), Some("")).await?.origin;
         if let Some(site) = state.storage.get(&origin) {
             for (area, stored) in [(Area::Local, &site.local), (Area::Session, &site.session)] {
@@ -251,8 +262,17 @@ impl BrowserService {
                     storage_items_restored += items.len();
                 }
             }
+            if let Some(databases) = &site.databases {
+                databases_restored = tab.set_databases(databases).await?;
+            }
         }
-        Ok(StateLoaded { name: state.name, cookies_restored, storage_items_restored, origins: state.origins })
+        Ok(StateLoaded {
+            name: state.name,
+            cookies_restored,
+            storage_items_restored,
+            databases_restored,
+            origins: state.origins,
+        })
     }
 
     /// Shows a saved state.

@@ -26,8 +26,8 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use http::{HeaderName, StatusCode, header};
 use paddock_browser::{
-    BrowserOptions, Fleet, Instance, InstanceSpec, NavigateError, NavigateOptions, Navigation, Tab, TabSpec,
-    Wait,
+    BrowserOptions, EngineChoice, Fleet, Instance, InstanceSpec, NavigateError, NavigateOptions, Navigation,
+    Tab, TabSpec, Wait,
 };
 use paddock_platform::{config::Section, identity::Tenant, store::Store, task::Tasks};
 use tempfile::TempDir;
@@ -41,8 +41,11 @@ pub struct TestFleet {
     pub pages: Pages,
 }
 
+/// With `PADDOCK_TEST_ENGINE=chromium` all tests are about the full browser.
 pub fn options() -> BrowserOptions {
-    BrowserOptions { warm: 0, allow: vec!["127.0.0.0/8".parse().unwrap()], ..BrowserOptions::default() }
+    let engine = std::env::var("PADDOCK_TEST_ENGINE").map(EngineChoice::from).unwrap_or_default();
+    let allow = vec!["127.0.0.0/8".parse().unwrap()];
+    BrowserOptions { warm: 0, engine, allow, ..BrowserOptions::default() }
 }
 
 impl TestFleet {

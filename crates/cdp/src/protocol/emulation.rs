@@ -1,6 +1,6 @@
 //! `Emulation`: the screen and the device that a page sees.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Empty, command};
 
@@ -57,7 +57,7 @@ pub struct SetUserAgentOverride<'a> {
 command!(SetUserAgentOverride<'a>, "Emulation.setUserAgentOverride", Empty);
 
 /// Where the page believes to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SetGeolocationOverride {
     /// Degrees north.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,7 @@ pub struct SetEmulatedMedia<'a> {
 command!(SetEmulatedMedia<'a>, "Emulation.setEmulatedMedia", Empty);
 
 /// A media feature, for example `prefers-color-scheme: dark`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaFeature {
     /// Name.
     pub name: String,

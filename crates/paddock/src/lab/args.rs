@@ -260,7 +260,8 @@ pub(super) enum FixtureCommand {
     },
     /// Use the browsers of a running server in one way, and print what it took
     Fleet {
-        /// Which way: ready, contexts, processes, page, tabs, batch, growth, hibernation, flood, healing or agents
+        /// Which way: ready, contexts, processes, page, tabs, batch, growth, hibernation, flood, healing, agents or
+        /// existing
         case: paddock_lab::fixture::FleetCase,
         /// The server
         #[arg(long, value_name = "URL")]

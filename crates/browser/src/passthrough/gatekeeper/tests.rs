@@ -203,3 +203,17 @@ proptest! {
         gatekeeper().client(&text).ok();
     }
 }
+
+#[test]
+fn the_browsers_own_context_is_named_in_no_command() {
+    let mut gatekeeper = Gatekeeper::of_default_context(OURS, Arc::from("ROOT"));
+    drain(&mut gatekeeper);
+    for params in [json!({}), json!({ "browserContextId": OURS })] {
+        let sent =
+            say(&mut gatekeeper, &json!({ "id": 1, "method": "Storage.getCookies", "params": params }));
+        assert!(sent[0].starts_with("> ") && !sent[0].contains("browserContextId"), "{sent:?}");
+    }
+    let command =
+        json!({ "id": 2, "method": "Storage.getCookies", "params": { "browserContextId": "THEIRS" } });
+    assert!(say(&mut gatekeeper, &command)[0].contains("Failed to find browser context"));
+}

@@ -3,26 +3,31 @@
 //! Shared processes are filled up one after another, so that few run. A [`ContextLease`] is a context's place in one:
 //! dropping it disposes the context, whatever became of its owner.
 
+mod lease;
+
 use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread::available_parallelism,
     time::Duration,
 };
 
 use paddock_cdp::{
     CallError,
-    protocol::{
-        browser::{GrantPermissions, SetDownloadBehavior},
-        target::{CreateBrowserContext, DisposeBrowserContext},
-    },
+    protocol::target::{CreateBrowserContext, GetBrowserContexts, GetTargets},
 };
 use paddock_platform::{config::Section, task::Tasks};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
+pub(crate) use self::lease::ContextLease;
+use self::lease::Hold;
 use crate::{
     config::BrowserOptions,
+    display::Displays,
     egress::Egress,
     engine::Engine,
     error::BrowserError,
@@ -57,18 +62,31 @@ pub enum Isolation {
 }
 
 /// Where a context is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
     pub(crate) isolation: Isolation,
     /// With windows, on a display.
     pub(crate) headed: bool,
+    /// Extensions that run there.
+    pub(crate) extensions: Vec<PathBuf>,
 }
 
 impl Placement {
-    pub(crate) const SHARED: Self = Self { isolation: Isolation::Context, headed: false };
+    pub(crate) const SHARED: Self =
+        Self { isolation: Isolation::Context, headed: false, extensions: Vec::new() };
 
     pub(crate) fn of(spec: &InstanceSpec) -> Self {
-        Self { isolation: if spec.headed { Isolation::Process } else { spec.isolation }, headed: spec.headed }
+        let alone = spec.headed || !spec.extensions.is_empty();
+        Self {
+            isolation: if alone { Isolation::Process } else { spec.isolation },
+            headed: spec.headed,
+            extensions: spec.extensions.clone(),
+        }
+    }
+
+    /// Whether only the full browser will do.
+    pub(crate) fn needs_chromium(&self) -> bool {
+        self.headed || !self.extensions.is_empty()
     }
 }
 
@@ -85,6 +103,9 @@ struct Inner {
     processes: Mutex<Vec<Slot>>,
     /// One launch of a shared process at a time: those who wait for it mostly share it.
     launching: tokio::sync::Mutex<()>,
+    /// Launches under way: more than the processors can take only make each of them slower.
+    launches: Semaphore,
+    displays: Displays,
     closed: AtomicBool,
     /// Called with each process that was started; set once by the fleet.
     watch: OnceLock<Watch>,
@@ -139,6 +160,7 @@ impl Pool {
         egress: Egress,
         tasks: Tasks,
     ) -> Self {
+        let displays = Displays::new(profiles.clone(), tasks.clone());
         Self(Arc::new(Inner {
             options,
             profiles,
@@ -146,6 +168,8 @@ impl Pool {
             tasks,
             processes: Mutex::default(),
             launching: tokio::sync::Mutex::default(),
+            launches: Semaphore::new(2 * available_parallelism().map_or(2, NonZeroUsize::get)),
+            displays,
             closed: AtomicBool::new(false),
             watch: OnceLock::new(),
         }))
@@ -158,40 +182,33 @@ impl Pool {
 
     /// A new, empty context. A caller who goes away meanwhile leaves nothing behind: the context is disposed when it
     /// is there.
-    pub(crate) async fn lease(&self, placement: Placement) -> Result<ContextLease, BrowserError> {
-        let pool = self.clone();
-        let lease = async move { pool.lease_now(placement).await };
+    pub(crate) async fn lease(&self, placement: &Placement) -> Result<ContextLease, BrowserError> {
+        let (pool, placement) = (self.clone(), placement.clone());
+        let lease = async move { pool.lease_now(&placement).await };
         self.0.tasks.spawn("browser_lease", lease).await.unwrap_or(Err(BrowserError::Stopping))
     }
 
-    async fn lease_now(&self, placement: Placement) -> Result<ContextLease, BrowserError> {
+    async fn lease_now(&self, placement: &Placement) -> Result<ContextLease, BrowserError> {
         let place = match placement.isolation {
             Isolation::Context => self.shared_place().await?,
             Isolation::Process => self.launch(placement).await?,
         };
-        let browser = place.process.connection().browser();
-        let created = browser.send(&CreateBrowserContext::default()).await;
-        let context_id = match created {
-            Ok(created) => created.browser_context_id,
-            Err(error) => return Err(hung(&place.process, error)),
+        let process = place.process.clone();
+        let browser = process.connection().browser();
+        // Extensions do not run in contexts that are made: those are Chrome's incognito windows.
+        let is_default = !placement.extensions.is_empty();
+        let context_id = if is_default {
+            default_context(&process).await?
+        } else {
+            let created = browser.send(&CreateBrowserContext::default()).await;
+            created.map_err(|error| hung(&process, error))?.browser_context_id
         };
-        let lease = ContextLease {
-            process: place.process.clone(),
-            context_id: context_id.into(),
-            tasks: self.0.tasks.clone(),
-            place: Some(place),
+        let hold = match placement.isolation {
+            Isolation::Context => Hold::Context(place),
+            Isolation::Process => Hold::Process(place),
         };
-        let context = Some(&**lease.context_id());
-        let permissions = GrantPermissions { permissions: &[], browser_context_id: context };
-        let downloads = SetDownloadBehavior {
-            behavior: "deny",
-            browser_context_id: context,
-            download_path: None,
-            events_enabled: false,
-        };
-        let browser = lease.process().connection().browser();
-        tokio::try_join!(browser.send(&permissions), browser.send(&downloads))
-            .map_err(|error| hung(lease.process(), error))?;
+        let lease = ContextLease::new(process, context_id.into(), is_default, hold, self.0.tasks.clone());
+        tokio::try_join!(lease.grant(&[]), lease.refuse_downloads())?;
         Ok(lease)
     }
 
@@ -202,7 +219,7 @@ impl Pool {
         let _launching = self.0.launching.lock().await;
         match self.free_place() {
             Some(place) => Ok(place),
-            None => self.launch(Placement::SHARED).await,
+            None => self.launch(&Placement::SHARED).await,
         }
     }
 
@@ -221,13 +238,17 @@ impl Pool {
         Some(Place { pool: self.clone(), process: slot.process.clone() })
     }
 
-    async fn launch(&self, placement: Placement) -> Result<Place, BrowserError> {
+    async fn launch(&self, placement: &Placement) -> Result<Place, BrowserError> {
+        let _turn = self.0.launches.acquire().await.map_err(|_| BrowserError::Stopping)?;
         let options = self.0.options.current();
         let launch = LaunchOptions {
-            engine: if placement.headed { Engine::headed(&options)? } else { Engine::find(&options)? },
+            engine: if placement.needs_chromium() { Engine::full(&options) } else { Engine::find(&options) }?,
             profiles: self.0.profiles.clone(),
             unresponsive_after: options.unresponsive_after.get(),
+            headed: placement.headed,
+            extensions: placement.extensions.clone(),
             arguments: self.0.egress.chromium_arguments().into(),
+            variables: if placement.headed { self.0.displays.variables().await? } else { Vec::new() },
         };
         if self.is_closed() {
             return Err(BrowserError::Stopping);
@@ -310,7 +331,8 @@ impl Pool {
         }
     }
 
-    fn is_closed(&self) -> bool {
+    /// Whether no process is started any more.
+    pub(crate) fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::SeqCst) || self.0.tasks.is_stopping()
     }
 
@@ -336,6 +358,20 @@ impl Pool {
     }
 }
 
+/// The id of the context that a Chrome has by itself.
+pub(crate) async fn default_context(process: &Process) -> Result<String, BrowserError> {
+    let browser = process.connection().browser();
+    let contexts = browser.send(&GetBrowserContexts {}).await.map_err(|error| hung(process, error))?;
+    if let Some(id) = contexts.default_browser_context_id {
+        return Ok(id);
+    }
+    // Older ones do not say: it is the one that was not made.
+    let targets = browser.send(&GetTargets {}).await.map_err(|error| hung(process, error))?;
+    let mut of_pages = targets.target_infos.into_iter().filter_map(|info| info.browser_context_id);
+    let default = of_pages.find(|id| !contexts.browser_context_ids.contains(id));
+    default.ok_or(BrowserError::Malformed("default context"))
+}
+
 /// A browser process that misses a deadline of its own (no page is involved) is hung: it is killed. One that is heard of
 /// meanwhile is not: the answer waits behind what some page floods the pipe with.
 pub(crate) fn hung(process: &Process, error: CallError) -> BrowserError {
@@ -344,57 +380,4 @@ pub(crate) fn hung(process: &Process, error: CallError) -> BrowserError {
         process.kill_unresponsive();
     }
     BrowserError::Call(error)
-}
-
-/// A context and its place in a process; dropping it disposes the context with all its pages.
-#[derive(Debug)]
-pub(crate) struct ContextLease {
-    process: Process,
-    context_id: Arc<str>,
-    tasks: Tasks,
-    /// Taken when the context is disposed.
-    place: Option<Place>,
-}
-
-impl ContextLease {
-    pub(crate) fn process(&self) -> &Process {
-        &self.process
-    }
-
-    pub(crate) fn context_id(&self) -> &Arc<str> {
-        &self.context_id
-    }
-
-    /// For work that outlives the holder.
-    pub(crate) fn tasks(&self) -> &Tasks {
-        &self.tasks
-    }
-
-    /// Disposes the context and waits until that is done.
-    pub(crate) async fn release(mut self) {
-        if let Some(place) = self.place.take() {
-            dispose(place, Arc::clone(&self.context_id)).await;
-        }
-    }
-}
-
-impl Drop for ContextLease {
-    fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            let tasks = place.pool.0.tasks.clone();
-            tasks.spawn("browser_dispose", dispose(place, Arc::clone(&self.context_id)));
-        }
-    }
-}
-
-/// Gives the place back only when the context is gone.
-async fn dispose(place: Place, context_id: Arc<str>) {
-    if !place.process.is_alive() {
-        return;
-    }
-    let command = DisposeBrowserContext { browser_context_id: &context_id };
-    let disposed = place.process.connection().browser().send(&command).await;
-    if let Err(error @ CallError::Deadline { .. }) = disposed {
-        hung(&place.process, error);
-    }
 }

@@ -1,7 +1,9 @@
-//! The fleet: creates, lists and stops instances.
+//! The fleet: creates (`create.rs`), lists and stops instances.
 //!
 //! What goes on without anybody asking (instances kept ready, idle ones that hibernate, processes that die) is in
 //! `upkeep.rs` and `watch.rs`.
+
+mod create;
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +13,11 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use metrics::{counter, histogram};
 use paddock_cdp::protocol::target::{GetBrowserContexts, GetTargets};
 use paddock_platform::{config::Section, identity::Tenant, store::Store, task::Tasks};
 use tokio::{
     sync::{Notify, broadcast, oneshot},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use crate::{
@@ -25,20 +26,17 @@ use crate::{
     egress::Egress,
     engine::{Engine, EngineError},
     error::BrowserError,
-    events::{Events, FleetChange, FleetEvent},
+    events::{Events, FleetEvent},
     feed::Feed,
     files::{Exports, Fetcher, States},
     gate::Gate,
-    hibernate::give_cookies,
     ids::{InstanceId, ProfileId, TabId},
-    instance::{Asleep, Instance, InstanceInfo, InstanceSpec, InstanceStatus, Slot},
-    metrics::{BROWSER_INSTANCE_CREATE_DURATION_SECONDS, BROWSER_WARM_POOL_TOTAL},
+    instance::{Instance, InstanceInfo, InstanceSpec, InstanceStatus},
     pool::{ContextLease, Placement, Pool},
     ports::Ports,
     process::Process,
     profile::Profiles,
-    registry::{Record, Registry, TabHead},
-    saved::Saved,
+    registry::Registry,
     tab::{Attached, Tab},
     upkeep,
     watch::watch,
@@ -184,6 +182,19 @@ impl Fleet {
         receiver.await.unwrap_or(Err(BrowserError::Stopping))
     }
 
+    /// An instance that stands for a Chrome that runs already, by its `ws://…/devtools/browser/…` address: its pages are
+    /// the instance's tabs, and stopping it lets go of them. They do not pass the egress.
+    pub async fn attach(&self, url: &str, spec: InstanceSpec) -> Result<Instance, BrowserError> {
+        let (attached, receiver) = oneshot::channel();
+        let (shared, url) = (Arc::clone(&self.0), url.to_owned());
+        self.0.tasks.spawn("browser_create", async move {
+            if let Err(Ok(instance)) = attached.send(shared.attach(&url, spec).await) {
+                instance.close().await;
+            }
+        });
+        receiver.await.unwrap_or(Err(BrowserError::Stopping))
+    }
+
     /// The instance of an id.
     pub fn instance(&self, id: &InstanceId) -> Option<Instance> {
         self.0.instances().get(id).cloned()
@@ -224,7 +235,7 @@ impl Fleet {
 
     /// Process ids of the Chromes that run, for diagnosis.
     pub fn process_ids(&self) -> Vec<i32> {
-        self.0.pool.processes().iter().map(Process::pid).collect()
+        self.0.pool.processes().iter().filter_map(Process::pid).collect()
     }
 
     /// How many contexts all Chromes hold, those kept ready included, for diagnosis.
@@ -253,7 +264,7 @@ impl Fleet {
     /// store. The fleet is of no use afterwards.
     pub async fn shutdown(&self) {
         let instances = self.0.handles();
-        let save = stream::iter(instances.iter().filter(|instance| instance.is_kept()))
+        let save = stream::iter(instances.iter().filter(|instance| instance.is_saved()))
             .map(Instance::checkpoint_fully)
             .buffer_unordered(AT_ONCE)
             .for_each(|result| async move {
@@ -274,150 +285,36 @@ impl Fleet {
     }
 }
 
-/// An instance in the list that has no context yet; taken out again unless it gets one.
-struct Starting {
-    shared: Arc<Shared>,
-    instance: Instance,
-    begun: bool,
-}
-
-impl Starting {
-    fn enter(shared: &Arc<Shared>, spec: InstanceSpec) -> Result<Self, BrowserError> {
-        let options = shared.options.current();
-        let mut instances = shared.instances();
-        // Those for the server's own use are bounded by what may be awake.
-        if !spec.ephemeral {
-            let kept = || instances.values().filter(|instance| instance.is_kept());
-            if kept().count() >= options.instances_max {
-                return Err(BrowserError::InstancesExhausted { max: options.instances_max });
-            }
-            if kept().filter(|instance| *instance.tenant() == spec.tenant).count()
-                >= options.instances_per_tenant_max
-            {
-                return Err(BrowserError::TenantInstancesExhausted { max: options.instances_per_tenant_max });
-            }
-            if let Some(profile) = &spec.profile
-                && let Some(user) = kept().find(|instance| instance.spec().profile.as_ref() == Some(profile))
-            {
-                let (profile, instance) = (profile.clone(), user.id().clone());
-                return Err(BrowserError::ProfileInUse { profile, instance });
-            }
-        }
-        let mut id = InstanceId::new();
-        while instances.contains_key(&id) {
-            id = InstanceId::new();
-        }
-        let instance = Instance::new(id.clone(), spec, Arc::clone(shared));
-        instances.insert(id, instance.clone());
-        drop(instances);
-        instance
-            .0
-            .tell(FleetChange::Instance { status: InstanceStatus::Starting, cause: "created".to_owned() });
-        Ok(Self { shared: Arc::clone(shared), instance, begun: false })
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        if self.begun {
-            return;
-        }
-        let id = self.instance.id().clone();
-        self.shared.instances().remove(&id);
-        drop(self.instance.end("it could not be started"));
-        if self.instance.is_kept() {
-            let shared = Arc::clone(&self.shared);
-            self.shared.tasks.spawn("browser_forget", async move {
-                if let Err(error) = shared.registry.delete(&id).await {
-                    tracing::warn!(%error, browser.instance = %id, "an instance that did not start is left in the store");
-                }
-            });
-        }
-    }
-}
-
 impl Shared {
-    async fn create(self: &Arc<Self>, spec: InstanceSpec) -> Result<Instance, BrowserError> {
-        let begun = Instant::now();
-        let placement = Placement::of(&spec);
-        let profile = spec.profile.clone();
-        let mut starting = Starting::enter(self, spec)?;
-        let instance = starting.instance.clone();
-        // Whoever finds it in the list and enters it waits.
-        let lifecycle = Arc::clone(&instance.0.lifecycle).lock_owned().await;
-        let _admitted = self.admit(placement, Some(instance.id())).await?;
-        let ready = if placement == Placement::SHARED { self.take_ready() } else { None };
-        let hit = ready.is_some();
-        let lease = async {
-            match ready {
-                Some(Ready { page, lease }) => Ok((lease, Some(page))),
-                None => Ok((self.pool.lease(placement).await?, None)),
-            }
-        };
-        let record = self.record(&instance, profile);
-        let ((lease, page), saved) = tokio::try_join!(lease, record)?;
-        give_cookies(&lease, &saved).await?;
-        instance.take_over(saved);
-        instance.begin(lease, page, "created")?;
-        starting.begun = true;
-        drop(lifecycle);
-        if placement == Placement::SHARED {
-            counter!(BROWSER_WARM_POOL_TOTAL, "ready" => if hit { "true" } else { "false" }).increment(1);
-        }
-        histogram!(BROWSER_INSTANCE_CREATE_DURATION_SECONDS).record(begun.elapsed());
-        Ok(instance)
-    }
-
-    /// Enters an instance into the registry, and looks up what it starts from.
-    async fn record(&self, instance: &Instance, profile: Option<ProfileId>) -> Result<Saved, BrowserError> {
-        if !instance.is_kept() {
-            return Ok(Saved::default());
-        }
-        let insert = self.registry.insert(instance.id(), instance.spec(), instance.started());
-        let load = async {
-            match &profile {
-                Some(profile) => self.registry.load_profile(profile).await,
-                None => Ok(Saved::default()),
-            }
-        };
-        let ((), saved) = tokio::try_join!(insert, load)?;
-        Ok(saved)
-    }
-
-    /// Puts the instances of an earlier run into the list.
-    fn bring_back(self: &Arc<Self>, records: Vec<Record>) {
-        let mut instances = self.instances();
-        for Record { id, spec, tabs, created_at, used_at } in records {
-            let status = InstanceStatus::Hibernated;
-            let shared = Arc::clone(self);
-            let instance = Instance::restored(id.clone(), spec, shared, status, created_at, used_at);
-            let asleep = |head: TabHead| {
-                let id = head.id.clone();
-                (id, Slot::Asleep(Box::new(Asleep { head, used: 0, eager: false, saved: None })))
-            };
-            if let Some(port) = instance.spec().port
-                && let Ok(port) = self.ports.take(self.options.current().ports, Some(port))
-            {
-                instance.hold_port(port);
-            }
-            instance.0.state().tabs = tabs.into_iter().map(asleep).collect();
-            instances.insert(id, instance);
-        }
-    }
-
-    pub(crate) async fn stop(&self, id: &InstanceId, cause: &str) -> Result<(), BrowserError> {
+    /// Stops an instance, also if the caller goes away meanwhile: half stopped it would be of no use, and come back with
+    /// the next start.
+    pub(crate) async fn stop(self: &Arc<Self>, id: &InstanceId, cause: &str) -> Result<(), BrowserError> {
         let instance = self.instances().get(id).cloned();
         let instance = instance.ok_or_else(|| BrowserError::InstanceNotFound(id.clone()))?;
+        let (shared, cause) = (Arc::clone(self), cause.to_owned());
+        let stop = async move { shared.stop_now(&instance, &cause).await };
+        self.tasks.spawn("browser_stop", stop).await.unwrap_or(Err(BrowserError::Stopping))
+    }
+
+    async fn stop_now(&self, instance: &Instance, cause: &str) -> Result<(), BrowserError> {
         if instance.spec().profile.is_some() {
-            instance.checkpoint_fully().await?;
+            match instance.checkpoint_fully().await {
+                // A Chrome that does not answer has nothing to say that is not saved.
+                Err(error @ (BrowserError::Call(_) | BrowserError::InstanceRestarting(_))) => {
+                    tracing::warn!(browser.instance = %instance.id(), %error, "a profile was not saved once more");
+                }
+                result => result?,
+            }
         }
         let lease = instance.end(cause);
         let release = async {
             if let Some(lease) = lease.and_then(Arc::into_inner) {
                 lease.release().await;
             }
+            instance.forget_files().await;
         };
-        let forget = async { if instance.is_kept() { self.registry.delete(id).await } else { Ok(()) } };
+        let id = instance.id();
+        let forget = async { if instance.is_saved() { self.registry.delete(id).await } else { Ok(()) } };
         let ((), forgotten) = tokio::join!(release, forget);
         self.instances().remove(id);
         instance.0.set_status(&mut instance.0.state(), InstanceStatus::Stopped, cause);
@@ -473,7 +370,7 @@ impl Shared {
         if self.ready_list().len() >= self.options.current().warm {
             return Ok(false);
         }
-        let lease = self.pool.lease(Placement::SHARED).await?;
+        let lease = self.pool.lease(&Placement::SHARED).await?;
         let page = Attached::open(&lease).await?;
         self.ready_list().push(Ready { page, lease });
         Ok(true)

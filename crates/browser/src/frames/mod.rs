@@ -7,6 +7,9 @@
 //!
 //! References of a frame of another origin have letters of their own (`ea4`), so that they never collide.
 
+mod realm;
+mod reference;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -17,22 +20,18 @@ use std::{
 };
 
 use paddock_cdp::{
-    CallError, Session,
+    Session,
     protocol::{
         dom::DescribeNode,
-        page::CreateIsolatedWorld,
         runtime::{Evaluate, ReleaseObject},
     },
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json, value::RawValue};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::{
-    action::ActionError,
-    evaluate::{EvaluateError, World, evaluate_at, is_stale},
-    snapshot::SCRIPT,
-    tab::{Tab, WORLD},
-};
+use self::reference::prefix_of;
+pub(crate) use self::reference::reference_prefix;
+use crate::{action::ActionError, evaluate::EvaluateError, tab::Tab};
 
 /// Frames of other origins that a tab knows at a time; the one entered first is forgotten for the next.
 const APART_MAX: usize = 64;
@@ -40,8 +39,6 @@ const APART_MAX: usize = 64;
 const OWNERS_MAX: usize = 1000;
 /// How long a look-up in a page may take.
 pub(crate) const LOOK_DEADLINE: Duration = Duration::from_secs(10);
-/// What an expression yields in a world where the script is not.
-const MISSING: &str = "\"paddock:missing\"";
 
 /// A frame of another origin than the page around it.
 #[derive(Debug)]
@@ -147,34 +144,6 @@ impl Frames {
     }
 }
 
-/// `ea`, `eb`, …, `ez`, `eaa`, …
-fn prefix_of(mut number: usize) -> String {
-    let mut letters = Vec::new();
-    loop {
-        letters.push(char::from(b'a' + u8::try_from(number % 26).unwrap_or_default()));
-        number /= 26;
-        if number == 0 {
-            break;
-        }
-        number -= 1;
-    }
-    letters.push('e');
-    letters.iter().rev().collect()
-}
-
-/// The letters of a text that is a reference (`e12`, `ea3`).
-pub(crate) fn reference_prefix(text: &str) -> Option<&str> {
-    let text = text.trim();
-    let digits = text.find(|character: char| character.is_ascii_digit())?;
-    let (prefix, number) = text.split_at(digits);
-    let letters = prefix.strip_prefix('e')?;
-    let is_reference = letters.len() <= 4
-        && letters.bytes().all(|letter| letter.is_ascii_lowercase())
-        && number.len() <= 9
-        && number.bytes().all(|digit| digit.is_ascii_digit());
-    is_reference.then_some(prefix)
-}
-
 /// What the script says of a frame's element.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct FrameFacts {
@@ -186,102 +155,6 @@ pub(crate) struct FrameFacts {
 }
 
 impl Tab {
-    /// Evaluates an expression that uses `paddockAccessibility`, in a realm, and reads its value.
-    pub(crate) async fn ask<T: DeserializeOwned>(
-        &self,
-        realm: &Realm,
-        expression: &str,
-        timeout: Duration,
-    ) -> Result<T, EvaluateError> {
-        let value = self.ask_raw(realm, expression, timeout).await?;
-        serde_json::from_str(value.get()).map_err(EvaluateError::Type)
-    }
-
-    /// As [`Tab::ask`], with the value as JSON. A dialog that is open ends the waiting.
-    pub(crate) async fn ask_raw(
-        &self,
-        realm: &Realm,
-        expression: &str,
-        timeout: Duration,
-    ) -> Result<Box<RawValue>, EvaluateError> {
-        self.touch();
-        // A page can name an element as the script is named; only a property of the global object is the script.
-        let guarded =
-            format!("Object.hasOwn(globalThis,\"paddockAccessibility\")?{expression}:\"paddock:missing\"");
-        let asked = async {
-            let value = self.evaluate_realm(realm, &guarded, timeout).await?;
-            if value.get() != MISSING {
-                return Ok(value);
-            }
-            // Once per document.
-            self.evaluate_realm(realm, SCRIPT, timeout).await?;
-            self.evaluate_realm(realm, &guarded, timeout).await
-        };
-        tokio::select! {
-            biased;
-            result = asked => result,
-            dialog = self.0.dialogs.blocked() => Err(EvaluateError::DialogOpen(dialog)),
-        }
-    }
-
-    async fn evaluate_realm(
-        &self,
-        realm: &Realm,
-        expression: &str,
-        timeout: Duration,
-    ) -> Result<Box<RawValue>, EvaluateError> {
-        let Some(apart) = &realm.0 else {
-            return self.evaluate_in_place(expression, World::Isolated, timeout).await;
-        };
-        for attempt in 0..2 {
-            let (session, context_id) = self.enter(apart).await?;
-            match evaluate_at(&session, expression, Some(context_id), timeout).await {
-                Err(EvaluateError::Call(error)) if attempt == 0 && is_lost(&error) => {
-                    *apart.entered.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                }
-                Err(EvaluateError::Call(CallError::Deadline { .. })) => {
-                    return Err(EvaluateError::Timeout(timeout));
-                }
-                result => return result,
-            }
-        }
-        Err(EvaluateError::Replaced)
-    }
-
-    /// The session and the isolated world of a frame.
-    async fn enter(&self, apart: &Arc<Apart>) -> Result<(Session, i64), EvaluateError> {
-        let entered = apart.entered.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(entered) = entered {
-            return Ok(entered);
-        }
-        let around = match &apart.around.0 {
-            Some(outer) => Box::pin(self.enter(outer)).await?.0,
-            None => self.session().clone(),
-        };
-        let command = CreateIsolatedWorld { frame_id: &apart.frame_id, world_name: WORLD };
-        let entered = match around.send(&command).await {
-            Ok(world) => (around, world.execution_context_id),
-            // It lives in a process of its own: a target whose id is that of the frame.
-            Err(CallError::Protocol { .. }) => {
-                let attach = self.0.process.connection().attach(&apart.frame_id).await;
-                let session = attach.map_err(|_| EvaluateError::Replaced)?;
-                let world = session.send(&command).await.map_err(EvaluateError::Call)?;
-                (session, world.execution_context_id)
-            }
-            Err(error) => return Err(EvaluateError::Call(error)),
-        };
-        *apart.entered.lock().unwrap_or_else(PoisonError::into_inner) = Some(entered.clone());
-        Ok(entered)
-    }
-
-    async fn context_of(&self, realm: &Realm) -> Result<(Session, i64), EvaluateError> {
-        if let Some(apart) = &realm.0 {
-            return self.enter(apart).await;
-        }
-        let context_id = self.isolated_world().await.map_err(EvaluateError::Call)?;
-        Ok((self.session().clone(), context_id))
-    }
-
     /// Chrome's id of the frame in an element.
     pub(crate) async fn frame_id_of(&self, realm: &Realm, owner: &str) -> Result<String, EvaluateError> {
         if let Some(known) = self.0.frames.lock().owners.get(owner) {
@@ -433,51 +306,5 @@ impl Tab {
 impl Apart {
     pub(crate) fn refs_from(&self) -> u32 {
         self.refs_next.load(Ordering::Relaxed)
-    }
-}
-
-/// Whether the world or the session that a frame had is gone.
-fn is_lost(error: &CallError) -> bool {
-    match error {
-        CallError::Protocol { message, .. } => {
-            is_stale(message) || message.contains("Session with given id not found")
-        }
-        CallError::Detached { .. } | CallError::Crashed { .. } => true,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn every_frame_has_letters_of_its_own() {
-        let prefixes: Vec<_> = [0, 1, 25, 26, 27, 701, 702].map(prefix_of).into();
-        assert_eq!(prefixes, ["ea", "eb", "ez", "eaa", "eab", "ezz", "eaaa"]);
-        let all: HashSet<_> = (0..2000).map(prefix_of).collect();
-        assert_eq!(all.len(), 2000);
-    }
-
-    #[test]
-    fn references_are_told_from_other_selectors() {
-        assert_eq!(reference_prefix(" e12"), Some("e"));
-        assert_eq!(reference_prefix("eab7"), Some("eab"));
-        for other in ["e", "em", "e1x", "E1", "#e1", "h1", "e-1", "e1234567890"] {
-            assert_eq!(reference_prefix(other), None, "{other}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_given_is_recognised(frame in 0_usize..100_000, number in 0_u32..999_999_999) {
-            let prefix = prefix_of(frame);
-            let reference = format!("{prefix}{number}");
-            prop_assert_eq!(reference_prefix(&reference), Some(prefix.as_str()));
-        }
     }
 }
