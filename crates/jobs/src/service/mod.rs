@@ -7,7 +7,6 @@ mod look;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use paddock_platform::{
     blobs::Blobs,
     config::Section,
@@ -21,7 +20,7 @@ use tokio::sync::broadcast;
 
 pub use self::{
     accept::{Accepted, PreparedJob},
-    control::{QueueStatus, Redriven, Selection},
+    control::{QueueMode, QueueStatus, Redriven, Selection},
     external::{Beat, BeatAnswer, BeatStatus, ClaimRequest, Completion, Failure, Settled},
     look::JobFilter,
 };
@@ -58,7 +57,7 @@ impl Jobs {
         options: Section<JobsOptions>,
         tasks: &Tasks,
     ) -> Result<Self, JobError> {
-        Core::open(store, blobs, options, tasks).await.map(|core| Self(Arc::new(core)))
+        Core::open(store, blobs, options, tasks).await.map(Self)
     }
 
     /// Where areas add what can run a job, and who is asked when one ends.
@@ -252,6 +251,11 @@ impl Jobs {
         external::fail(&self.0, caller, failures).await
     }
 
+    /// When the time for the current attempt of a job is over.
+    pub(crate) fn deadline_of(&self, job: &Job) -> jiff::Timestamp {
+        external::deadline(&self.0, job)
+    }
+
     /// The server's name among those that share its store.
     pub fn node(&self) -> &str {
         &self.0.node.name
@@ -263,10 +267,14 @@ impl Jobs {
 pub struct Ended {
     pub(crate) job: Arc<Job>,
     pub(crate) enqueued: Vec<PreparedJob>,
-    pub(crate) at: Timestamp,
 }
 
 impl Ended {
+    /// The job as it ended.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
     /// The state that it ended in.
     pub fn state(&self) -> JobState {
         self.job.state
