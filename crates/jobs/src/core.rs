@@ -199,6 +199,7 @@ impl Core {
             sequence: changes,
             at: Timestamp::now(),
             attempt: job.attempt,
+            parent: job.parent.as_deref().map(Into::into),
             what: EventKind::State(state),
         });
     }

@@ -76,6 +76,7 @@ async fn take(core: &Core, text: &str) {
                 sequence: 0,
                 at: Timestamp::now(),
                 attempt: 0,
+                parent: None,
                 what: EventKind::Changed,
             });
         }

@@ -76,6 +76,7 @@ pub(crate) async fn write(core: &Core, mut signs: Vec<Sign>) -> Result<Vec<SignS
                 sequence: changes,
                 at: Timestamp::now(),
                 attempt: job.attempt,
+                parent: job.parent.as_deref().map(Into::into),
                 what: EventKind::Progress(Arc::new(progress)),
             });
         }

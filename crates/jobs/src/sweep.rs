@@ -107,6 +107,7 @@ fn tell_ready(core: &Core, rows: &[Row]) -> Result<(), StoreError> {
         let Ok(tenant) = tenant.parse::<Tenant>() else { continue };
         let (queue, pool, kind): (String, String, String) =
             (row.get(2_usize)?, row.get(3_usize)?, row.get(4_usize)?);
+        let parent: Option<String> = row.get(7_usize)?;
         let (key, attempt, sequence) = (row.get(0_usize)?, row.get(5_usize)?, row.get(6_usize)?);
         core.tell(|| JobEvent {
             id: core.ids.of(&tenant, key),
@@ -116,6 +117,7 @@ fn tell_ready(core: &Core, rows: &[Row]) -> Result<(), StoreError> {
             sequence,
             at: Timestamp::now(),
             attempt,
+            parent: parent.as_deref().map(Into::into),
             what: EventKind::State(JobState::Queued),
         });
         lanes.insert(Lane { queue: queue.into(), pool: pool.into(), tenant });

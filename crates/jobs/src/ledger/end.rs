@@ -11,10 +11,9 @@ use paddock_platform::{
 
 use super::{End, durability, insist, ms, record_batch, tell::Told};
 use crate::{
-    EndHook, Fault, Job, JobState,
+    Effects, EndHook, Ended, Fault, Job, JobState,
     core::Core,
     registry::Apply,
-    service::PreparedJob,
     store::{code, row, sql, state},
     verdict::Verdict,
 };
@@ -58,7 +57,8 @@ pub(super) async fn write(core: &Arc<Core>, batch: Vec<End>) {
     let mut plain = Vec::with_capacity(batch.len());
     let mut special = Vec::new();
     for end in batch {
-        let hooks = hooks(core, &end.ending);
+        // Also for one that goes on: somebody may have asked for its end, and then it ends.
+        let hooks = core.registry.hooks_of(&end.ending.job);
         if hooks.is_empty() && end.ending.apply.is_none() {
             plain.push(end);
         } else {
@@ -71,13 +71,6 @@ pub(super) async fn write(core: &Arc<Core>, batch: Vec<End>) {
     futures_util::join!(write_plain(core, plain), futures_util::future::join_all(special));
 }
 
-/// Who wants to know of this end. The job may still turn out to have been cancelled; hooks see it as it became.
-fn hooks(core: &Core, ending: &Ending) -> Vec<Arc<dyn EndHook>> {
-    match &ending.verdict {
-        Verdict::Finish { .. } => core.registry.hooks_of(&ending.job),
-        Verdict::Again { .. } => Vec::new(),
-    }
-}
 
 async fn write_plain(core: &Arc<Core>, batch: Vec<End>) {
     if batch.is_empty() {
@@ -247,7 +240,7 @@ struct Special {
     ending: Ending,
     written: Written,
     let_go: LetGo,
-    enqueued: Vec<PreparedJob>,
+    effects: Effects,
 }
 
 async fn write_special(core: &Arc<Core>, end: End, hooks: Vec<Arc<dyn EndHook>>) {
@@ -257,7 +250,8 @@ async fn write_special(core: &Arc<Core>, end: End, hooks: Vec<Arc<dyn EndHook>>)
         insist(core, async || keep_special(core, ending.clone(), Arc::clone(&hooks)).await).await;
     match outcome {
         Ok(special) => {
-            let mut told = Told::of_new(&special.enqueued);
+            let mut told = Told::default();
+            told.effects(&special.effects);
             told.ended(core, &special.ending, &special.written);
             told.let_go(special.let_go);
             told.tell(core);
@@ -280,20 +274,20 @@ async fn keep_special(
         .write_with(wanted, move |tx| {
             Box::pin(async move {
                 let mut ending = ending;
-                let mut enqueued = Vec::new();
+                let mut effects = Effects::default();
                 let params = params![ending.job.id.key(), &ending.job.tenant];
                 let current = tx.query_first(&sql::FIND_LOCKED, params).await?;
                 let current = current.map(|row| row::job(&row, &writer.ids)).transpose()?;
                 let runs =
                     |job: &Job| job.state == JobState::Running && job.attempt == ending.job.attempt;
                 let Some(current) = current.filter(runs) else {
-                    return Ok(Special { ending, written: LOST, let_go: Vec::new(), enqueued });
+                    return Ok(Special { ending, written: LOST, let_go: Vec::new(), effects });
                 };
                 if current.cancelling {
                     ending.verdict = Verdict::cancelled();
                 } else if let Some(apply) = ending.apply.take() {
                     let applied = apply(tx).await?;
-                    enqueued = applied.enqueued;
+                    effects = applied.effects;
                     if let Verdict::Finish { result, .. } = &mut ending.verdict {
                         *result = Some((&applied.result).into());
                     }
@@ -304,13 +298,13 @@ async fn keep_special(
                     current.after(&ending.verdict, &writer.policy().of(&current.queue).options, ending.at);
                 if after.state.is_final() {
                     for hook in hooks.iter() {
-                        enqueued.extend(hook.ended(tx, &after).await?);
+                        effects.extend(hook.ended(tx, &after).await?);
                     }
                 }
                 let let_go = let_go_all(tx, &writer, std::slice::from_ref(&ending)).await?;
-                let told = Told::of_ended(std::slice::from_ref(&ending), &let_go).and_new(&enqueued);
+                let told = Told::of_ended(std::slice::from_ref(&ending), &let_go).and_new(&effects.enqueued);
                 told.notify(tx, &writer).await?;
-                Ok(Special { ending, written, let_go, enqueued })
+                Ok(Special { ending, written, let_go, effects })
             })
         })
         .await
@@ -322,17 +316,17 @@ pub(crate) async fn finish_idle(
     core: &Core,
     job: &Job,
     verdict: Verdict,
-) -> Result<Option<(Job, Vec<PreparedJob>)>, StoreError> {
+) -> Result<Option<Ended>, StoreError> {
     let ending = Ending::new(Arc::new(job.clone()), verdict);
     let Some(params) = finish_params(core, &ending) else { return Ok(None) };
     if tx.query_first(&sql::FINISH_IDLE, params).await?.is_none() {
         return Ok(None);
     }
     let after = job.after(&ending.verdict, &core.policy().of(&job.queue).options, ending.at);
-    let mut enqueued = Vec::new();
+    let mut effects = Effects::default();
     for hook in core.registry.hooks_of(&after) {
-        enqueued.extend(hook.ended(tx, &after).await?);
+        effects.extend(hook.ended(tx, &after).await?);
     }
-    Told::of_ended(std::slice::from_ref(&ending), &Vec::new()).and_new(&enqueued).notify(tx, core).await?;
-    Ok(Some((after, enqueued)))
+    Told::of_ended(std::slice::from_ref(&ending), &[]).and_new(&effects.enqueued).notify(tx, core).await?;
+    Ok(Some(Ended { job: Arc::new(after), effects }))
 }

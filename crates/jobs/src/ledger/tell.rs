@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::end::{EndStatus, Ending, Written};
 use crate::{
-    Job, JobState,
+    Effects, Ended, Job, JobState,
     core::Core,
     dispatch::Lane,
     service::PreparedJob,
@@ -118,6 +118,21 @@ impl Told {
     pub(super) fn let_go(&mut self, let_go: Vec<(Arc<str>, Tenant, String)>) {
         let lanes = let_go.into_iter();
         self.lanes.extend(lanes.map(|(queue, tenant, pool)| Lane { queue, pool: pool.into(), tenant }));
+    }
+
+    /// What was done to other jobs in the same transaction.
+    pub(super) fn effects(&mut self, effects: &Effects) {
+        for job in &effects.enqueued {
+            job.get().queue.live.add(1);
+        }
+        *self = std::mem::take(self).and_new(&effects.enqueued);
+        effects.ended.iter().for_each(|ended| self.end(ended));
+    }
+
+    /// A job that did not run was ended, with all that followed from it.
+    pub(crate) fn end(&mut self, ended: &Ended) {
+        self.changed(Arc::clone(&ended.job), ended.job.state, ended.job.changes);
+        self.effects(&ended.effects);
     }
 
     /// A lane has ready jobs.

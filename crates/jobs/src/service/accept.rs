@@ -98,6 +98,7 @@ impl PreparedJob {
             sequence: 1,
             at: self.0.id.created_at(),
             attempt: 0,
+            parent: self.0.parent.as_deref().map(Into::into),
             what: EventKind::State(self.0.state),
         }
     }

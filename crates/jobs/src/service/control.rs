@@ -10,12 +10,11 @@ use paddock_platform::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Ended, JobFilter, PreparedJob, look};
+use super::{Ended, JobFilter, look};
 use crate::{
-    Fault, Job, JobError, JobId, JobState,
+    Finish, Job, JobError, JobId, JobState,
     core::Core,
     dispatch::Lane,
     ledger::{Told, finish_idle},
@@ -164,21 +163,12 @@ async fn end_idle(core: &Arc<Core>, job: &Job, verdict: Verdict) -> Result<Optio
         .store
         .write(move |tx| Box::pin(async move { finish_idle(tx, &writer, &idle, verdict).await }))
         .await?;
-    let Some((after, enqueued)) = ended else { return Ok(None) };
+    let Some(ended) = ended else { return Ok(None) };
     if matches!(job.state, JobState::Queued | JobState::Scheduled) {
         core.policy().of(&job.queue).live.add(-1);
     }
-    tell_end(core, &after, &enqueued);
-    Ok(Some(after))
-}
-
-fn tell_end(core: &Core, after: &Job, enqueued: &[PreparedJob]) {
-    for job in enqueued {
-        job.get().queue.live.add(1);
-    }
-    let mut told = Told::of_new(enqueued);
-    told.changed(Arc::new(after.clone()), after.state, after.changes);
-    told.tell(core);
+    announce_end(core, &ended);
+    Ok(Some(ended.job().clone()))
 }
 
 pub(super) async fn retry(core: &Arc<Core>, tenant: &Tenant, id: JobId) -> Result<Job, JobError> {
@@ -308,6 +298,7 @@ pub(super) fn announce_job(core: &Arc<Core>, tenant: &Tenant, id: JobId) {
         sequence: 0,
         at: Timestamp::now(),
         attempt: 0,
+        parent: None,
         what: crate::EventKind::Changed,
     });
 }
@@ -317,7 +308,7 @@ pub(super) async fn finish_in(
     tx: &mut Transaction,
     tenant: &Tenant,
     id: JobId,
-    outcome: Result<Value, Fault>,
+    outcome: Finish,
 ) -> Result<Option<Ended>, StoreError> {
     let Some(key) = core.ids.key_of(tenant, id) else { return Ok(None) };
     let Some(row) = tx.query_first(&sql::FIND_LOCKED, params![key, tenant]).await? else { return Ok(None) };
@@ -326,17 +317,19 @@ pub(super) async fn finish_in(
         return Ok(None);
     }
     let verdict = match outcome {
-        Ok(result) => Verdict::succeeded(Some((&result).into()), None),
-        Err(fault) => {
+        Finish::Succeeded(result) => Verdict::succeeded(Some((&result).into()), None),
+        Finish::Failed(fault) => {
             Verdict::Finish { state: JobState::Failed, result: None, result_size: None, error: Some(fault) }
         }
+        Finish::Cancelled => Verdict::cancelled(),
     };
-    let ended = finish_idle(tx, core, &job, verdict).await?;
-    Ok(ended.map(|(after, enqueued)| Ended { job: Arc::new(after), enqueued }))
+    finish_idle(tx, core, &job, verdict).await
 }
 
 pub(super) fn announce_end(core: &Core, ended: &Ended) {
-    tell_end(core, &ended.job, &ended.enqueued);
+    let mut told = Told::default();
+    told.end(ended);
+    told.tell(core);
 }
 
 pub(super) async fn queues(core: &Core, tenant: Option<&Tenant>) -> Result<Vec<QueueStatus>, JobError> {

@@ -15,7 +15,6 @@ use paddock_platform::{
     task::Tasks,
     tool::Toolbox,
 };
-use serde_json::Value;
 use tokio::sync::broadcast;
 
 pub use self::{
@@ -25,7 +24,7 @@ pub use self::{
     look::JobFilter,
 };
 use crate::{
-    Fault, Job, JobError, JobEvent, JobId, JobState, JobsOptions, Registry, core::Core, dispatch, node, pulse,
+    Effects, Finish, Job, JobError, JobEvent, JobId, JobState, JobsOptions, Registry, core::Core, dispatch, node, pulse,
     sweep,
 };
 
@@ -180,14 +179,13 @@ impl Jobs {
         control::resume_in(&self.0, tx, tenant, id).await
     }
 
-    /// Ends a waiting job, within the caller's transaction, hooks included: with a result, or with a fault. `None` if it
-    /// did not wait. After the commit pass what this gives to [`Jobs::announce_end`].
+    /// Ends a waiting job, within the caller's transaction, hooks included. `None` if it did not wait. After the commit pass what this gives to [`Jobs::announce_end`].
     pub async fn finish_in(
         &self,
         tx: &mut Transaction,
         tenant: &Tenant,
         id: JobId,
-        outcome: Result<Value, Fault>,
+        outcome: Finish,
     ) -> Result<Option<Ended>, StoreError> {
         control::finish_in(&self.0, tx, tenant, id, outcome).await
     }
@@ -266,7 +264,7 @@ impl Jobs {
 #[derive(Clone, Debug)]
 pub struct Ended {
     pub(crate) job: Arc<Job>,
-    pub(crate) enqueued: Vec<PreparedJob>,
+    pub(crate) effects: Effects,
 }
 
 impl Ended {

@@ -295,7 +295,7 @@ macro_rules! due {
         concat!(
             "UPDATE jobs SET state = 0, changes = changes + 1 WHERE id ", $from,
             "SELECT id FROM jobs WHERE state = 1 AND run_at <= ?1 ORDER BY run_at LIMIT ?2", $to,
-            " RETURNING id, tenant, queue, pool, kind, attempt, changes"
+            " RETURNING id, tenant, queue, pool, kind, attempt, changes, parent"
         )
     };
 }
