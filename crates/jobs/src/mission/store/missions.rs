@@ -1,5 +1,7 @@
 //! Missions: where each of them stands.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use paddock_platform::{
     identity::Tenant,
@@ -16,7 +18,7 @@ use crate::{
 macro_rules! columns {
     () => {
         "id, tenant, key_id, definition, version, parent, queue, priority, trace, doc, inputs, output, fault,
-         created_ms, started_ms, finished_ms, deadline_ms, expires_ms, changes"
+         created_ms, started_ms, finished_ms, deadline_ms, expires_ms, changes, retention_ms"
     };
 }
 
@@ -24,8 +26,8 @@ static INSERT: Statement = Statement::new(
     "missions",
     "insert_mission",
     "INSERT INTO missions (id, tenant, key_id, definition, version, parent, queue, priority, trace, phase, doc, inputs,
-                           created_ms, deadline_ms, changes)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 1)",
+                           created_ms, deadline_ms, retention_ms, changes)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 1)",
 );
 static FIND: Statement = Statement::new(
     "missions",
@@ -106,6 +108,8 @@ pub(crate) struct MissionRow {
     pub(crate) deadline_at: Timestamp,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) changes: u64,
+    /// How long it is kept after its end.
+    pub(crate) retention: Duration,
 }
 
 /// Why a mission failed, and where.
@@ -158,6 +162,7 @@ fn read(row: &Row) -> Result<MissionRow, StoreError> {
         deadline_at: row.get(16_usize)?,
         expires_at: row.get(17_usize)?,
         changes: row.get(18_usize)?,
+        retention: Duration::from_millis(row.get(19_usize)?),
     })
 }
 
@@ -186,6 +191,7 @@ pub(crate) async fn insert_mission(tx: &mut Transaction, mission: &MissionRow) -
         &mission.inputs,
         mission.created_at,
         mission.deadline_at,
+        i64::try_from(mission.retention.as_millis()).unwrap_or(i64::MAX),
     ];
     tx.execute(&INSERT, params).await.map(|_| ())
 }

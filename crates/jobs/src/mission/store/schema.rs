@@ -37,6 +37,7 @@ pub(crate) const MIGRATIONS: Migrations = Migrations::new(
              started_ms BIGINT,
              finished_ms BIGINT,
              deadline_ms BIGINT NOT NULL,
+             retention_ms BIGINT NOT NULL,
              due_ms BIGINT,
              expires_ms BIGINT,
              changes BIGINT NOT NULL
