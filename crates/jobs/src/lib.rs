@@ -70,6 +70,7 @@ mod core;
 mod dispatch;
 mod error;
 mod event;
+mod health;
 mod hear;
 mod id;
 mod job;
