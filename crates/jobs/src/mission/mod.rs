@@ -55,4 +55,6 @@ pub use view::{
     ApprovalView, DefinitionView, MissionBrief, MissionFault, MissionView, RunView, StepView, StoredDefinition,
 };
 
+pub(crate) use engine::NewMission;
+pub(crate) use service::{insisting, prepare as prepare_mission};
 use service::cancel;
