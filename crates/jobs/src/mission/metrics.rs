@@ -18,7 +18,10 @@ pub const MISSION_APPROVALS_TOTAL: &str = "mission_approvals_total";
 /// Gives every metric its unit and help.
 pub(crate) fn describe() {
     describe_counter!(MISSIONS_TOTAL, "Missions that ended, by outcome.");
-    describe_counter!(MISSION_STEPS_TOTAL, "Runs of mission steps that ended, by outcome and whether they undid one.");
+    describe_counter!(
+        MISSION_STEPS_TOTAL,
+        "Runs of mission steps that ended, by outcome and whether they undid one."
+    );
     describe_gauge!(MISSIONS_ACTIVE, "Missions that have not ended, by phase.");
     describe_histogram!(
         MISSION_DURATION_SECONDS,

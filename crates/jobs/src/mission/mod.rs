@@ -43,18 +43,17 @@ mod watch;
 
 pub use config::MissionOptions;
 pub use definition::{Approval, CompensateWhen, Compensation, Definition, Join, OnDeadline, OnError, Step};
-pub use error::{
-    Flaw, MISSION_INPUTS, MISSION_INVALID, MISSION_STATE, MISSIONS_FULL, MissionError,
-};
+pub use error::{Flaw, MISSION_INPUTS, MISSION_INVALID, MISSION_STATE, MISSIONS_FULL, MissionError};
 pub use machine::Phase;
 pub use read::{Format, read};
 pub use routes::{STREAM_ROUTES, UNTIMED_ROUTES, routes};
 pub use service::{Decision, Missions, StartMission};
 pub use tools::tools;
 pub use view::{
-    ApprovalView, DefinitionView, MissionBrief, MissionFault, MissionView, RunView, StepView, StoredDefinition,
+    ApprovalView, DefinitionView, MissionBrief, MissionFault, MissionView, RunView, StepView,
+    StoredDefinition,
 };
 
 pub(crate) use engine::NewMission;
-pub(crate) use service::{insisting, prepare as prepare_mission};
 use service::cancel;
+pub(crate) use service::{insisting, prepare as prepare_mission};

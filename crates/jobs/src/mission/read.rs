@@ -57,7 +57,8 @@ steps:
 
     #[test]
     fn a_mistake_is_told_with_its_place() {
-        let unknown = read("name: a\nsteps:\n  - name: b\n    tol: x\n", Format::Yaml).unwrap_err().to_string();
+        let unknown =
+            read("name: a\nsteps:\n  - name: b\n    tol: x\n", Format::Yaml).unwrap_err().to_string();
         assert!(unknown.contains("tol") && unknown.contains('4'), "{unknown}");
         let json = read(r#"{"name": "a", "steps": [{"name": 7}]}"#, Format::Json).unwrap_err().to_string();
         assert!(json.contains("steps[0].name"), "{json}");

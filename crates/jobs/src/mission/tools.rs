@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ApprovalView, Decision, Format, MissionBrief, MissionView, Missions, Phase, StartMission, StoredDefinition, read,
-    service::ListQuery,
+    ApprovalView, Decision, Format, MissionBrief, MissionView, Missions, Phase, StartMission,
+    StoredDefinition, read, service::ListQuery,
 };
 use crate::{JobId, routes::parse_id};
 
@@ -212,7 +212,11 @@ fn save(missions: &Missions) -> Tool {
                 let definition = read(&input.definition, Format::Yaml)?;
                 if input.dry_run {
                     let name = missions.check(&context.caller, definition).await?.name;
-                    return Ok::<StoredDefinition, Problem>(StoredDefinition { name, version: 0, created: false });
+                    return Ok::<StoredDefinition, Problem>(StoredDefinition {
+                        name,
+                        version: 0,
+                        created: false,
+                    });
                 }
                 Ok(missions.save(&context.caller, definition).await?)
             }

@@ -79,7 +79,12 @@ pub struct MissionFault {
 
 impl MissionFault {
     fn of(fault: &StoredFault) -> Self {
-        Self { class: fault.class.clone(), message: fault.message.clone(), step: fault.step.clone(), item: fault.item }
+        Self {
+            class: fault.class.clone(),
+            message: fault.message.clone(),
+            step: fault.step.clone(),
+            item: fault.item,
+        }
     }
 }
 
@@ -454,7 +459,8 @@ impl MissionView {
 /// The state of a step for people: what was undone says so.
 fn shown_state(state: &StepState) -> &'static str {
     let done = state.items.iter().any(|item| *item == Item::Undone);
-    let left = state.items.iter().any(|item| matches!(item, Item::Succeeded | Item::UndoFailed | Item::Undoing));
+    let left =
+        state.items.iter().any(|item| matches!(item, Item::Succeeded | Item::UndoFailed | Item::Undoing));
     if done && !left && state.status == Status::Succeeded { "compensated" } else { state_name(state.status) }
 }
 
@@ -479,7 +485,9 @@ fn step_view(rows: &Rows<'_>, step: usize) -> StepView {
         output: first.filter(|_| is_single).and_then(|run| parsed(run.output.as_ref())),
         error: first.and_then(|run| run.fault.clone()).filter(|_| state.status != Status::Succeeded),
         items: (!is_single && !state.items.is_empty()).then(|| ItemCounts::of(state)),
-        started_at: span.and_then(|(_, from, _)| *from).or(approval.as_ref().map(|approval| approval.asked_at)),
+        started_at: span
+            .and_then(|(_, from, _)| *from)
+            .or(approval.as_ref().map(|approval| approval.asked_at)),
         ended_at: span.and_then(|(_, _, to)| *to).filter(|_| state.status.has_ended()),
         approval,
         compensation: compensation(state, run(true)),

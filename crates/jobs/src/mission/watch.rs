@@ -33,7 +33,12 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Begins after a change that the watcher knows of; 0 for none.
-    pub(crate) fn begin(missions: &Missions, tenant: &Tenant, id: JobId, known: u64) -> Result<Self, MissionError> {
+    pub(crate) fn begin(
+        missions: &Missions,
+        tenant: &Tenant,
+        id: JobId,
+        known: u64,
+    ) -> Result<Self, MissionError> {
         let place = missions.0.watchers.clone().try_acquire_owned();
         let place = place.map_err(|_| MissionError::Overloaded("as many watch missions as may"))?;
         Ok(Self {

@@ -18,16 +18,25 @@ const STRETCHES_MAX: usize = 1_000;
 /// When a schedule fires.
 #[derive(Clone, Debug)]
 pub(crate) enum Rhythm {
-    Cron { cron: Box<Cron>, zone: TimeZone, keeps_pace: bool },
+    Cron {
+        cron: Box<Cron>,
+        zone: TimeZone,
+        keeps_pace: bool,
+    },
     /// Counted from a moment.
-    Every { every: Duration, from: Timestamp },
+    Every {
+        every: Duration,
+        from: Timestamp,
+    },
 }
 
 impl Rhythm {
     /// Reads a cron pattern: five fields, or six with seconds first, or seven with years last; `L`, `W`, `#`, names and
     /// `@daily` and its like are known.
     pub(crate) fn cron(pattern: &str, zone: TimeZone) -> Result<Self, String> {
-        let cron = CronParser::new().parse(pattern).map_err(|error| error.to_string().trim_end_matches('.').to_owned())?;
+        let cron = CronParser::new()
+            .parse(pattern)
+            .map_err(|error| error.to_string().trim_end_matches('.').to_owned())?;
         Ok(Self::Cron { cron: Box::new(cron), zone, keeps_pace: keeps_pace(pattern) })
     }
 
@@ -189,15 +198,23 @@ mod tests {
         let rhythm = cron("*/30 * * * *", BERLIN);
         let spring = ["03-29T01:30+01:00", "03-29T03:00+02:00", "03-29T03:30+02:00"];
         assert_eq!(firings(&rhythm, BERLIN, "2026-03-29T00:00Z", 3), spring);
-        let autumn =
-            ["10-25T02:00+02:00", "10-25T02:30+02:00", "10-25T02:00+01:00", "10-25T02:30+01:00", "10-25T03:00+01:00"];
+        let autumn = [
+            "10-25T02:00+02:00",
+            "10-25T02:30+02:00",
+            "10-25T02:00+01:00",
+            "10-25T02:30+01:00",
+            "10-25T03:00+01:00",
+        ];
         assert_eq!(firings(&rhythm, BERLIN, "2026-10-24T23:30Z", 5), autumn);
     }
 
     #[test]
     fn half_an_hour_and_a_whole_day_are_changes_too() {
         let lord_howe = "Australia/Lord_Howe";
-        assert_eq!(firings(&cron("15 2 * * *", lord_howe), lord_howe, "2026-10-02T16:00Z", 2), ["10-03T02:15+10:30", "10-04T02:30+11:00"]);
+        assert_eq!(
+            firings(&cron("15 2 * * *", lord_howe), lord_howe, "2026-10-02T16:00Z", 2),
+            ["10-03T02:15+10:30", "10-04T02:30+11:00"]
+        );
         // Samoa left out the 30th of December 2011.
         let apia = "Pacific/Apia";
         assert_eq!(firings(&cron("0 12 30 12 *", apia), apia, "2011-12-29T00:00Z", 1), ["12-31T00:00+14:00"]);
@@ -206,9 +223,15 @@ mod tests {
     #[test]
     fn patterns_have_names_seconds_and_last_days() {
         let rhythm = cron("0 9 * * MON-FRI", BERLIN);
-        assert_eq!(firings(&rhythm, BERLIN, "2026-11-27T09:00Z", 2), ["11-30T09:00+01:00", "12-01T09:00+01:00"]);
+        assert_eq!(
+            firings(&rhythm, BERLIN, "2026-11-27T09:00Z", 2),
+            ["11-30T09:00+01:00", "12-01T09:00+01:00"]
+        );
         assert_eq!(firings(&cron("0 0 L * *", "UTC"), "UTC", "2026-02-10T00:00Z", 1), ["02-28T00:00+00:00"]);
-        assert_eq!(cron("*/10 * * * * *", "UTC").next_after(at("2026-01-01T00:00:03Z")), Some(at("2026-01-01T00:00:10Z")));
+        assert_eq!(
+            cron("*/10 * * * * *", "UTC").next_after(at("2026-01-01T00:00:03Z")),
+            Some(at("2026-01-01T00:00:10Z"))
+        );
         assert_eq!(firings(&cron("@daily", "UTC"), "UTC", "2026-02-10T10:00Z", 1), ["02-11T00:00+00:00"]);
     }
 
@@ -232,7 +255,10 @@ mod tests {
         let rhythm = cron("* * * * * *", "UTC");
         let until = at("2026-06-01T00:00:00.5Z");
         let (last, more) = rhythm.last_of(at("2020-01-01T00:00Z"), until, 3);
-        assert_eq!(last, [at("2026-05-31T23:59:58Z"), at("2026-05-31T23:59:59Z"), at("2026-06-01T00:00:00Z")]);
+        assert_eq!(
+            last,
+            [at("2026-05-31T23:59:58Z"), at("2026-05-31T23:59:59Z"), at("2026-06-01T00:00:00Z")]
+        );
         assert!(more);
         let (all, more) = cron("0 0 * * *", "UTC").last_of(at("2026-05-29T12:00Z"), until, 10);
         assert_eq!((all.len(), more), (3, false));

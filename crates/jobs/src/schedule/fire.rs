@@ -47,7 +47,8 @@ impl Prepared {
 
 /// When what fires at a moment begins: the jitter is chance, but the same for everybody.
 fn begin_of(schedule: &NewSchedule, tenant: &str, name: &str, at: Timestamp) -> Timestamp {
-    let jitter_ms = schedule.jitter.map_or(0, |jitter| u64::try_from(jitter.get().as_millis()).unwrap_or(u64::MAX));
+    let jitter_ms =
+        schedule.jitter.map_or(0, |jitter| u64::try_from(jitter.get().as_millis()).unwrap_or(u64::MAX));
     if jitter_ms == 0 {
         return at;
     }
@@ -137,7 +138,11 @@ async fn overlaps(schedules: &Schedules, row: &ScheduleRow) -> Result<bool, Sche
 }
 
 /// Fires what is due of a schedule, unless another server was quicker.
-pub(super) async fn fire(schedules: &Schedules, row: &ScheduleRow, now: Timestamp) -> Result<(), ScheduleError> {
+pub(super) async fn fire(
+    schedules: &Schedules,
+    row: &ScheduleRow,
+    now: Timestamp,
+) -> Result<(), ScheduleError> {
     let Some(planned) = row.next_at else { return Ok(()) };
     let rhythm = row.schedule.rhythm(row.created_at)?;
     let due = due(&rhythm, row.schedule.catch_up, schedules.options().catch_up_max, planned, now);
@@ -198,7 +203,8 @@ async fn write(
         let (tenant, name, updated_at, prepared, mut outcome) = asked.clone();
         Box::pin(async move {
             let current = store::lock(tx, &tenant, &name).await?;
-            let as_read = |current: &ScheduleRow| current.next_at == planned && current.updated_at == updated_at;
+            let as_read =
+                |current: &ScheduleRow| current.next_at == planned && current.updated_at == updated_at;
             if !current.as_ref().is_some_and(as_read) {
                 return Ok(false);
             }
@@ -244,10 +250,12 @@ mod tests {
     #[test]
     fn what_is_on_time_happens_whatever_the_policy() {
         for policy in [CatchUp::Skip, CatchUp::Once, CatchUp::All] {
-            let (firings, missed) = due_of("* * * * *", policy, "2026-01-01T00:05Z", "2026-01-01T00:05:00.2Z");
+            let (firings, missed) =
+                due_of("* * * * *", policy, "2026-01-01T00:05Z", "2026-01-01T00:05:00.2Z");
             assert_eq!((firings, missed), (vec![at("2026-01-01T00:05Z")], false));
         }
-        let (firings, _) = due_of("*/10 * * * * *", CatchUp::Skip, "2026-01-01T00:00:10Z", "2026-01-01T00:00:31Z");
+        let (firings, _) =
+            due_of("*/10 * * * * *", CatchUp::Skip, "2026-01-01T00:00:10Z", "2026-01-01T00:00:31Z");
         assert_eq!(firings.len(), 3, "a slow look loses nothing");
     }
 
@@ -262,7 +270,8 @@ mod tests {
 
     #[test]
     fn one_that_is_on_time_stands_for_those_that_were_missed() {
-        let (firings, missed) = due_of("0 * * * *", CatchUp::Once, "2026-01-01T01:00Z", "2026-01-01T09:00:10Z");
+        let (firings, missed) =
+            due_of("0 * * * *", CatchUp::Once, "2026-01-01T01:00Z", "2026-01-01T09:00:10Z");
         assert_eq!((firings, missed), (vec![at("2026-01-01T09:00Z")], true));
     }
 

@@ -37,5 +37,9 @@ fn describe() {
         SCHEDULE_FIRINGS_TOTAL,
         "Firings of schedules, by outcome: enqueued, failed, missed or overlapped."
     );
-    describe_histogram!(SCHEDULE_DELAY_SECONDS, Unit::Seconds, "How late the jobs of schedules were enqueued.");
+    describe_histogram!(
+        SCHEDULE_DELAY_SECONDS,
+        Unit::Seconds,
+        "How late the jobs of schedules were enqueued."
+    );
 }

@@ -91,8 +91,9 @@ impl NewSchedule {
                 }
                 let zone = match &self.time_zone {
                     None => TimeZone::UTC,
-                    Some(name) => TimeZone::get(name)
-                        .map_err(|_| invalid("time_zone", "is not one of the IANA time zones, such as `Europe/Berlin`"))?,
+                    Some(name) => TimeZone::get(name).map_err(|_| {
+                        invalid("time_zone", "is not one of the IANA time zones, such as `Europe/Berlin`")
+                    })?,
                 };
                 Rhythm::cron(pattern, zone).map_err(|reason| invalid("cron", &reason))
             }
@@ -116,8 +117,12 @@ impl NewSchedule {
             return Err(invalid("cron", "never comes"));
         }
         match (&self.job, &self.mission) {
-            (Some(job), None) if job.run_at.is_some() => Err(invalid("job.run_at", "is what the schedule says")),
-            (Some(job), None) if job.unique_key.is_some() => Err(invalid("job.unique_key", "is made by the schedule")),
+            (Some(job), None) if job.run_at.is_some() => {
+                Err(invalid("job.run_at", "is what the schedule says"))
+            }
+            (Some(job), None) if job.unique_key.is_some() => {
+                Err(invalid("job.unique_key", "is made by the schedule"))
+            }
             (None, Some(mission)) if mission.run_at.is_some() => {
                 Err(invalid("mission.run_at", "is what the schedule says"))
             }

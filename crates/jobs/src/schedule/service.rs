@@ -139,7 +139,12 @@ impl Schedules {
     }
 
     /// A tenant's schedules by name, those after one.
-    pub async fn list(&self, tenant: &Tenant, after: &str, limit: u32) -> Result<Vec<ScheduleView>, ScheduleError> {
+    pub async fn list(
+        &self,
+        tenant: &Tenant,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<ScheduleView>, ScheduleError> {
         let rows = store::list(&self.0.store, tenant, after, limit).await?;
         Ok(rows.iter().map(ScheduleRow::view).collect())
     }

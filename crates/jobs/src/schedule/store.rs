@@ -58,16 +58,27 @@ static LOCK: Statement = Statement::new(
     "lock_schedule",
     concat!("SELECT ", columns!(), " FROM job_schedules WHERE tenant = ?1 AND name = ?2"),
 )
-.with_postgres(concat!("SELECT ", columns!(), " FROM job_schedules WHERE tenant = ?1 AND name = ?2 FOR UPDATE"));
+.with_postgres(concat!(
+    "SELECT ",
+    columns!(),
+    " FROM job_schedules WHERE tenant = ?1 AND name = ?2 FOR UPDATE"
+));
 static LIST: Statement = Statement::new(
     "schedules",
     "list_schedules",
-    concat!("SELECT ", columns!(), " FROM job_schedules WHERE tenant = ?1 AND name > ?2 ORDER BY name LIMIT ?3"),
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM job_schedules WHERE tenant = ?1 AND name > ?2 ORDER BY name LIMIT ?3"
+    ),
 );
 static COUNT: Statement =
     Statement::new("schedules", "count_schedules", "SELECT count(*) FROM job_schedules WHERE tenant = ?1");
-static DELETE: Statement =
-    Statement::new("schedules", "delete_schedule", "DELETE FROM job_schedules WHERE tenant = ?1 AND name = ?2");
+static DELETE: Statement = Statement::new(
+    "schedules",
+    "delete_schedule",
+    "DELETE FROM job_schedules WHERE tenant = ?1 AND name = ?2",
+);
 static PAUSE: Statement = Statement::new(
     "schedules",
     "pause_schedule",
@@ -82,8 +93,11 @@ static DUE: Statement = Statement::new(
         " FROM job_schedules WHERE next_ms IS NOT NULL AND next_ms <= ?1 ORDER BY next_ms LIMIT 100"
     ),
 );
-static NEXT: Statement =
-    Statement::new("schedules", "next_schedule", "SELECT min(next_ms) FROM job_schedules WHERE next_ms IS NOT NULL");
+static NEXT: Statement = Statement::new(
+    "schedules",
+    "next_schedule",
+    "SELECT min(next_ms) FROM job_schedules WHERE next_ms IS NOT NULL",
+);
 static FIRED: Statement = Statement::new(
     "schedules",
     "schedule_fired",
@@ -165,7 +179,11 @@ pub(super) async fn put(
         .await
 }
 
-pub(super) async fn find(store: &Store, tenant: &Tenant, name: &str) -> Result<Option<ScheduleRow>, StoreError> {
+pub(super) async fn find(
+    store: &Store,
+    tenant: &Tenant,
+    name: &str,
+) -> Result<Option<ScheduleRow>, StoreError> {
     store.query_first(&FIND, params![tenant, name]).await?.as_ref().map(read).transpose()
 }
 
@@ -228,5 +246,7 @@ pub(super) async fn fired(
     fired: Fired,
 ) -> Result<(), StoreError> {
     let Fired { next_at, last_at, last_job, error, fired, skipped } = fired;
-    tx.execute(&FIRED, params![tenant, name, next_at, last_at, last_job, error, fired, skipped]).await.map(|_| ())
+    tx.execute(&FIRED, params![tenant, name, next_at, last_at, last_job, error, fired, skipped])
+        .await
+        .map(|_| ())
 }

@@ -145,7 +145,9 @@ async fn steer(asked: &Asked, name: &str, verb: &str) -> CommandResult {
 fn body(args: PutArgs) -> Result<Value, CommandError> {
     let input = input(&args.input)?;
     let mut body = Value::Object(args.when.members());
-    for (name, value) in [("catch_up", Some(args.catch_up)), ("overlap", Some(args.overlap)), ("jitter", args.jitter)] {
+    for (name, value) in
+        [("catch_up", Some(args.catch_up)), ("overlap", Some(args.overlap)), ("jitter", args.jitter)]
+    {
         if let Some(value) = value {
             body[name] = value.into();
         }
@@ -255,8 +257,14 @@ mod tests {
     #[test]
     fn a_schedule_says_when_and_what() {
         let cron = json!({"schedule": {"cron": "0 3 * * *", "time_zone": "Europe/Berlin", "mission": {"name": "nightly"}}});
-        assert_eq!((when(&cron), what(&cron)), ("0 3 * * * Europe/Berlin".to_owned(), "mission nightly".to_owned()));
+        assert_eq!(
+            (when(&cron), what(&cron)),
+            ("0 3 * * * Europe/Berlin".to_owned(), "mission nightly".to_owned())
+        );
         let every = json!({"paused": true, "schedule": {"every": "6h", "job": {"tool": "analysis_run"}}});
-        assert_eq!((when(&every), what(&every), next(&every)), ("every 6h".to_owned(), "analysis_run".to_owned(), "paused".to_owned()));
+        assert_eq!(
+            (when(&every), what(&every), next(&every)),
+            ("every 6h".to_owned(), "analysis_run".to_owned(), "paused".to_owned())
+        );
     }
 }

@@ -30,7 +30,10 @@ pub(crate) async fn run(args: MissionsArgs) -> CommandResult {
                 wrong += usize::from(!validate(&asked, file).await?);
             }
             if wrong > 0 {
-                return Err(CommandError::new(Exit::Refused, format!("{wrong} of {} files have mistakes", args.files.len())));
+                return Err(CommandError::new(
+                    Exit::Refused,
+                    format!("{wrong} of {} files have mistakes", args.files.len()),
+                ));
             }
             Ok(())
         }
@@ -38,7 +41,9 @@ pub(crate) async fn run(args: MissionsArgs) -> CommandResult {
             for file in &args.files {
                 let stored = save(&asked, file).await?;
                 let note = if stored["created"] == true { "" } else { "  (as before)" };
-                asked.print(&stored, || say(format_args!("{}@{}{note}", text(&stored, "name"), stored["version"])));
+                asked.print(&stored, || {
+                    say(format_args!("{}@{}{note}", text(&stored, "name"), stored["version"]))
+                });
             }
             Ok(())
         }
@@ -71,8 +76,9 @@ fn print(lines: Vec<String>) {
 
 /// A definition's text and media type.
 fn definition(file: &Path) -> Result<(String, &'static str), CommandError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| CommandError::new(Exit::Usage, format!("cannot read `{}`: {error}", file.display())))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        CommandError::new(Exit::Usage, format!("cannot read `{}`: {error}", file.display()))
+    })?;
     let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     Ok((text, if is_json { "application/json" } else { "application/yaml" }))
 }
@@ -99,7 +105,12 @@ async fn validate(asked: &Asked, file: &Path) -> Result<bool, CommandError> {
     asked.print(&problem, || {
         for mistake in problem["errors"].as_array().into_iter().flatten() {
             let step = mistake["step"].as_str().map_or(String::new(), |step| format!("step `{step}`: "));
-            say(format_args!("{}: {step}`{}`: {}", file.display(), text(mistake, "field"), text(mistake, "reason")));
+            say(format_args!(
+                "{}: {step}`{}`: {}",
+                file.display(),
+                text(mistake, "field"),
+                text(mistake, "reason")
+            ));
         }
     });
     Ok(false)
@@ -112,7 +123,10 @@ async fn start(asked: &Asked, args: RunArgs) -> CommandResult {
         body.insert("name".to_owned(), stored["name"].clone());
         body.insert("version".to_owned(), stored["version"].clone());
     } else {
-        let (name, version) = args.mission.split_once('@').map_or((args.mission.as_str(), None), |(name, version)| (name, Some(version)));
+        let (name, version) = args
+            .mission
+            .split_once('@')
+            .map_or((args.mission.as_str(), None), |(name, version)| (name, Some(version)));
         body.insert("name".to_owned(), checked(name)?.into());
         if let Some(version) = version {
             let number: u32 = version
@@ -164,8 +178,9 @@ async fn look(asked: &Asked, args: &ShowArgs) -> CommandResult {
         let answer = asked.client.send(request).await?;
         let broken = |error: reqwest::Error| CommandError::from_error(Exit::NoServer, &error);
         let picture = answer.bytes().await.map_err(broken)?;
-        std::fs::write(file, picture)
-            .map_err(|error| CommandError::new(Exit::Failure, format!("cannot write `{}`: {error}", file.display())))?;
+        std::fs::write(file, picture).map_err(|error| {
+            CommandError::new(Exit::Failure, format!("cannot write `{}`: {error}", file.display()))
+        })?;
     }
     let mission = asked.get(&format!("/missions/{id}"), &[]).await?;
     asked.print(&mission, || print(show::mission(&mission)));
@@ -196,7 +211,8 @@ async fn watch(asked: &Asked, id: &str) -> CommandResult {
                     say(format_args!("{mission:#}"));
                 }
                 let why = show::why(&mission);
-                let message = format!("the mission {id} is {state}{}{why}", if why.is_empty() { "" } else { "; " });
+                let message =
+                    format!("the mission {id} is {state}{}{why}", if why.is_empty() { "" } else { "; " });
                 return Err(CommandError::new(Exit::Refused, message));
             }
             _ => tokio::time::sleep(LOOK_INTERVAL).await,
@@ -211,10 +227,13 @@ async fn decide(asked: &Asked, args: &DecideArgs, verb: &str) -> CommandResult {
         None => {
             let mission = asked.get(&format!("/missions/{id}"), &[]).await?;
             let steps = mission["steps"].as_array().cloned().unwrap_or_default();
-            let mut asking = steps.iter().filter(|step| step["state"] == "waiting").map(|step| text(step, "name"));
+            let mut asking =
+                steps.iter().filter(|step| step["state"] == "waiting").map(|step| text(step, "name"));
             match (asking.next(), asking.next()) {
                 (Some(only), None) => only,
-                (None, _) => return Err(CommandError::new(Exit::Refused, "no step of the mission asks anything")),
+                (None, _) => {
+                    return Err(CommandError::new(Exit::Refused, "no step of the mission asks anything"));
+                }
                 _ => return Err(CommandError::new(Exit::Usage, "several steps ask; name one")),
             }
         }
@@ -238,7 +257,10 @@ mod tests {
     #[test]
     fn an_input_is_json_where_it_can_be() {
         assert_eq!(named("n=3").unwrap(), ("n".to_owned(), json!(3)));
-        assert_eq!(named("url=https://a.example/?x=1").unwrap(), ("url".to_owned(), json!("https://a.example/?x=1")));
+        assert_eq!(
+            named("url=https://a.example/?x=1").unwrap(),
+            ("url".to_owned(), json!("https://a.example/?x=1"))
+        );
         assert_eq!(named("list=[1,2]").unwrap().1, json!([1, 2]));
         assert!(named("none").is_err() && named("=x").is_err());
     }

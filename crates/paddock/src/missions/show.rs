@@ -5,8 +5,13 @@ use serde_json::{Map, Value};
 use crate::table::{Side, Table, ago, is_coloured, printable, terminal_width, text};
 
 pub(super) fn definitions(answer: &Value) -> Vec<String> {
-    let mut table =
-        Table::new(&[("NAME", Side::Left), ("VERSION", Side::Right), ("STEPS", Side::Right), ("STORED", Side::Right), ("WHAT", Side::Left)]);
+    let mut table = Table::new(&[
+        ("NAME", Side::Left),
+        ("VERSION", Side::Right),
+        ("STEPS", Side::Right),
+        ("STORED", Side::Right),
+        ("WHAT", Side::Left),
+    ]);
     for stored in answer["definitions"].as_array().into_iter().flatten() {
         let definition = &stored["definition"];
         table.row(vec![
@@ -81,7 +86,11 @@ pub(super) fn mission(mission: &Value) -> Vec<String> {
         format!("state     {}", text(mission, "state")),
         format!("accepted  {}", text(mission, "created_at")),
     ];
-    for (name, value) in [("ended", text(mission, "finished_at")), ("until", text(mission, "deadline_at")), ("why", why(mission))] {
+    for (name, value) in [
+        ("ended", text(mission, "finished_at")),
+        ("until", text(mission, "deadline_at")),
+        ("why", why(mission)),
+    ] {
         if !value.is_empty() {
             lines.push(format!("{name:<10}{value}"));
         }
@@ -100,7 +109,8 @@ pub(super) fn mission(mission: &Value) -> Vec<String> {
         ("NEWS", Side::Left),
     ]);
     for step in mission["steps"].as_array().into_iter().flatten() {
-        let needs: Vec<&str> = step["needs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let needs: Vec<&str> =
+            step["needs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let what = [text(step, "kind"), text(step, "target")].join(" ");
         table.row(vec![text(step, "name"), text(step, "state"), what, needs.join(", "), step_news(step)]);
     }
@@ -119,7 +129,8 @@ fn step_news(step: &Value) -> String {
     }
     let items = &step["items"];
     if items.is_object() {
-        let done = items["succeeded"].as_u64().unwrap_or_default() + items["compensated"].as_u64().unwrap_or_default();
+        let done = items["succeeded"].as_u64().unwrap_or_default()
+            + items["compensated"].as_u64().unwrap_or_default();
         return format!("{done} of {} done, {} failed", items["total"], items["failed"]);
     }
     text(&step["compensation"], "state")
@@ -130,7 +141,8 @@ pub(super) fn news(mission: &Value, told: &mut Map<String, Value>) -> Vec<String
     let mut lines = Vec::new();
     for step in mission["steps"].as_array().into_iter().flatten() {
         let state = text(step, "state");
-        let line = printable(format!("{:<20} {state:<12} {}", text(step, "name"), step_news(step)).trim_end());
+        let line =
+            printable(format!("{:<20} {state:<12} {}", text(step, "name"), step_news(step)).trim_end());
         let is_new = told.get(&text(step, "name")).and_then(Value::as_str) != Some(&line);
         if is_new && !matches!(state.as_str(), "pending" | "evaluating") {
             lines.push(line.clone());

@@ -36,7 +36,8 @@ pub(super) struct Reads<'a> {
 
 fn bare(mission: &MissionRow, plan: &Plan, states: &[usize]) -> Environment {
     let steps = states.iter().map(|step| {
-        let value = StepValue { state: state_name(mission.state.steps[*step].status), ..StepValue::default() };
+        let value =
+            StepValue { state: state_name(mission.state.steps[*step].status), ..StepValue::default() };
         (plan.steps[*step].name.clone(), value)
     });
     Environment {
@@ -71,7 +72,9 @@ fn parsed(text: Option<&String>) -> Value {
 /// did not succeed.
 fn step_value(mission: &MissionRow, plan: &Plan, step: usize, rows: &[RunRow]) -> StepValue {
     let state = &mission.state.steps[step];
-    let output = |row: &RunRow| if row.state == RunState::Succeeded { parsed(row.output.as_ref()) } else { Value::Null };
+    let output = |row: &RunRow| {
+        if row.state == RunState::Succeeded { parsed(row.output.as_ref()) } else { Value::Null }
+    };
     let rows = &rows[..rows.len().min(state.items.len().max(1))];
     let has_output = state.status == Status::Succeeded || state.status == Status::Failed;
     let value = if plan.steps[step].for_each.is_some() {
@@ -142,7 +145,9 @@ impl Engine {
                 bytes += row.output_size;
                 if bytes > READ_MAX {
                     let name = &plan.steps[*step].name;
-                    let message = format!("the outputs of `{name}` and others have more than {READ_MAX} bytes together");
+                    let message = format!(
+                        "the outputs of `{name}` and others have more than {READ_MAX} bytes together"
+                    );
                     return Ok(Err(super::fault("input-too-large", message)));
                 }
                 self.fetch(mission, row).await?;
@@ -166,7 +171,8 @@ impl Engine {
         }
         let Some(job) = run.job.as_deref().and_then(|job| job.parse().ok()) else { return Ok(()) };
         let bytes = self.jobs()?.result(&mission.tenant, job).await;
-        let bytes = bytes.map_err(|error| StoreError::Unavailable(format!("an output cannot be read: {error}")))?;
+        let bytes =
+            bytes.map_err(|error| StoreError::Unavailable(format!("an output cannot be read: {error}")))?;
         run.output = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Ok(())
     }

@@ -100,7 +100,11 @@ fn expression_fault(field: &str, error: &EvaluateError) -> Fault {
 }
 
 fn object(value: Value, field: &str) -> Result<Value, Fault> {
-    if value.is_object() { Ok(value) } else { Err(fault("expression", format!("`{field}` did not come to an object"))) }
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(fault("expression", format!("`{field}` did not come to an object")))
+    }
 }
 
 fn gate(
@@ -117,7 +121,8 @@ fn gate(
         return Ok(GateValue::Skip);
     }
     if let Action::Approval { message, deadline, .. } = &step.action {
-        let message = message.render(environment).map_err(|error| expression_fault("approval.message", &error))?;
+        let message =
+            message.render(environment).map_err(|error| expression_fault("approval.message", &error))?;
         let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
         // PostgreSQL keeps no text with a NUL in it.
         let message: String = message.replace('\0', "\u{fffd}").chars().take(MESSAGE_MAX).collect();
@@ -127,7 +132,11 @@ fn gate(
     match list.render(environment).map_err(|error| expression_fault("for_each", &error))? {
         Value::Array(items) if items.len() > options.fan_out_max => Err(fault(
             "too-many-items",
-            format!("`for_each` has {} items, `jobs.missions.fan_out_max` allows {}", items.len(), options.fan_out_max),
+            format!(
+                "`for_each` has {} items, `jobs.missions.fan_out_max` allows {}",
+                items.len(),
+                options.fan_out_max
+            ),
         )),
         Value::Array(items) => Ok(GateValue::Items(items)),
         _ => Err(fault("expression", "`for_each` did not come to a list")),

@@ -24,7 +24,9 @@ pub(crate) fn finish_of(mission: &MissionRow) -> Finish {
         Phase::Cancelled => Finish::Cancelled,
         _ => {
             let failed = || Fault { class: "failed".to_owned(), message: "the mission failed".to_owned() };
-            Finish::Failed(mission.fault.as_ref().map_or_else(failed, super::super::store::StoredFault::to_fault))
+            Finish::Failed(
+                mission.fault.as_ref().map_or_else(failed, super::super::store::StoredFault::to_fault),
+            )
         }
     }
 }

@@ -23,7 +23,11 @@ impl EndHook for MissionHook {
         &*job.kind == KIND_RUN || job.parent.as_deref().is_some_and(|parent| parent.starts_with(PREFIX))
     }
 
-    fn ended<'t>(&'t self, tx: &'t mut Transaction, job: &'t Job) -> BoxFuture<'t, Result<Effects, StoreError>> {
+    fn ended<'t>(
+        &'t self,
+        tx: &'t mut Transaction,
+        job: &'t Job,
+    ) -> BoxFuture<'t, Result<Effects, StoreError>> {
         Box::pin(async move {
             let began = Instant::now();
             let mut effects = Effects::default();

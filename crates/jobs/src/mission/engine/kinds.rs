@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use paddock_platform::{identity::Tenant, store::{StoreError, Transaction}};
+use paddock_platform::{
+    identity::Tenant,
+    store::{StoreError, Transaction},
+};
 use serde_json::Value;
 
 use super::{
@@ -63,11 +66,7 @@ where
     Arc::new(write)
 }
 
-async fn begin(
-    engine: &Engine,
-    tx: &mut Transaction,
-    id: JobId,
-) -> Result<Applied, StoreError> {
+async fn begin(engine: &Engine, tx: &mut Transaction, id: JobId) -> Result<Applied, StoreError> {
     let Some(mut turn) = engine.turn(tx, id).await? else { return Ok(Applied::default()) };
     let event = match turn.mission.state.phase {
         Phase::Failed | Phase::Cancelled => {
@@ -88,17 +87,14 @@ impl JobKind for Evaluate {
         let engine = Arc::clone(&self.0);
         Box::pin(async move {
             let link = context.job.parent.as_deref().and_then(Link::parse);
-            let link = link.ok_or_else(|| JobFailure::new("internal", "the job has no mission").permanent())?;
+            let link =
+                link.ok_or_else(|| JobFailure::new("internal", "the job has no mission").permanent())?;
             evaluate(&engine, &context.job.tenant, link).await.map_err(|error| broken(&error))
         })
     }
 }
 
-async fn evaluate(
-    engine: &Arc<Engine>,
-    tenant: &Tenant,
-    link: Link,
-) -> Result<Outcome, StoreError> {
+async fn evaluate(engine: &Arc<Engine>, tenant: &Tenant, link: Link) -> Result<Outcome, StoreError> {
     let Some(mission) = sql::find_mission(&engine.store, tenant, link.mission).await? else {
         return Ok(Outcome::Done(Value::Null));
     };
@@ -123,7 +119,8 @@ async fn evaluate(
         let (engine, evaluated) = (Arc::clone(&engine), evaluated.clone());
         Box::pin(async move {
             let Some(mut turn) = engine.turn(tx, link.mission).await? else { return Ok(Applied::default()) };
-            let is_wanted = turn.mission.state.generation == link.generation && turn.wanted(link.task).is_some();
+            let is_wanted =
+                turn.mission.state.generation == link.generation && turn.wanted(link.task).is_some();
             if is_wanted && let Some((event, fault)) = turn.evaluated(question, evaluated).await? {
                 turn.take(event, fault).await?;
             }
@@ -172,7 +169,9 @@ impl JobKind for End {
                 let (engine, tenant) = (Arc::clone(&engine), tenant.clone());
                 Box::pin(async move {
                     let row = sql::lock_mission(tx, mission).await?;
-                    let Some(row) = row.filter(|row| row.state.phase.is_final()) else { return Ok(Applied::default()) };
+                    let Some(row) = row.filter(|row| row.state.phase.is_final()) else {
+                        return Ok(Applied::default());
+                    };
                     let ended = engine.jobs()?.finish_in(tx, &tenant, mission, finish_of(&row)).await?;
                     let effects = Effects { ended: ended.into_iter().collect(), ..Effects::default() };
                     Ok(Applied { result: Value::Null, effects })

@@ -42,7 +42,9 @@ impl Link {
             "g" => Task::Gate { step: step.parse().ok()? },
             "r" => Task::Run { step: step.parse().ok()?, item: item.parse().ok()? },
             "u" => Task::Undo { step: step.parse().ok()?, item: item.parse().ok()? },
-            "i" | "j" => Task::Input { step: step.parse().ok()?, item: item.parse().ok()?, undo: role == "j" },
+            "i" | "j" => {
+                Task::Input { step: step.parse().ok()?, item: item.parse().ok()?, undo: role == "j" }
+            }
             _ => return None,
         };
         Some(Self { mission, generation, task })

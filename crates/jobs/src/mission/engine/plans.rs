@@ -39,7 +39,9 @@ fn stored_bounds() -> MissionOptions {
 
 /// Compiles a stored definition.
 pub(crate) fn compile_row(row: &DefinitionRow) -> Result<Plan, StoreError> {
-    let corrupt = || StoreError::Corrupt(format!("the mission definition `{}@{}` cannot be read", row.name, row.version));
+    let corrupt = || {
+        StoreError::Corrupt(format!("the mission definition `{}@{}` cannot be read", row.name, row.version))
+    };
     let definition: Definition = serde_json::from_str(&row.body).map_err(|_| corrupt())?;
     let plan = plan::compile(definition, &stored_bounds()).map_err(|_| corrupt())?;
     Ok(Plan { version: row.version, depth: row.depth, ..plan })
@@ -73,7 +75,9 @@ impl Plans {
             return Ok(plan);
         }
         let row = sql::find_definition_in(tx, tenant, name, version).await?;
-        let row = row.ok_or_else(|| StoreError::Corrupt(format!("the mission definition `{name}@{version}` is gone")))?;
+        let row = row.ok_or_else(|| {
+            StoreError::Corrupt(format!("the mission definition `{name}@{version}` is gone"))
+        })?;
         Ok(self.keep(key, compile_row(&row)?))
     }
 

@@ -117,7 +117,9 @@ impl Turn<'_> {
         let plan = Arc::clone(&self.plan);
         let of = &plan.steps[step];
         let (action, timeout, retry) = match &of.undo {
-            Some(compensation) if undo => (&compensation.action, compensation.timeout, compensation.retry.clone()),
+            Some(compensation) if undo => {
+                (&compensation.action, compensation.timeout, compensation.retry.clone())
+            }
             _ => (&of.action, of.timeout, of.retry.clone()),
         };
         let queue = of.queue.clone().or_else(|| Some(self.mission.queue.clone()));
@@ -170,11 +172,8 @@ impl Turn<'_> {
             return Ok(Err(fault("mission-inputs", error.to_string())));
         }
         let options = self.engine.options.current();
-        let link = super::link::Link {
-            mission: self.mission.id,
-            generation: self.mission.state.generation,
-            task,
-        };
+        let link =
+            super::link::Link { mission: self.mission.id, generation: self.mission.state.generation, task };
         let retention = self.mission.retention;
         let job = NewJob { parent: Some(link.to_string()), trace: self.mission.trace.clone(), ..job };
         let job = job_of(&plan, &inputs, retention, job);

@@ -119,7 +119,8 @@ impl<'t> Turn<'t> {
     async fn ask(&mut self, question: Question) -> Result<Option<Next>, StoreError> {
         let plan = Arc::clone(&self.plan);
         let all: Vec<usize> = (0..plan.steps.len()).collect();
-        let environment = context::read_in(self.tx, &self.mission, &plan, question.reads(&plan, &all)).await?;
+        let environment =
+            context::read_in(self.tx, &self.mission, &plan, question.reads(&plan, &all)).await?;
         if let Some(environment) = environment {
             let options = self.engine.options.current();
             let evaluated = question.answer(&plan, &environment, &options, self.now);
@@ -139,7 +140,11 @@ impl<'t> Turn<'t> {
     }
 
     /// Enqueues a job that keeps the mission going. That these are refused is a defect; the log has it.
-    pub(super) async fn upkeep(&mut self, job: NewJob, task: Option<Task>) -> Result<PreparedJob, StoreError> {
+    pub(super) async fn upkeep(
+        &mut self,
+        job: NewJob,
+        task: Option<Task>,
+    ) -> Result<PreparedJob, StoreError> {
         let job = NewJob { queue: Some(self.mission.queue.clone()), priority: PRIORITY_OF_UPKEEP, ..job };
         match self.enqueue(job.clone(), task).await? {
             Ok(job) => Ok(job),
@@ -162,7 +167,11 @@ impl<'t> Turn<'t> {
         job: NewJob,
         task: Option<Task>,
     ) -> Result<Result<PreparedJob, JobError>, StoreError> {
-        let link = task.map(|task| Link { mission: self.mission.id, generation: self.mission.state.generation, task });
+        let link = task.map(|task| Link {
+            mission: self.mission.id,
+            generation: self.mission.state.generation,
+            task,
+        });
         let left = Duration::try_from(self.mission.deadline_at.duration_since(self.now)).unwrap_or_default();
         let retention = (left + self.mission.retention).max(STEP_RETENTION_MIN);
         let job = NewJob {
@@ -197,7 +206,10 @@ impl<'t> Turn<'t> {
                 let end = sql::RunEnd::failed(&fault);
                 sql::end_run(self.tx, self.mission.id, step, item, undo, end, self.now).await?;
                 let generation = self.mission.state.generation;
-                Ok(Some((Event::Ended { generation, step, item, undo, outcome: RunOutcome::Failed }, Some(fault))))
+                Ok(Some((
+                    Event::Ended { generation, step, item, undo, outcome: RunOutcome::Failed },
+                    Some(fault),
+                )))
             }
             (Question::Output, Evaluated::Value(Ok(output))) => {
                 self.mission.output = Some(output.to_string());
@@ -210,7 +222,11 @@ impl<'t> Turn<'t> {
         }
     }
 
-    async fn gated(&mut self, step: usize, gate: Result<GateValue, Fault>) -> Result<Option<Next>, StoreError> {
+    async fn gated(
+        &mut self,
+        step: usize,
+        gate: Result<GateValue, Fault>,
+    ) -> Result<Option<Next>, StoreError> {
         let id = self.mission.id;
         let (gate, fault) = match gate {
             Ok(GateValue::Skip) => (Gate::Skip, None),
@@ -258,7 +274,8 @@ impl<'t> Turn<'t> {
         let fault = (state != RunState::Succeeded).then(|| {
             job.error.clone().unwrap_or_else(|| fault("cancelled", "the job of the step was cancelled"))
         });
-        let inline = job.result.as_ref().filter(|result| !result.is_empty()).map(|result| result.as_str().to_owned());
+        let inline =
+            job.result.as_ref().filter(|result| !result.is_empty()).map(|result| result.as_str().to_owned());
         let size = job.result_size.or(inline.as_ref().map(|text| text.len() as u64)).unwrap_or(0);
         let end = sql::RunEnd { state, output: inline, output_size: size, fault: fault.clone() };
         sql::end_run(self.tx, self.mission.id, step, item, undo, end, self.now).await?;
@@ -266,7 +283,10 @@ impl<'t> Turn<'t> {
     }
 
     async fn not_evaluated(&mut self, task: Task, job: &Job) -> Result<(), StoreError> {
-        let fault = job.error.clone().unwrap_or_else(|| fault("cancelled", "the evaluation of the step was cancelled"));
+        let fault = job
+            .error
+            .clone()
+            .unwrap_or_else(|| fault("cancelled", "the evaluation of the step was cancelled"));
         let Some(question) = self.wanted(task) else { return Ok(()) };
         if job.state == JobState::Cancelled
             && let Question::Input { step, item, undo } = question
@@ -289,7 +309,8 @@ impl<'t> Turn<'t> {
         let state = &self.mission.state;
         match task {
             Task::Gate { step } => {
-                let is_open = state.phase == Phase::Running && state.steps.get(step)?.status == Status::Evaluating;
+                let is_open =
+                    state.phase == Phase::Running && state.steps.get(step)?.status == Status::Evaluating;
                 is_open.then_some(Question::Gate { step })
             }
             Task::Input { step, item, undo } => {
@@ -315,7 +336,8 @@ impl<'t> Turn<'t> {
     ) -> Result<(), StoreError> {
         let id = self.mission.id;
         let decided_by = by.map(str::to_owned);
-        sql::decide(self.tx, id, step, Some(approved), decided_by, comment.map(str::to_owned), self.now).await?;
+        sql::decide(self.tx, id, step, Some(approved), decided_by, comment.map(str::to_owned), self.now)
+            .await?;
         let mut output = json!({"approved": approved, "at": self.now.to_string()});
         for (name, value) in [("by", by), ("comment", comment)] {
             if let Some(value) = value {

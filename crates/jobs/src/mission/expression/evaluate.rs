@@ -38,24 +38,35 @@ pub(crate) enum EvaluateError {
 
 impl Expression {
     /// The value of the expression.
-    pub(crate) fn evaluate<'a>(&'a self, environment: &'a Environment) -> Result<Cow<'a, Value>, EvaluateError> {
+    pub(crate) fn evaluate<'a>(
+        &'a self,
+        environment: &'a Environment,
+    ) -> Result<Cow<'a, Value>, EvaluateError> {
         match self {
             Self::Literal(value) => Ok(Cow::Borrowed(value)),
-            Self::Reference(reference) => environment.resolve(reference).ok_or_else(|| EvaluateError::Missing(reference.to_string())),
+            Self::Reference(reference) => {
+                environment.resolve(reference).ok_or_else(|| EvaluateError::Missing(reference.to_string()))
+            }
             Self::Not(inner) => Ok(owned(!inner.truth(environment, "what `!` negates")?)),
             Self::And(left, right) => {
-                let both = left.truth(environment, "the left side of `&&`")? && right.truth(environment, "the right side of `&&`")?;
+                let both = left.truth(environment, "the left side of `&&`")?
+                    && right.truth(environment, "the right side of `&&`")?;
                 Ok(owned(both))
             }
             Self::Or(left, right) => {
-                let either = left.truth(environment, "the left side of `||`")? || right.truth(environment, "the right side of `||`")?;
+                let either = left.truth(environment, "the left side of `||`")?
+                    || right.truth(environment, "the right side of `||`")?;
                 Ok(owned(either))
             }
             Self::Compare(comparison, left, right) => {
                 compare(*comparison, &*left.evaluate(environment)?, &*right.evaluate(environment)?).map(owned)
             }
-            Self::Length(inner) => length(&*inner.evaluate(environment)?).map(|length| Cow::Owned(json!(length))),
-            Self::Exists(reference) => Ok(owned(environment.resolve(reference).is_some_and(|value| !value.is_null()))),
+            Self::Length(inner) => {
+                length(&*inner.evaluate(environment)?).map(|length| Cow::Owned(json!(length)))
+            }
+            Self::Exists(reference) => {
+                Ok(owned(environment.resolve(reference).is_some_and(|value| !value.is_null())))
+            }
             Self::Default(reference, otherwise) => match environment.resolve(reference) {
                 Some(value) if !value.is_null() => Ok(value),
                 _ => otherwise.evaluate(environment),
@@ -104,7 +115,9 @@ fn follow<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, part| match value {
         Value::Object(members) => members.get(part),
         // As RFC 6901 has it: no sign, no leading zero.
-        Value::Array(items) if part == "0" || !part.starts_with(['0', '+']) => items.get(part.parse::<usize>().ok()?),
+        Value::Array(items) if part == "0" || !part.starts_with(['0', '+']) => {
+            items.get(part.parse::<usize>().ok()?)
+        }
         _ => None,
     })
 }
@@ -161,7 +174,11 @@ fn equal(left: &Value, right: &Value) -> bool {
 }
 
 fn order(left: &Value, right: &Value) -> Result<Ordering, EvaluateError> {
-    let mismatch = |what, value| EvaluateError::Type { what, found: kind(value), expected: "a number or a text, as the other side" };
+    let mismatch = |what, value| EvaluateError::Type {
+        what,
+        found: kind(value),
+        expected: "a number or a text, as the other side",
+    };
     match (left, right) {
         (Value::Number(a), Value::Number(b)) => {
             if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64()) {
@@ -171,7 +188,9 @@ fn order(left: &Value, right: &Value) -> Result<Ordering, EvaluateError> {
             Ok(a.partial_cmp(&b).unwrap_or(Ordering::Equal))
         }
         (Value::String(a), Value::String(b)) => Ok(a.cmp(b)),
-        (Value::Number(_) | Value::String(_), other) => Err(mismatch("the right side of the comparison", other)),
+        (Value::Number(_) | Value::String(_), other) => {
+            Err(mismatch("the right side of the comparison", other))
+        }
         (other, _) => Err(mismatch("the left side of the comparison", other)),
     }
 }

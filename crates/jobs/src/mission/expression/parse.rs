@@ -124,7 +124,9 @@ impl<'a> Parser<'a> {
         }
         let left = self.value(depth)?;
         match self.comparison() {
-            Some(comparison) => Ok(Expression::Compare(comparison, Box::new(left), Box::new(self.value(depth)?))),
+            Some(comparison) => {
+                Ok(Expression::Compare(comparison, Box::new(left), Box::new(self.value(depth)?)))
+            }
             None => Ok(left),
         }
     }
@@ -194,11 +196,13 @@ impl<'a> Parser<'a> {
             .char_indices()
             .find(|(index, c)| {
                 let follows_exponent = *index > 0 && rest[..*index].ends_with(['e', 'E']);
-                !(c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E') || (matches!(c, '-' | '+') && (*index == 0 || follows_exponent)))
+                !(c.is_ascii_digit()
+                    || matches!(c, '.' | 'e' | 'E')
+                    || (matches!(c, '-' | '+') && (*index == 0 || follows_exponent)))
             })
             .map_or(rest.len(), |(index, _)| index);
-        let number: Number =
-            serde_json::from_str(&rest[..end]).map_err(|_| self.error(format!("`{}` is not a number", &rest[..end])))?;
+        let number: Number = serde_json::from_str(&rest[..end])
+            .map_err(|_| self.error(format!("`{}` is not a number", &rest[..end])))?;
         self.at += end;
         Ok(Expression::Literal(Value::Number(number)))
     }
@@ -272,7 +276,9 @@ impl<'a> Parser<'a> {
             "output" => StepField::Output,
             "state" => StepField::State,
             "error" => StepField::Error,
-            other => return Err(self.error(format!("a step has `output`, `state` and `error`, not `{other}`"))),
+            other => {
+                return Err(self.error(format!("a step has `output`, `state` and `error`, not `{other}`")));
+            }
         };
         Ok(Root::Step(step, field))
     }
@@ -312,7 +318,9 @@ impl<'a> Parser<'a> {
             }
         };
         match text.strip_prefix('/') {
-            Some(rest) => Ok(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect()),
+            Some(rest) => {
+                Ok(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
+            }
             None if text.is_empty() => Ok(Vec::new()),
             None => Err(self.error(format!("`{text}` is not a JSON pointer; one begins with `/`"))),
         }

@@ -52,9 +52,14 @@ impl Template {
                 Self::Literal(Value::Null)
             }),
             Value::Array(items) => {
-                let mut read = |(index, item)| Self::read(item, &format!("{path}[{index}]"), depth + 1, errors);
+                let mut read =
+                    |(index, item)| Self::read(item, &format!("{path}[{index}]"), depth + 1, errors);
                 let items: Vec<Self> = items.iter().enumerate().map(&mut read).collect();
-                if items.iter().all(Self::is_literal) { Self::Literal(value.clone_unescaped()) } else { Self::List(items) }
+                if items.iter().all(Self::is_literal) {
+                    Self::Literal(value.clone_unescaped())
+                } else {
+                    Self::List(items)
+                }
             }
             Value::Object(members) => {
                 let mut read = |(name, member): (&String, &Value)| {
@@ -135,7 +140,8 @@ impl Template {
             }
             Self::List(items) => items.iter().map(|item| item.render(environment)).collect(),
             Self::Object(members) => {
-                let rendered = members.iter().map(|(name, member)| Ok((name.clone(), member.render(environment)?)));
+                let rendered =
+                    members.iter().map(|(name, member)| Ok((name.clone(), member.render(environment)?)));
                 rendered.collect::<Result<Map<String, Value>, EvaluateError>>().map(Value::Object)
             }
         }

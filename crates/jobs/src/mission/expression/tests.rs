@@ -10,7 +10,11 @@ fn environment() -> Environment {
         item: Some((json!({"id": 7}), 2)),
         ..Environment::default()
     };
-    let scored = StepValue { output: json!({"score": 61.5, "items": [{"id": "first"}]}), state: "succeeded", error: Value::Null };
+    let scored = StepValue {
+        output: json!({"score": 61.5, "items": [{"id": "first"}]}),
+        state: "succeeded",
+        error: Value::Null,
+    };
     environment.steps.insert("score".to_owned(), scored);
     environment.steps.insert("left-out".to_owned(), StepValue { state: "skipped", ..StepValue::default() });
     environment
@@ -75,7 +79,10 @@ fn both_sides_are_looked_at_only_as_far_as_needed() {
 #[test]
 fn what_is_not_there_is_an_error_and_never_null() {
     assert_eq!(evaluated("inputs.nothing").unwrap_err(), "there is nothing at `inputs#/nothing`");
-    assert_eq!(evaluated("steps.left-out.output#/a").unwrap_err(), "there is nothing at `steps.left-out.output#/a`");
+    assert_eq!(
+        evaluated("steps.left-out.output#/a").unwrap_err(),
+        "there is nothing at `steps.left-out.output#/a`"
+    );
     assert!(evaluated("inputs.tags[9]").is_err());
 }
 
@@ -93,7 +100,10 @@ fn a_mistake_is_told_with_its_place() {
     for (text, expected) in [
         ("", "expected a value, found the end at character 1"),
         ("inputs.", "expected a name, found the end at character 8"),
-        ("inptus.url", "`inptus` is nothing to refer to; there are `inputs`, `item`, `index`, `output`, `mission` and `steps` at character 1"),
+        (
+            "inptus.url",
+            "`inptus` is nothing to refer to; there are `inputs`, `item`, `index`, `output`, `mission` and `steps` at character 1",
+        ),
         ("steps.a.outptu", "a step has `output`, `state` and `error`, not `outptu` at character 15"),
         ("1 = 2", "expected an operator or the end, found `=` at character 3"),
         ("(1 == 2", "expected `)`, found the end at character 8"),
@@ -114,22 +124,31 @@ fn deep_nesting_is_refused() {
 fn a_text_that_is_one_expression_keeps_its_type() {
     let rendered = |value: Value| Template::parse(&value).unwrap().render(&environment());
     assert_eq!(rendered(json!("${inputs.n}")), Ok(json!(3)));
-    assert_eq!(rendered(json!("n is ${inputs.n}, tags ${inputs.tags}")), Ok(json!("n is 3, tags [\"x\",\"y\"]")));
-    assert_eq!(rendered(json!({"a": ["${item}", "$5", "$${inputs.n}"]})), Ok(json!({"a": [{"id": 7}, "$5", "${inputs.n}"]})));
+    assert_eq!(
+        rendered(json!("n is ${inputs.n}, tags ${inputs.tags}")),
+        Ok(json!("n is 3, tags [\"x\",\"y\"]"))
+    );
+    assert_eq!(
+        rendered(json!({"a": ["${item}", "$5", "$${inputs.n}"]})),
+        Ok(json!({"a": [{"id": 7}, "$5", "${inputs.n}"]}))
+    );
     assert_eq!(rendered(json!("${'}'}")), Ok(json!("}")));
     assert_eq!(rendered(json!({"plain": "$${x}"})), Ok(json!({"plain": "${x}"})));
 }
 
 #[test]
 fn every_wrong_text_of_a_template_is_told_with_its_path() {
-    let errors = Template::parse(&json!({"a": "${", "b": [{"c": "${nope}"}], "d": "${inputs.n}"})).unwrap_err();
+    let errors =
+        Template::parse(&json!({"a": "${", "b": [{"c": "${nope}"}], "d": "${inputs.n}"})).unwrap_err();
     let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
     assert_eq!(paths, ["a", "b[0].c"]);
 }
 
 #[test]
 fn references_of_a_template_are_known_before_it_runs() {
-    let template = Template::parse(&json!({"a": "${steps.b.output} and ${default(steps.c.output#/x, inputs.y)}"})).unwrap();
+    let template =
+        Template::parse(&json!({"a": "${steps.b.output} and ${default(steps.c.output#/x, inputs.y)}"}))
+            .unwrap();
     let mut seen = Vec::new();
     template.visit(&mut |reference| seen.push(reference.to_string()));
     assert_eq!(seen, ["steps.b.output", "steps.c.output#/x", "inputs#/y"]);

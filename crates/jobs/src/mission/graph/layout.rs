@@ -40,8 +40,10 @@ impl Layout {
     /// Places steps by what they need; steps of a circle, which no stored definition has, share the first column.
     pub(super) fn of(needs: &[Vec<usize>]) -> Self {
         let column = columns_of(needs);
-        let mut nodes: Vec<Node> =
-            column.iter().map(|column| Node { column: *column, before: Vec::new(), after: Vec::new() }).collect();
+        let mut nodes: Vec<Node> = column
+            .iter()
+            .map(|column| Node { column: *column, before: Vec::new(), after: Vec::new() })
+            .collect();
         let mut ways = Vec::new();
         for (to, needs) in needs.iter().enumerate() {
             for from in needs {
@@ -111,7 +113,8 @@ fn arrange(nodes: &[Node], order: &mut [Vec<usize>], rows: usize) -> Vec<Place> 
     }
     for sweep in 0..SWEEPS {
         let forth = sweep % 2 == 0;
-        let indices: Vec<usize> = if forth { (0..order.len()).collect() } else { (0..order.len()).rev().collect() };
+        let indices: Vec<usize> =
+            if forth { (0..order.len()).collect() } else { (0..order.len()).rev().collect() };
         for index in indices {
             let wish = |node: &usize| {
                 let near = if forth { &nodes[*node].before } else { &nodes[*node].after };

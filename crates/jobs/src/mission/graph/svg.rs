@@ -106,7 +106,10 @@ fn described(mission: &MissionView) -> String {
 
 fn head(out: &mut String, mission: &MissionView) {
     let (class, sign) = mark(mission.state.name());
-    let done = mission.steps.iter().filter(|step| !matches!(step.state, "pending" | "evaluating" | "running" | "waiting"));
+    let done = mission
+        .steps
+        .iter()
+        .filter(|step| !matches!(step.state, "pending" | "evaluating" | "running" | "waiting"));
     let mut line = format!("{}, {} of {} steps done", mission.state, done.count(), mission.steps.len());
     if let Some(error) = &mission.error {
         let place = error.step.as_ref().map_or(String::new(), |step| format!("{step}: "));
@@ -195,7 +198,9 @@ fn stand(step: &StepView) -> String {
             let _ = write!(line, ", {} failed", items.failed);
         }
     }
-    if let Some(compensation) = step.compensation.as_ref().filter(|compensation| compensation.state != "succeeded") {
+    if let Some(compensation) =
+        step.compensation.as_ref().filter(|compensation| compensation.state != "succeeded")
+    {
         let _ = write!(line, ", undoing {}", compensation.state);
     }
     if let (Some(from), Some(to)) = (step.started_at, step.ended_at)
@@ -211,7 +216,11 @@ fn stand(step: &StepView) -> String {
 }
 
 fn hover(step: &StepView) -> String {
-    let mut text = if step.description.is_empty() { step.name.clone() } else { format!("{}: {}", step.name, step.description) };
+    let mut text = if step.description.is_empty() {
+        step.name.clone()
+    } else {
+        format!("{}: {}", step.name, step.description)
+    };
     if let Some(error) = &step.error {
         let _ = write!(text, " — {}: {}", error.class, error.message);
     }

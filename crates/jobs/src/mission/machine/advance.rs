@@ -13,7 +13,11 @@ pub(crate) fn advance(shapes: &[Shape], state: &mut State, event: &Event) -> Vec
         Event::Start => machine.start(),
         Event::Evaluated { step, gate } => machine.evaluated(step, gate),
         Event::Ended { generation, step, item, undo, outcome } if generation == machine.state.generation => {
-            if undo { machine.undone(step, item, outcome) } else { machine.ended(step, item, outcome) }
+            if undo {
+                machine.undone(step, item, outcome)
+            } else {
+                machine.ended(step, item, outcome)
+            }
         }
         Event::Ended { .. } => {}
         Event::Decided { step, approved } => machine.decided(step, approved),
@@ -66,7 +70,11 @@ impl Machine<'_> {
     fn begin(&mut self, step: usize) -> bool {
         let shape = &self.shapes[step];
         let mut skipped = shape.needs.iter().map(|need| self.state.steps[*need].status == Status::Skipped);
-        let is_skipped = if shape.join_any { !shape.needs.is_empty() && skipped.all(|it| it) } else { skipped.any(|it| it) };
+        let is_skipped = if shape.join_any {
+            !shape.needs.is_empty() && skipped.all(|it| it)
+        } else {
+            skipped.any(|it| it)
+        };
         let state = &mut self.state.steps[step];
         if is_skipped {
             state.status = Status::Skipped;
@@ -142,7 +150,10 @@ impl Machine<'_> {
     }
 
     fn ended(&mut self, step: usize, item: u32, outcome: RunOutcome) {
-        let Some(place) = self.state.steps.get_mut(step).and_then(|step| step.items.get_mut(item as usize)) else { return };
+        let Some(place) = self.state.steps.get_mut(step).and_then(|step| step.items.get_mut(item as usize))
+        else {
+            return;
+        };
         if *place != Item::Running {
             return;
         }

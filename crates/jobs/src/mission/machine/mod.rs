@@ -22,11 +22,11 @@ mod advance;
 mod state;
 mod undo;
 
+pub use self::state::Phase;
 pub(crate) use self::{
     advance::advance,
     state::{Cause, CauseKind, Item, State, Status, StepState},
 };
-pub use self::state::Phase;
 
 /// What the machine knows of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,13 +58,27 @@ pub(crate) enum Undo {
 pub(crate) enum Event {
     Start,
     /// The condition and the list of a step were evaluated.
-    Evaluated { step: usize, gate: Gate },
+    Evaluated {
+        step: usize,
+        gate: Gate,
+    },
     /// A run ended.
-    Ended { generation: u32, step: usize, item: u32, undo: bool, outcome: RunOutcome },
+    Ended {
+        generation: u32,
+        step: usize,
+        item: u32,
+        undo: bool,
+        outcome: RunOutcome,
+    },
     /// A person decided, or the time to decide was up.
-    Decided { step: usize, approved: bool },
+    Decided {
+        step: usize,
+        approved: bool,
+    },
     /// The mission's output was evaluated, or could not be.
-    Concluded { succeeded: bool },
+    Concluded {
+        succeeded: bool,
+    },
     /// Somebody wants it to end.
     Cancel,
     /// Its time is up.

@@ -8,7 +8,19 @@ use utoipa::ToSchema;
 
 /// Where a mission stands.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    ToSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -197,14 +209,18 @@ mod items {
     use super::Item;
 
     pub(super) fn serialize<S: Serializer>(items: &[Item], serializer: S) -> Result<S::Ok, S::Error> {
-        let letter = |item: &Item| Item::LETTERS.iter().find(|(known, _)| known == item).map_or('p', |(_, letter)| *letter);
+        let letter = |item: &Item| {
+            Item::LETTERS.iter().find(|(known, _)| known == item).map_or('p', |(_, letter)| *letter)
+        };
         serializer.serialize_str(&items.iter().map(letter).collect::<String>())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Item>, D::Error> {
         let text = String::deserialize(deserializer)?;
         let item = |letter| Item::LETTERS.iter().find(|(_, known)| *known == letter).map(|(item, _)| *item);
-        text.chars().map(|letter| item(letter).ok_or_else(|| D::Error::custom(format!("no item is `{letter}`")))).collect()
+        text.chars()
+            .map(|letter| item(letter).ok_or_else(|| D::Error::custom(format!("no item is `{letter}`"))))
+            .collect()
     }
 }
 

@@ -29,8 +29,16 @@ impl Course {
         let counts = vec![1; shapes.len()];
         let state = State::new(shapes.len());
         Self {
-            shapes, counts, skips: BTreeSet::new(), state, running: BTreeSet::new(), asked: BTreeSet::new(),
-            started: Vec::new(), undone: Vec::new(), cancels: 0, finished: 0,
+            shapes,
+            counts,
+            skips: BTreeSet::new(),
+            state,
+            running: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            started: Vec::new(),
+            undone: Vec::new(),
+            cancels: 0,
+            finished: 0,
         }
     }
 
@@ -47,7 +55,11 @@ impl Course {
                         for need in &self.shapes[step].needs {
                             assert!(self.state.steps[*need].status.has_ended(), "{step} before {need}");
                         }
-                        let gate = if self.skips.contains(&step) { Gate::Skip } else { Gate::Run(self.counts[step]) };
+                        let gate = if self.skips.contains(&step) {
+                            Gate::Skip
+                        } else {
+                            Gate::Run(self.counts[step])
+                        };
                         events.push(Event::Evaluated { step, gate });
                     }
                     Command::Run { step, item } => self.start(step, item, false),
@@ -76,16 +88,31 @@ impl Course {
     }
 
     fn check(&self, before: &State) {
-        assert!(!before.phase.is_final() || before.phase == self.state.phase || self.state.generation > before.generation);
-        let running: BTreeSet<(usize, u32, bool)> = self.state.steps.iter().enumerate().flat_map(|(step, state)| {
-            (0..).zip(&state.items).filter_map(move |(item, place)| {
-                (*place == Item::Running || place.is_undoing()).then_some((step, item, place.is_undoing()))
+        assert!(
+            !before.phase.is_final()
+                || before.phase == self.state.phase
+                || self.state.generation > before.generation
+        );
+        let running: BTreeSet<(usize, u32, bool)> = self
+            .state
+            .steps
+            .iter()
+            .enumerate()
+            .flat_map(|(step, state)| {
+                (0..).zip(&state.items).filter_map(move |(item, place)| {
+                    (*place == Item::Running || place.is_undoing()).then_some((
+                        step,
+                        item,
+                        place.is_undoing(),
+                    ))
+                })
             })
-        }).collect();
+            .collect();
         // An event that ended a run took it out of `running` before.
         assert_eq!(running, self.running);
         for (step, state) in self.state.steps.iter().enumerate() {
-            let at_once = state.items.iter().filter(|item| **item == Item::Running || item.is_undoing()).count();
+            let at_once =
+                state.items.iter().filter(|item| **item == Item::Running || item.is_undoing()).count();
             assert!(at_once <= self.shapes[step].concurrency.max(1));
         }
     }
@@ -126,7 +153,9 @@ fn a_diamond_runs_in_its_order() {
 #[test]
 fn a_skipped_step_skips_what_needs_it_but_not_where_branches_meet() {
     let mut course = Course::new(vec![
-        shape(&[]), shape(&[]), shape(&[0]),
+        shape(&[]),
+        shape(&[]),
+        shape(&[0]),
         Shape { join_any: true, ..shape(&[1, 2]) },
         Shape { join_any: true, ..shape(&[2]) },
     ]);
@@ -141,7 +170,8 @@ fn a_skipped_step_skips_what_needs_it_but_not_where_branches_meet() {
 
 #[test]
 fn a_fan_out_runs_so_many_at_once_and_one_of_nothing_ends_at_once() {
-    let mut course = Course::new(vec![Shape { fan_out: true, ..shape(&[]) }, Shape { fan_out: true, ..shape(&[0]) }]);
+    let mut course =
+        Course::new(vec![Shape { fan_out: true, ..shape(&[]) }, Shape { fan_out: true, ..shape(&[0]) }]);
     course.counts = vec![5, 0];
     course.event(Event::Start);
     assert_eq!(course.running.len(), 2);
@@ -218,7 +248,8 @@ fn an_approval_waits_and_a_rejection_fails() {
 
 #[test]
 fn a_cancellation_reaches_what_runs_and_what_waits() {
-    let mut course = Course::new(vec![Shape { undo: Undo::Tried, ..shape(&[]) }, Shape { approval: true, ..shape(&[]) }]);
+    let mut course =
+        Course::new(vec![Shape { undo: Undo::Tried, ..shape(&[]) }, Shape { approval: true, ..shape(&[]) }]);
     course.event(Event::Start);
     course.event(Event::Cancel);
     assert_eq!((course.cancels, course.asked.len()), (1, 0));
@@ -293,7 +324,9 @@ impl Course {
     fn play(&mut self, step: &Move) {
         match step {
             Move::End { pick, outcome } => {
-                if let Some((step, item, undo)) = self.running.iter().nth(pick % self.running.len().max(1)).copied() {
+                if let Some((step, item, undo)) =
+                    self.running.iter().nth(pick % self.running.len().max(1)).copied()
+                {
                     let outcome = match outcome {
                         0 => RunOutcome::Failed,
                         1 => RunOutcome::Cancelled,
@@ -339,7 +372,8 @@ impl Course {
         assert!(self.running.is_empty() && self.asked.is_empty());
         for (step, state) in self.state.steps.iter().enumerate() {
             assert!(state.status.has_ended(), "step {step} has not ended");
-            let is_left = |item: &Item| matches!(item, Item::Succeeded) && self.shapes[step].undo != Undo::Never;
+            let is_left =
+                |item: &Item| matches!(item, Item::Succeeded) && self.shapes[step].undo != Undo::Never;
             if self.state.phase != Phase::Succeeded {
                 assert!(!state.items.iter().any(is_left), "step {step} was not undone");
             }

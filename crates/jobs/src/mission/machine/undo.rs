@@ -1,19 +1,21 @@
 //! Undoing what was done, and going on after a failure.
 
-use super::{
-    Cause, CauseKind, Command, Item, Phase, RunOutcome, Status, StepState, Undo,
-    advance::Machine,
-};
+use super::{Cause, CauseKind, Command, Item, Phase, RunOutcome, Status, StepState, Undo, advance::Machine};
 
 impl Machine<'_> {
     /// Undoes the step that ended last among those that are not undone; when there is none, the mission has ended.
     pub(super) fn compensate(&mut self) {
-        let current = self.state.steps.iter().position(|step| step.items.iter().any(|item| item.is_undoing()));
+        let current =
+            self.state.steps.iter().position(|step| step.items.iter().any(|item| item.is_undoing()));
         let step = match current {
             Some(step) => step,
             None => {
-                let to_undo = |step: &usize| self.state.steps[*step].items.iter().any(|item| self.is_to_undo(*step, *item));
-                let Some(last) = (0..self.shapes.len()).filter(to_undo).max_by_key(|step| self.state.steps[*step].order) else {
+                let to_undo = |step: &usize| {
+                    self.state.steps[*step].items.iter().any(|item| self.is_to_undo(*step, *item))
+                };
+                let Some(last) =
+                    (0..self.shapes.len()).filter(to_undo).max_by_key(|step| self.state.steps[*step].order)
+                else {
                     return self.finish();
                 };
                 last
@@ -44,7 +46,9 @@ impl Machine<'_> {
         if self.state.phase != Phase::Compensating {
             return;
         }
-        let Some(place) = self.step_mut(step).and_then(|step| step.items.get_mut(item as usize)) else { return };
+        let Some(place) = self.step_mut(step).and_then(|step| step.items.get_mut(item as usize)) else {
+            return;
+        };
         *place = match (*place, outcome) {
             (Item::Undoing | Item::UndoingTried, RunOutcome::Succeeded) => Item::Undone,
             (Item::Undoing, _) => Item::UndoFailed,
@@ -78,7 +82,13 @@ impl Machine<'_> {
                     }
                 }
             } else if needs_stand && shape.fan_out && !state.items.is_empty() {
-                let kept = |item| if matches!(item, Item::Succeeded | Item::UndoFailed) { Item::Succeeded } else { Item::Pending };
+                let kept = |item| {
+                    if matches!(item, Item::Succeeded | Item::UndoFailed) {
+                        Item::Succeeded
+                    } else {
+                        Item::Pending
+                    }
+                };
                 let items = state.items.iter().map(|item| kept(*item)).collect();
                 *state = StepState { items, ..StepState::default() };
             } else {
@@ -96,7 +106,8 @@ impl Machine<'_> {
         let mut stands: Vec<bool> = (0..self.shapes.len())
             .map(|step| {
                 let state = &self.state.steps[step];
-                let was_undone = state.items.iter().any(|item| matches!(item, Item::Undone | Item::UndoFailedTried));
+                let was_undone =
+                    state.items.iter().any(|item| matches!(item, Item::Undone | Item::UndoFailedTried));
                 match state.status {
                     Status::Succeeded => !was_undone,
                     Status::Skipped => true,
@@ -107,7 +118,8 @@ impl Machine<'_> {
             })
             .collect();
         loop {
-            let fallen = (0..stands.len()).find(|step| stands[*step] && self.shapes[*step].needs.iter().any(|need| !stands[*need]));
+            let fallen = (0..stands.len())
+                .find(|step| stands[*step] && self.shapes[*step].needs.iter().any(|need| !stands[*need]));
             match fallen {
                 Some(step) => stands[step] = false,
                 None => return stands,

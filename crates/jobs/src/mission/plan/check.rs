@@ -35,26 +35,37 @@ pub(crate) fn compile(definition: Definition, options: &MissionOptions) -> Resul
     let mut positions = BTreeMap::new();
     for (index, step) in definition.steps.iter().enumerate() {
         if !is_name(&step.name) {
-            flaws.push(Flaw::of_definition(format!("steps[{index}].name"), format!("`{}` {NAME_RULE}", clipped(&step.name))));
+            flaws.push(Flaw::of_definition(
+                format!("steps[{index}].name"),
+                format!("`{}` {NAME_RULE}", clipped(&step.name)),
+            ));
         } else if positions.insert(step.name.clone(), index).is_some() {
             flaws.push(Flaw::of_step(&step.name, "name", "another step has this name"));
         }
     }
     let compiler = Compiler { positions: &positions, options };
     let steps: Vec<PlanStep> = definition.steps.iter().map(|step| compiler.step(step, &mut flaws)).collect();
-    let output = definition.output.as_ref().and_then(|output| template(output, "output", &mut |field, reason| {
-        flaws.push(Flaw::of_definition(field, reason));
-    }));
+    let output = definition.output.as_ref().and_then(|output| {
+        template(output, "output", &mut |field, reason| {
+            flaws.push(Flaw::of_definition(field, reason));
+        })
+    });
     let mut output_reads = Reads::default();
     if let Some(output) = &output {
-        output_reads = of_output(output, &positions, &mut |field, reason| flaws.push(Flaw::of_definition(field, reason)));
+        output_reads = of_output(output, &positions, &mut |field, reason| {
+            flaws.push(Flaw::of_definition(field, reason))
+        });
     }
     if flaws.is_empty()
         && let Some(cycle) = cycle_in(&steps)
     {
         let names: Vec<&str> = cycle.iter().map(|index| steps[*index].name.as_str()).collect();
         let first = names.first().copied().unwrap_or_default();
-        flaws.push(Flaw::of_step(first, "needs", format!("the steps wait for each other: {} → {first}", names.join(" → "))));
+        flaws.push(Flaw::of_step(
+            first,
+            "needs",
+            format!("the steps wait for each other: {} → {first}", names.join(" → ")),
+        ));
     }
     if !flaws.is_empty() {
         return Err(flaws);
@@ -94,13 +105,19 @@ fn check_head(definition: &Definition, options: &MissionOptions, flaws: &mut Vec
     match definition.steps.len() {
         0 => flaw("steps", "there must be at least one".to_owned()),
         count if count > options.steps_max => {
-            flaw("steps", format!("there are {count}, `jobs.missions.steps_max` allows {}", options.steps_max));
+            flaw(
+                "steps",
+                format!("there are {count}, `jobs.missions.steps_max` allows {}", options.steps_max),
+            );
         }
         _ => {}
     }
     if let Some(deadline) = definition.deadline {
         if deadline > options.deadline_max {
-            flaw("deadline", format!("{deadline} is longer than `jobs.missions.deadline_max`, {}", options.deadline_max));
+            flaw(
+                "deadline",
+                format!("{deadline} is longer than `jobs.missions.deadline_max`, {}", options.deadline_max),
+            );
         } else if deadline.get().is_zero() {
             flaw("deadline", "must be longer than no time".to_owned());
         }
@@ -163,7 +180,9 @@ impl Compiler<'_> {
         let mut needs = of_step(&mut plan, self.positions, &mut flaw);
         for name in &step.needs {
             match self.positions.get(name) {
-                Some(_) if *name == step.name => flaw("needs".to_owned(), "a step cannot need itself".to_owned()),
+                Some(_) if *name == step.name => {
+                    flaw("needs".to_owned(), "a step cannot need itself".to_owned())
+                }
                 Some(position) => {
                     needs.insert(*position);
                 }
@@ -175,9 +194,13 @@ impl Compiler<'_> {
     }
 
     fn check_step(&self, step: &Step, flaw: &mut dyn FnMut(String, String)) {
-        let targets = [step.tool.is_some(), step.kind.is_some(), step.mission.is_some(), step.approval.is_some()];
+        let targets =
+            [step.tool.is_some(), step.kind.is_some(), step.mission.is_some(), step.approval.is_some()];
         if targets.into_iter().filter(|is_there| *is_there).count() != 1 {
-            flaw("tool".to_owned(), "exactly one of `tool`, `kind`, `mission` and `approval` must be there".to_owned());
+            flaw(
+                "tool".to_owned(),
+                "exactly one of `tool`, `kind`, `mission` and `approval` must be there".to_owned(),
+            );
         }
         if step.description.chars().count() > DESCRIPTION_MAX {
             flaw("description".to_owned(), format!("is longer than {DESCRIPTION_MAX} characters"));
@@ -215,7 +238,10 @@ impl Compiler<'_> {
         if step.mission.is_some() {
             for (field, is_there) in [("timeout", step.timeout.is_some()), ("retry", step.retry.is_some())] {
                 if is_there {
-                    flaw(field.to_owned(), "a sub-mission has none: its own definition says it, by step".to_owned());
+                    flaw(
+                        field.to_owned(),
+                        "a sub-mission has none: its own definition says it, by step".to_owned(),
+                    );
                 }
             }
         }
@@ -226,7 +252,10 @@ impl Compiler<'_> {
             && items.len() > self.options.fan_out_max
         {
             let (count, max) = (items.len(), self.options.fan_out_max);
-            flaw("for_each".to_owned(), format!("has {count} items, `jobs.missions.fan_out_max` allows {max}"));
+            flaw(
+                "for_each".to_owned(),
+                format!("has {count} items, `jobs.missions.fan_out_max` allows {max}"),
+            );
         }
         let list = template(list, "for_each", flaw)?;
         let may_be_list = match &list {
@@ -260,7 +289,10 @@ impl Compiler<'_> {
         if let Some(deadline) = deadline
             && (deadline > self.options.deadline_max || deadline.get().is_zero())
         {
-            flaw("approval.deadline".to_owned(), format!("must be at most {} and longer than no time", self.options.deadline_max));
+            flaw(
+                "approval.deadline".to_owned(),
+                format!("must be at most {} and longer than no time", self.options.deadline_max),
+            );
         }
         let message = Template::parse_text(message).unwrap_or_else(|error| {
             flaw("approval.message".to_owned(), error.to_string());
@@ -347,7 +379,8 @@ fn undo(compensation: &Compensation, flaw: &mut dyn FnMut(String, String)) -> Pl
 
 pub(super) fn unknown_step(name: &str, positions: &BTreeMap<String, usize>) -> String {
     let nearest = positions.keys().find(|known| {
-        known.len().abs_diff(name.len()) <= 2 && (known.starts_with(name) || name.starts_with(known.as_str()) || same_signs(known, name))
+        known.len().abs_diff(name.len()) <= 2
+            && (known.starts_with(name) || name.starts_with(known.as_str()) || same_signs(known, name))
     });
     let name = clipped(name);
     match nearest {

@@ -86,9 +86,15 @@ steps:
         "step `a`: `mission`: must be `name` or `name@version`",
     ] {
         let is_told = found.iter().any(|flaw| {
-            flaw.starts_with(expected) || (expected == "`steps[2].name`" && flaw.contains("another step has this name"))
+            flaw.starts_with(expected)
+                || (expected == "`steps[2].name`" && flaw.contains("another step has this name"))
         });
-        assert!(is_told || expected.starts_with("`deadline`") && found.iter().any(|flaw| flaw.starts_with("`deadline`")), "{expected} in {found:#?}");
+        assert!(
+            is_told
+                || expected.starts_with("`deadline`")
+                    && found.iter().any(|flaw| flaw.starts_with("`deadline`")),
+            "{expected} in {found:#?}"
+        );
     }
 }
 
@@ -112,7 +118,8 @@ fn a_circle_through_expressions_is_found_too() {
 #[test]
 fn bounds_are_kept() {
     let step = |index: usize| Step::tool(format!("s{index}"), "t", json!({}));
-    let definition = Definition { name: "m".to_owned(), steps: (0..201).map(step).collect(), ..Definition::default() };
+    let definition =
+        Definition { name: "m".to_owned(), steps: (0..201).map(step).collect(), ..Definition::default() };
     let flaws = compile(definition, &MissionOptions::default()).unwrap_err();
     assert!(flaws[0].to_string().contains("steps_max"));
     let long = Step { for_each: Some(json!(vec![0; 1_001])), ..step(0) };
@@ -129,13 +136,19 @@ fn a_long_chain_does_not_use_up_the_stack() {
         step
     };
     let options = MissionOptions { steps_max: 20_000, ..MissionOptions::default() };
-    let definition = Definition { name: "m".to_owned(), steps: (0..20_000).rev().map(step).collect(), ..Definition::default() };
+    let definition = Definition {
+        name: "m".to_owned(),
+        steps: (0..20_000).rev().map(step).collect(),
+        ..Definition::default()
+    };
     assert!(compile(definition, &options).is_ok());
 }
 
 #[test]
 fn an_approval_has_nothing_of_a_call() {
-    let found = flaws("name: m\nsteps:\n- {name: a, approval: {message: ''}, timeout: 5s, for_each: [1], input: {x: 1}}\n");
+    let found = flaws(
+        "name: m\nsteps:\n- {name: a, approval: {message: ''}, timeout: 5s, for_each: [1], input: {x: 1}}\n",
+    );
     for field in ["approval.message", "timeout", "for_each", "input"] {
         assert!(found.iter().any(|flaw| flaw.contains(&format!("`{field}`"))), "{field}: {found:?}");
     }

@@ -29,7 +29,11 @@ struct Place<'a> {
 type Flaws<'a> = &'a mut dyn FnMut(String, String);
 
 /// Finds what a step refers to, checks it, and gives the steps that have to be before it.
-pub(super) fn of_step(plan: &mut PlanStep, positions: &BTreeMap<String, usize>, flaw: Flaws<'_>) -> BTreeSet<usize> {
+pub(super) fn of_step(
+    plan: &mut PlanStep,
+    positions: &BTreeMap<String, usize>,
+    flaw: Flaws<'_>,
+) -> BTreeSet<usize> {
     let mut needs = BTreeSet::new();
     let name = plan.name.clone();
     let has_item = plan.for_each.is_some();
@@ -37,19 +41,26 @@ pub(super) fn of_step(plan: &mut PlanStep, positions: &BTreeMap<String, usize>, 
 
     let mut gate = Reads::default();
     if let Some(condition) = &plan.condition {
-        condition.visit(&mut |reference| read(reference, place("if", false, false), positions, &mut gate, flaw));
+        condition
+            .visit(&mut |reference| read(reference, place("if", false, false), positions, &mut gate, flaw));
     }
     if let Some(list) = &plan.for_each {
-        list.visit(&mut |reference| read(reference, place("for_each", false, false), positions, &mut gate, flaw));
+        list.visit(&mut |reference| {
+            read(reference, place("for_each", false, false), positions, &mut gate, flaw)
+        });
     }
     if let Action::Approval { message, .. } = &plan.action {
-        message.visit(&mut |reference| read(reference, place("approval.message", false, false), positions, &mut gate, flaw));
+        message.visit(&mut |reference| {
+            read(reference, place("approval.message", false, false), positions, &mut gate, flaw)
+        });
     }
     needs.extend(&gate.steps);
     plan.gate_reads = gate.outputs;
 
     let mut input = Reads::default();
-    plan.input.visit(&mut |reference| read(reference, place("input", has_item, false), positions, &mut input, flaw));
+    plan.input.visit(&mut |reference| {
+        read(reference, place("input", has_item, false), positions, &mut input, flaw)
+    });
     needs.extend(&input.steps);
     plan.input_reads = input.outputs;
 
@@ -73,12 +84,20 @@ pub(super) fn of_output(output: &Template, positions: &BTreeMap<String, usize>, 
     reads
 }
 
-fn read(reference: &Reference, place: Place<'_>, positions: &BTreeMap<String, usize>, reads: &mut Reads, flaw: Flaws<'_>) {
+fn read(
+    reference: &Reference,
+    place: Place<'_>,
+    positions: &BTreeMap<String, usize>,
+    reads: &mut Reads,
+    flaw: Flaws<'_>,
+) {
     let mut refused = |reason: String| flaw(place.field.to_owned(), format!("`{reference}`: {reason}"));
     match &reference.root {
         Root::Inputs | Root::Mission => {}
         Root::Item | Root::Index if place.has_item => {}
-        Root::Item | Root::Index => refused("there is an item only in the `input` of a step with `for_each`".to_owned()),
+        Root::Item | Root::Index => {
+            refused("there is an item only in the `input` of a step with `for_each`".to_owned())
+        }
         Root::Output if place.is_undo => reads.own = true,
         Root::Output => refused("only `compensate.input` can refer to it".to_owned()),
         Root::Step(name, _) if name == place.step => {

@@ -2,7 +2,10 @@
 //! far as the input is literal.
 
 use jsonschema::error::ValidationErrorKind;
-use paddock_platform::{identity::Caller, tool::{Tool, Toolbox}};
+use paddock_platform::{
+    identity::Caller,
+    tool::{Tool, Toolbox},
+};
 use serde_json::Value;
 
 use super::{Action, Plan};
@@ -19,7 +22,11 @@ pub(crate) fn check_tools(plan: &Plan, toolbox: &Toolbox, caller: &Caller) -> Ve
         for (prefix, action, input) in calls {
             let Action::Tool(name) = action else { continue };
             match toolbox.visible_to(caller).find(|tool| tool.name == name) {
-                None => flaws.push(Flaw::of_step(&step.name, format!("{prefix}tool"), no_tool(name, toolbox, caller))),
+                None => flaws.push(Flaw::of_step(
+                    &step.name,
+                    format!("{prefix}tool"),
+                    no_tool(name, toolbox, caller),
+                )),
                 Some(tool) => {
                     for (path, reason) in literal_flaws(tool, input) {
                         flaws.push(Flaw::of_step(&step.name, format!("{prefix}{path}"), reason));
@@ -34,8 +41,12 @@ pub(crate) fn check_tools(plan: &Plan, toolbox: &Toolbox, caller: &Caller) -> Ve
 fn no_tool(name: &str, toolbox: &Toolbox, caller: &Caller) -> String {
     let shown: String = name.chars().take(64).collect();
     let area = name.split('_').next().unwrap_or_default();
-    let near: Vec<&str> =
-        toolbox.visible_to(caller).map(|tool| tool.name).filter(|known| known.split('_').next() == Some(area)).take(5).collect();
+    let near: Vec<&str> = toolbox
+        .visible_to(caller)
+        .map(|tool| tool.name)
+        .filter(|known| known.split('_').next() == Some(area))
+        .take(5)
+        .collect();
     if near.is_empty() {
         format!("no tool `{shown}` that you may call")
     } else {
@@ -112,12 +123,18 @@ mod tests {
     }
 
     fn toolbox() -> Toolbox {
-        let tool = Tool::new("page_look", "looks", Scope::write("analysis"), |_, _: Input| async { Ok::<_, Problem>(json!({})) });
+        let tool = Tool::new("page_look", "looks", Scope::write("analysis"), |_, _: Input| async {
+            Ok::<_, Problem>(json!({}))
+        });
         Toolbox::new([tool]).unwrap()
     }
 
     fn flaws(tool: &str, input: Value, caller: &Caller) -> Vec<String> {
-        let definition = Definition { name: "m".to_owned(), steps: vec![Step::tool("a", tool, input)], ..Definition::default() };
+        let definition = Definition {
+            name: "m".to_owned(),
+            steps: vec![Step::tool("a", tool, input)],
+            ..Definition::default()
+        };
         let plan = compile(definition, &MissionOptions::default()).unwrap();
         check_tools(&plan, &toolbox(), caller).iter().map(ToString::to_string).collect()
     }
@@ -154,7 +171,11 @@ mod tests {
 
     #[test]
     fn a_tool_that_the_caller_may_not_call_is_not_there() {
-        let reader = Caller::with_key("k1", paddock_platform::identity::Tenant::local(), vec![Scope::read("analysis")]);
+        let reader = Caller::with_key(
+            "k1",
+            paddock_platform::identity::Tenant::local(),
+            vec![Scope::read("analysis")],
+        );
         assert!(flaws("page_look", json!({"url": "x"}), &reader)[0].contains("no tool `page_look`"));
         assert!(flaws("page_lok", json!({"url": "x"}), &Caller::local())[0].contains("there are page_look"));
     }

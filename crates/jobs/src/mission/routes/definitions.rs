@@ -28,7 +28,8 @@ pub(super) fn routes() -> OpenApiRouter<Missions> {
 struct Written(Definition);
 
 fn is_yaml(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     YAML_TYPES.contains(&essence.as_str())
 }
@@ -38,7 +39,9 @@ impl<S: Send + Sync> FromRequest<S> for Written {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_yaml(request.headers()) {
-            return Json::<Definition>::from_request(request, state).await.map(|Json(definition)| Self(definition));
+            return Json::<Definition>::from_request(request, state)
+                .await
+                .map(|Json(definition)| Self(definition));
         }
         let body = Bytes::from_request(request, state).await.map_err(|rejection| {
             let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
@@ -83,7 +86,9 @@ async fn save(
     let status = if stored.created { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/missions/definitions/{}?version={}", stored.name, stored.version);
     let mut response = (status, Json(stored)).into_response();
-    response.headers_mut().extend(HeaderValue::try_from(location).ok().map(|location| (header::LOCATION, location)));
+    response
+        .headers_mut()
+        .extend(HeaderValue::try_from(location).ok().map(|location| (header::LOCATION, location)));
     Ok(response)
 }
 

@@ -26,7 +26,10 @@ use super::{
     service::ListQuery,
     watch::{self, Watch},
 };
-use crate::{JobId, routes::{parse_id, request_trace}};
+use crate::{
+    JobId,
+    routes::{parse_id, request_trace},
+};
 
 const TAG: &str = "missions";
 /// When a caller should look for the end of a mission that it did not wait for.
@@ -38,8 +41,9 @@ const WAIT_MAX_S: u64 = 60;
 /// Open questions that are listed.
 const APPROVALS_MAX: u32 = 500;
 /// A picture runs and loads nothing, wherever it is opened.
-const PICTURE_POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'");
+const PICTURE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'",
+);
 
 /// Routes that wait as long as their caller asks.
 pub const UNTIMED_ROUTES: &[&str] = &["/missions", "/missions/{id}"];

@@ -68,16 +68,21 @@ pub(super) async fn decide(
     step: &str,
     decision: Decision,
 ) -> Result<MissionView, MissionError> {
-    let comment = decision.comment.map(|comment| comment.trim().to_owned()).filter(|comment| !comment.is_empty());
-    if comment.as_ref().is_some_and(|comment| comment.chars().count() > COMMENT_MAX || comment.contains('\0')) {
-        return Err(JobError::invalid("comment", format!("must have {COMMENT_MAX} characters at most")).into());
+    let comment =
+        decision.comment.map(|comment| comment.trim().to_owned()).filter(|comment| !comment.is_empty());
+    if comment.as_ref().is_some_and(|comment| comment.chars().count() > COMMENT_MAX || comment.contains('\0'))
+    {
+        return Err(
+            JobError::invalid("comment", format!("must have {COMMENT_MAX} characters at most")).into()
+        );
     }
     let (tenant, by, approve) = (caller.tenant().clone(), who(caller), decision.approve);
     let asked = (Arc::clone(&missions.0.engine), tenant, step.to_owned(), by, comment);
     let answer = insisting(missions.store(), move |tx| {
         let (engine, tenant, step, by, comment) = asked.clone();
         Box::pin(async move {
-            let Some(mut turn) = engine.turn(tx, id).await?.filter(|turn| turn.mission.tenant == tenant) else {
+            let Some(mut turn) = engine.turn(tx, id).await?.filter(|turn| turn.mission.tenant == tenant)
+            else {
                 return Ok(Err(MissionError::NotFound(id.to_string())));
             };
             let Some(position) = turn.plan.position(&step) else {
@@ -95,7 +100,8 @@ pub(super) async fn decide(
     })
     .await?;
     let effects = answer?;
-    counter!(MISSION_APPROVALS_TOTAL, "decision" => if approve { "approved" } else { "rejected" }).increment(1);
+    counter!(MISSION_APPROVALS_TOTAL, "decision" => if approve { "approved" } else { "rejected" })
+        .increment(1);
     announce(missions, id, &effects);
     missions.get(caller.tenant(), id).await
 }
@@ -119,7 +125,8 @@ pub(crate) async fn cancel(
     let found = insisting(&engine.store, move |tx| {
         let (engine, tenant) = asked.clone();
         Box::pin(async move {
-            let Some(mut turn) = engine.turn(tx, id).await?.filter(|turn| turn.mission.tenant == tenant) else {
+            let Some(mut turn) = engine.turn(tx, id).await?.filter(|turn| turn.mission.tenant == tenant)
+            else {
                 return Ok(Found::Plain);
             };
             match turn.mission.state.phase {
@@ -161,7 +168,11 @@ fn ended(id: JobId, phase: Phase, verb: &'static str) -> MissionError {
     MissionError::State { what: format!("the mission `{id}`"), state: phase.name().to_owned(), verb }
 }
 
-pub(super) async fn retry(missions: &Missions, tenant: &Tenant, id: JobId) -> Result<MissionView, MissionError> {
+pub(super) async fn retry(
+    missions: &Missions,
+    tenant: &Tenant,
+    id: JobId,
+) -> Result<MissionView, MissionError> {
     let view = missions.get(tenant, id).await?;
     if !matches!(view.state, Phase::Failed | Phase::Cancelled) {
         return Err(ended(id, view.state, "retried"));

@@ -22,7 +22,8 @@ pub(super) async fn check(
     let options = missions.options();
     let size = serde_json::to_string(&definition).map_or(0, |body| body.len());
     if size as u64 > options.definition_max.get() {
-        let reason = format!("has {size} bytes; `jobs.missions.definition_max` allows {}", options.definition_max);
+        let reason =
+            format!("has {size} bytes; `jobs.missions.definition_max` allows {}", options.definition_max);
         return Err(MissionError::Invalid(vec![Flaw::of_definition("definition", reason)]));
     }
     let draft = plan::compile(definition.clone(), &options).map_err(MissionError::Invalid)?;
@@ -45,7 +46,10 @@ pub(super) async fn check(
         }
     }
     if depth > options.depth_max {
-        let reason = format!("missions call missions {depth} deep, `jobs.missions.depth_max` allows {}", options.depth_max);
+        let reason = format!(
+            "missions call missions {depth} deep, `jobs.missions.depth_max` allows {}",
+            options.depth_max
+        );
         flaws.push(Flaw::of_definition("steps", reason));
     }
     if !flaws.is_empty() {
@@ -101,7 +105,9 @@ pub(super) async fn definition(
 ) -> Result<DefinitionView, MissionError> {
     let unknown = || {
         let shown: String = name.chars().take(64).collect();
-        MissionError::UnknownDefinition(version.map_or_else(|| shown.clone(), |version| format!("{shown}@{version}")))
+        MissionError::UnknownDefinition(
+            version.map_or_else(|| shown.clone(), |version| format!("{shown}@{version}")),
+        )
     };
     if !plan::is_name(name) {
         return Err(unknown());

@@ -32,7 +32,11 @@ async fn find(missions: &Missions, tenant: &Tenant, id: JobId) -> Result<Mission
     }
 }
 
-pub(super) async fn get(missions: &Missions, tenant: &Tenant, id: JobId) -> Result<MissionView, MissionError> {
+pub(super) async fn get(
+    missions: &Missions,
+    tenant: &Tenant,
+    id: JobId,
+) -> Result<MissionView, MissionError> {
     let mission = find(missions, tenant, id).await?;
     let store = missions.store();
     let engine = &missions.0.engine;
@@ -41,7 +45,13 @@ pub(super) async fn get(missions: &Missions, tenant: &Tenant, id: JobId) -> Resu
     let runs = sql::first_runs(store, id).await?;
     let approvals = sql::approvals_of_mission(store, id).await?;
     let spans = sql::spans_of_steps(store, id).await?;
-    Ok(MissionView::of(&Rows { mission: &mission, plan: &plan, runs: &runs, approvals: &approvals, spans: &spans }))
+    Ok(MissionView::of(&Rows {
+        mission: &mission,
+        plan: &plan,
+        runs: &runs,
+        approvals: &approvals,
+        spans: &spans,
+    }))
 }
 
 pub(super) async fn runs(
@@ -53,8 +63,12 @@ pub(super) async fn runs(
     limit: u32,
 ) -> Result<Vec<RunView>, MissionError> {
     let mission = find(missions, tenant, id).await?;
-    let plan =
-        missions.0.engine.plans.get(missions.store(), tenant, &mission.definition, Some(mission.version)).await?;
+    let plan = missions
+        .0
+        .engine
+        .plans
+        .get(missions.store(), tenant, &mission.definition, Some(mission.version))
+        .await?;
     let position = plan.as_ref().and_then(|plan| plan.position(step));
     let position = position.ok_or_else(|| MissionError::UnknownStep(step.chars().take(64).collect()))?;
     let rows = sql::runs_of_step(missions.store(), id, position, from, false, limit).await?;
@@ -86,7 +100,11 @@ pub(super) async fn open_approvals(
     Ok(rows.iter().map(ApprovalView::of).collect())
 }
 
-pub(super) async fn graph_svg(missions: &Missions, tenant: &Tenant, id: JobId) -> Result<String, MissionError> {
+pub(super) async fn graph_svg(
+    missions: &Missions,
+    tenant: &Tenant,
+    id: JobId,
+) -> Result<String, MissionError> {
     let view = get(missions, tenant, id).await?;
     Ok(graph::draw(&view))
 }

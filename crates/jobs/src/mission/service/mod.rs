@@ -23,8 +23,11 @@ pub(crate) use self::{
     start::{insisting, prepare},
 };
 use super::{
-    ApprovalView, Definition, DefinitionView, MissionBrief, MissionError, MissionOptions, MissionView, RunView,
-    StoredDefinition, clock, engine::{self, Engine}, metrics, store::MIGRATIONS,
+    ApprovalView, Definition, DefinitionView, MissionBrief, MissionError, MissionOptions, MissionView,
+    RunView, StoredDefinition, clock,
+    engine::{self, Engine},
+    metrics,
+    store::MIGRATIONS,
 };
 use crate::{Job, JobId, Jobs};
 
@@ -62,7 +65,8 @@ impl Missions {
         let watchers = Arc::new(Semaphore::new(options.current().watchers_max.min(Semaphore::MAX_PERMITS)));
         let engine = Arc::new(Engine::new(jobs, store, options));
         engine::register(&engine, jobs);
-        let inner = Inner { jobs: jobs.clone(), engine, changed: broadcast::channel(CHANGED_MAX).0, watchers };
+        let inner =
+            Inner { jobs: jobs.clone(), engine, changed: broadcast::channel(CHANGED_MAX).0, watchers };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -89,7 +93,11 @@ impl Missions {
     }
 
     /// Stores a definition under the next version of its name. The same again is the version that is there.
-    pub async fn save(&self, caller: &Caller, definition: Definition) -> Result<StoredDefinition, MissionError> {
+    pub async fn save(
+        &self,
+        caller: &Caller,
+        definition: Definition,
+    ) -> Result<StoredDefinition, MissionError> {
         define::save(self, caller, definition).await
     }
 
@@ -115,7 +123,12 @@ impl Missions {
     }
 
     /// A mission once it has ended, or as it is when the time is up.
-    pub async fn wait(&self, tenant: &Tenant, id: JobId, wait_max: Duration) -> Result<MissionView, MissionError> {
+    pub async fn wait(
+        &self,
+        tenant: &Tenant,
+        id: JobId,
+        wait_max: Duration,
+    ) -> Result<MissionView, MissionError> {
         let _: Job = self.0.jobs.wait(tenant, id, wait_max).await?;
         look::get(self, tenant, id).await
     }
@@ -143,7 +156,11 @@ impl Missions {
     }
 
     /// What a tenant's people are asked now, the oldest first.
-    pub async fn open_approvals(&self, tenant: &Tenant, limit: u32) -> Result<Vec<ApprovalView>, MissionError> {
+    pub async fn open_approvals(
+        &self,
+        tenant: &Tenant,
+        limit: u32,
+    ) -> Result<Vec<ApprovalView>, MissionError> {
         look::open_approvals(self, tenant, limit).await
     }
 

@@ -88,11 +88,17 @@ pub(crate) async fn prepare(
             let stored = super::define::save(missions, caller, definition).await?;
             (stored.name, Some(stored.version))
         }
-        _ => return Err(JobError::invalid("name", "name either a stored definition or give a `definition`").into()),
+        _ => {
+            return Err(
+                JobError::invalid("name", "name either a stored definition or give a `definition`").into()
+            );
+        }
     };
     let unknown = || {
         let shown: String = name.chars().take(64).collect();
-        MissionError::UnknownDefinition(version.map_or_else(|| shown.clone(), |version| format!("{shown}@{version}")))
+        MissionError::UnknownDefinition(
+            version.map_or_else(|| shown.clone(), |version| format!("{shown}@{version}")),
+        )
     };
     if !plan::is_name(&name) {
         return Err(unknown());
@@ -151,7 +157,8 @@ pub(super) async fn start(
         Box::pin(async move { keep(tx, &caller, &mission, active_max).await })
     })
     .await?;
-    let accepted = accepted.map_err(|count| MissionError::Full { what: "missions that have not ended", count })?;
+    let accepted =
+        accepted.map_err(|count| MissionError::Full { what: "missions that have not ended", count })?;
     if accepted.existed {
         check_same(missions, caller, &mission, accepted.id).await?;
         return Ok((accepted.id, true));

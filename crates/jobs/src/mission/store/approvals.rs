@@ -115,7 +115,10 @@ pub(crate) async fn decide(
     tx.execute(&DECIDE, params![mission.to_string(), step, now, approved, by, comment]).await.map(|_| ())
 }
 
-pub(crate) async fn approvals_of_mission(store: &Store, mission: JobId) -> Result<Vec<ApprovalRow>, StoreError> {
+pub(crate) async fn approvals_of_mission(
+    store: &Store,
+    mission: JobId,
+) -> Result<Vec<ApprovalRow>, StoreError> {
     store.query(&OF_MISSION, params![mission.to_string()]).await?.iter().map(read).collect()
 }
 

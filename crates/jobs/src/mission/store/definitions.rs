@@ -22,7 +22,11 @@ static INSERT: Statement = Statement::new(
 static FIND: Statement = Statement::new(
     "missions",
     "find_definition",
-    concat!("SELECT ", columns!(), " FROM mission_definitions WHERE tenant = ?1 AND name = ?2 AND version = ?3"),
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM mission_definitions WHERE tenant = ?1 AND name = ?2 AND version = ?3"
+    ),
 );
 static LATEST: Statement = Statement::new(
     "missions",
@@ -53,8 +57,11 @@ static LIST: Statement = Statement::new(
           ORDER BY name LIMIT ?3"
     ),
 );
-static COUNT: Statement =
-    Statement::new("missions", "count_definitions", "SELECT count(*) FROM mission_definitions WHERE tenant = ?1");
+static COUNT: Statement = Statement::new(
+    "missions",
+    "count_definitions",
+    "SELECT count(*) FROM mission_definitions WHERE tenant = ?1",
+);
 
 /// A stored definition.
 #[derive(Clone, Debug)]

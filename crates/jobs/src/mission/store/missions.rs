@@ -34,9 +34,12 @@ static FIND: Statement = Statement::new(
     "find_mission",
     concat!("SELECT ", columns!(), " FROM missions WHERE tenant = ?1 AND id = ?2"),
 );
-static LOCK: Statement =
-    Statement::new("missions", "lock_mission", concat!("SELECT ", columns!(), " FROM missions WHERE id = ?1"))
-        .with_postgres(concat!("SELECT ", columns!(), " FROM missions WHERE id = ?1 FOR UPDATE"));
+static LOCK: Statement = Statement::new(
+    "missions",
+    "lock_mission",
+    concat!("SELECT ", columns!(), " FROM missions WHERE id = ?1"),
+)
+.with_postgres(concat!("SELECT ", columns!(), " FROM missions WHERE id = ?1 FOR UPDATE"));
 static SAVE: Statement = Statement::new(
     "missions",
     "save_mission",
@@ -60,15 +63,21 @@ static COUNT_ACTIVE: Statement = Statement::new(
     "count_active_missions",
     "SELECT count(*) FROM missions WHERE tenant = ?1 AND finished_ms IS NULL",
 );
-static CHANGES: Statement =
-    Statement::new("missions", "mission_changes", "SELECT changes FROM missions WHERE tenant = ?1 AND id = ?2");
+static CHANGES: Statement = Statement::new(
+    "missions",
+    "mission_changes",
+    "SELECT changes FROM missions WHERE tenant = ?1 AND id = ?2",
+);
 static DUE: Statement = Statement::new(
     "missions",
     "due_missions",
     "SELECT id FROM missions WHERE due_ms IS NOT NULL AND due_ms <= ?1 ORDER BY due_ms LIMIT 100",
 );
-static NEXT_DUE: Statement =
-    Statement::new("missions", "next_due_mission", "SELECT min(due_ms) FROM missions WHERE due_ms IS NOT NULL");
+static NEXT_DUE: Statement = Statement::new(
+    "missions",
+    "next_due_mission",
+    "SELECT min(due_ms) FROM missions WHERE due_ms IS NOT NULL",
+);
 static EXPIRED: Statement = Statement::new(
     "missions",
     "expired_missions",
@@ -77,8 +86,11 @@ static EXPIRED: Statement = Statement::new(
 static DELETE: Statement = Statement::new("missions", "delete_mission", "DELETE FROM missions WHERE id = ?1");
 static DELETE_RUNS: Statement =
     Statement::new("missions", "delete_mission_runs", "DELETE FROM mission_runs WHERE mission = ?1");
-static DELETE_APPROVALS: Statement =
-    Statement::new("missions", "delete_mission_approvals", "DELETE FROM mission_approvals WHERE mission = ?1");
+static DELETE_APPROVALS: Statement = Statement::new(
+    "missions",
+    "delete_mission_approvals",
+    "DELETE FROM mission_approvals WHERE mission = ?1",
+);
 static BY_PHASE: Statement = Statement::new(
     "missions",
     "count_missions_by_phase",
@@ -250,8 +262,16 @@ pub(crate) async fn count_active(tx: &mut Transaction, tenant: &Tenant) -> Resul
 }
 
 /// Grows with every change; `None` if it is not there.
-pub(crate) async fn mission_changes(store: &Store, tenant: &Tenant, id: JobId) -> Result<Option<u64>, StoreError> {
-    store.query_first(&CHANGES, params![tenant, id.to_string()]).await?.map(|row| row.get(0_usize)).transpose()
+pub(crate) async fn mission_changes(
+    store: &Store,
+    tenant: &Tenant,
+    id: JobId,
+) -> Result<Option<u64>, StoreError> {
+    store
+        .query_first(&CHANGES, params![tenant, id.to_string()])
+        .await?
+        .map(|row| row.get(0_usize))
+        .transpose()
 }
 
 fn ids(rows: &[Row]) -> Result<Vec<JobId>, StoreError> {

@@ -17,7 +17,6 @@ macro_rules! columns {
     };
 }
 
-
 static ITEMS: Statement = Statement::new(
     "missions",
     "insert_items",
@@ -50,7 +49,11 @@ static END: Statement = Statement::new(
 static FIND: Statement = Statement::new(
     "missions",
     "find_run",
-    concat!("SELECT ", columns!(), " FROM mission_runs WHERE mission = ?1 AND step = ?2 AND item = ?3 AND undo = ?4"),
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM mission_runs WHERE mission = ?1 AND step = ?2 AND item = ?3 AND undo = ?4"
+    ),
 );
 static OF_STEP: Statement = Statement::new(
     "missions",
@@ -71,7 +74,11 @@ static SIZES: Statement = Statement::new(
 static RUNNING: Statement = Statement::new(
     "missions",
     "running_runs",
-    concat!("SELECT ", columns!(), " FROM mission_runs WHERE mission = ?1 AND state = 'running' AND undo = FALSE"),
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM mission_runs WHERE mission = ?1 AND state = 'running' AND undo = FALSE"
+    ),
 );
 /// The first run of each step and of its undoing: what a picture of the mission shows.
 static HEADS: Statement = Statement::new(
@@ -209,7 +216,12 @@ impl RunEnd {
 
     pub(crate) fn succeeded(output: &Value) -> Self {
         let output = output.to_string();
-        Self { state: RunState::Succeeded, output_size: output.len() as u64, output: Some(output), fault: None }
+        Self {
+            state: RunState::Succeeded,
+            output_size: output.len() as u64,
+            output: Some(output),
+            fault: None,
+        }
     }
 }
 
@@ -281,7 +293,11 @@ pub(crate) async fn runs_of_step_in(
     tx.query(&OF_STEP, params).await?.iter().map(read).collect()
 }
 
-pub(crate) async fn sizes_of_step(tx: &mut Transaction, mission: JobId, step: usize) -> Result<Sizes, StoreError> {
+pub(crate) async fn sizes_of_step(
+    tx: &mut Transaction,
+    mission: JobId,
+    step: usize,
+) -> Result<Sizes, StoreError> {
     let row = tx.query_first(&SIZES, params![mission.to_string(), position(step)]).await?;
     row.map_or(Ok(Sizes { bytes: 0, elsewhere: 0 }), |row| {
         Ok(Sizes { bytes: row.get(0_usize)?, elsewhere: row.get(1_usize)? })
@@ -302,5 +318,7 @@ pub(crate) async fn spans_of_steps(
     mission: JobId,
 ) -> Result<Vec<(usize, Option<Timestamp>, Option<Timestamp>)>, StoreError> {
     let rows = store.query(&SPANS, params![mission.to_string()]).await?;
-    rows.iter().map(|row| Ok((row.get::<u32>(0_usize)? as usize, row.get(1_usize)?, row.get(2_usize)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.get::<u32>(0_usize)? as usize, row.get(1_usize)?, row.get(2_usize)?)))
+        .collect()
 }
