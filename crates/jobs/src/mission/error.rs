@@ -64,7 +64,7 @@ pub enum MissionError {
     #[error("{}", first_of(.0))]
     Invalid(Vec<Flaw>),
     /// The inputs are not what the definition asks for.
-    #[error("`inputs{}{field}`: {reason}", if field.is_empty() { "" } else { "." })]
+    #[error("`{}`: {reason}", path_of_input(.field))]
     Inputs {
         /// Which of them.
         field: String,
@@ -109,6 +109,10 @@ pub enum MissionError {
     Store(#[from] StoreError),
 }
 
+fn path_of_input(field: &str) -> String {
+    if field.is_empty() { "inputs".to_owned() } else { format!("inputs.{field}") }
+}
+
 fn first_of(flaws: &[Flaw]) -> String {
     match flaws {
         [] => "the definition is invalid".to_owned(),
@@ -129,8 +133,7 @@ impl From<MissionError> for Problem {
             MissionError::Invalid(flaws) => Self::new(MISSION_INVALID, detail)
                 .with("errors", serde_json::to_value(&flaws).unwrap_or_default()),
             MissionError::Inputs { field, .. } => {
-                let path = if field.is_empty() { "inputs".to_owned() } else { format!("inputs.{field}") };
-                Self::new(MISSION_INPUTS, detail).with("field", path)
+                Self::new(MISSION_INPUTS, detail).with("field", path_of_input(&field))
             }
             MissionError::UnknownDefinition(_) | MissionError::NotFound(_) | MissionError::UnknownStep(_) => {
                 Self::new(NOT_FOUND, detail)

@@ -1,5 +1,7 @@
 //! The end of a turn, and of a mission.
 
+use std::time::Duration;
+
 use metrics::{counter, histogram};
 use paddock_platform::store::StoreError;
 use serde_json::{Value, json};
@@ -23,7 +25,7 @@ pub(crate) fn finish_of(mission: &MissionRow) -> Finish {
         }
         Phase::Cancelled => Finish::Cancelled,
         _ => {
-            let failed = || Fault { class: "failed".to_owned(), message: "the mission failed".to_owned() };
+            let failed = || Fault::new("failed", "the mission failed");
             Finish::Failed(
                 mission.fault.as_ref().map_or_else(failed, super::super::store::StoredFault::to_fault),
             )
@@ -54,10 +56,8 @@ impl Turn<'_> {
     async fn end_job(&mut self, runs_its_job: bool) -> Result<(), StoreError> {
         let mission = &self.mission;
         counter!(MISSIONS_TOTAL, "outcome" => mission.state.phase.name()).increment(1);
-        if let Ok(took) = self.now.duration_since(mission.created_at).try_into() {
-            let took: std::time::Duration = took;
-            histogram!(MISSION_DURATION_SECONDS).record(took);
-        }
+        let took = Duration::try_from(self.now.duration_since(mission.created_at));
+        histogram!(MISSION_DURATION_SECONDS).record(took.unwrap_or_default());
         if runs_its_job {
             let job = NewJob::kind(KIND_FINISH, json!({"mission": mission.id.to_string()}));
             self.upkeep(job, None).await?;

@@ -83,9 +83,9 @@ pub(crate) fn caller_of(mission: &super::store::MissionRow) -> Caller {
 /// A job that was refused, as the failure of what wanted it.
 pub(crate) fn fault_of(error: JobError) -> Fault {
     let problem = paddock_platform::problem::Problem::from(error);
-    Fault { class: problem.kind.slug.to_owned(), message: problem.detail }
+    Fault::new(problem.kind.slug, problem.detail)
 }
 
 pub(crate) fn fault(class: &str, message: impl Into<String>) -> Fault {
-    Fault { class: class.to_owned(), message: message.into() }
+    Fault::new(class, message)
 }

@@ -142,7 +142,7 @@ impl StoredFault {
             (Some(step), _) => format!("step `{step}`: "),
             _ => String::new(),
         };
-        Fault { class: self.class.clone(), message: format!("{place}{}", self.message) }
+        Fault::new(self.class.clone(), format!("{place}{}", self.message))
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use self::{
     approvals::{ApprovalRow, AskedRow},
     definitions::DefinitionRow,
     missions::{MissionFilter, MissionRow, StoredFault},
-    runs::{RunRow, RunState, Sizes},
+    runs::{RunRow, RunState},
     schema::MIGRATIONS,
 };
 

@@ -1,0 +1,7 @@
+//! Missions from end to end, on both engines: what they run, and that no crash makes them lose or repeat anything.
+
+mod crashes;
+mod flow;
+mod schedules;
+mod steering;
+mod support;
