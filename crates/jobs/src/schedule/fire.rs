@@ -275,6 +275,64 @@ mod tests {
         assert_eq!((firings, missed), (vec![at("2026-01-01T09:00Z")], true));
     }
 
+    /// A schedule of work that nobody does, in a store of its own.
+    async fn hourly(fixture: &paddock_platform::store::testing::Fixture) -> (Schedules, Jobs) {
+        use paddock_platform::{
+            blobs::{Blobs, BlobsOptions},
+            config::Section,
+        };
+        let store = fixture.open().await;
+        let blobs = Blobs::open(&BlobsOptions::default(), fixture.data_dir()).unwrap();
+        let options = Section::fixed(crate::JobsOptions::default());
+        let jobs = Jobs::open(store.clone(), blobs, options.clone(), &fixture.tasks).await.unwrap();
+        let missions =
+            crate::mission::Missions::open(&jobs, store.clone(), options.map(|options| options.missions));
+        let missions = missions.await.unwrap();
+        let schedules = Schedules::open(&jobs, &missions, store, options.map(|options| options.schedules));
+        let schedules = schedules.await.unwrap();
+        let schedule = NewSchedule {
+            cron: Some("0 * * * *".to_owned()),
+            catch_up: CatchUp::All,
+            job: Some(NewJob::kind("remote-work", serde_json::json!({}))),
+            ..NewSchedule::default()
+        };
+        schedules.put(&Caller::local(), "hourly", schedule).await.unwrap();
+        (schedules, jobs)
+    }
+
+    async fn enqueued(jobs: &Jobs) -> usize {
+        let tenant = paddock_platform::identity::Tenant::local();
+        jobs.list(&tenant, &crate::JobFilter::default(), None, 100).await.unwrap().len()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_comes_first_fires_and_a_clock_that_is_set_back_fires_nothing_twice() {
+        paddock_platform::store::testing::on_each_engine(async |fixture| {
+            let (schedules, jobs) = hourly(fixture).await;
+            let row =
+                store::find(&schedules.0.store, Caller::local().tenant(), "hourly").await.unwrap().unwrap();
+            // Three hours pass at once, and eight servers see it.
+            let now = row.next_at.unwrap().checked_add(Duration::from_hours(2)).unwrap();
+            let servers = (0..8).map(|_| fire(&schedules, &row, now));
+            for fired in futures_util::future::join_all(servers).await {
+                fired.unwrap();
+            }
+            assert_eq!(enqueued(&jobs).await, 3);
+            // The same moments come again: as planned before, by a clock that was set back.
+            let tenant = row.tenant.clone();
+            let planned = Fired { next_at: row.next_at, ..Fired::default() };
+            insisting(&schedules.0.store, move |tx| {
+                let (tenant, planned) = (tenant.clone(), planned.clone());
+                Box::pin(async move { store::fired(tx, &tenant, "hourly", planned).await })
+            })
+            .await
+            .unwrap();
+            fire(&schedules, &row, now).await.unwrap();
+            assert_eq!(enqueued(&jobs).await, 3);
+        })
+        .await;
+    }
+
     #[test]
     fn jitter_is_the_same_for_everybody_and_within_its_bound() {
         let jitter = Some(paddock_platform::units::HumanDuration::from_secs(60));

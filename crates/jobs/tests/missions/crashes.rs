@@ -65,6 +65,7 @@ async fn survive(fixture: &Fixture, fail: bool, crash: Crash) -> (MissionView, V
     let mut died = false;
     loop {
         let dies = tokio::select! {
+            biased;
             () = world.script.crash.notified(), if !died => true,
             view = life.until(id, |view| view.state.is_final() || (!decided && state(view, "sure") == "waiting")) => {
                 if view.state.is_final() {

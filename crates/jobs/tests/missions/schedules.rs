@@ -24,8 +24,11 @@ fn every_second(job: NewJob) -> NewSchedule {
 async fn two_servers_fire_a_schedule_once() {
     on_each_engine(async |fixture| {
         let world = World::new(fixture);
-        // Two servers of one store; on SQLite it is two handles.
-        let lives = [world.live().await, world.live().await];
+        // Nobody shares SQLite: there it is one server.
+        let mut lives = vec![world.live().await];
+        if fixture.is_postgres() {
+            lives.push(world.live().await);
+        }
         let schedules = lives[0].schedules.clone();
         lives[0]
             .within(async move {
@@ -33,22 +36,22 @@ async fn two_servers_fire_a_schedule_once() {
                 schedules.put(&Caller::local(), "tick", schedule).await.unwrap();
             })
             .await;
-        let (schedules, jobs) = (lives[1].schedules.clone(), lives[1].jobs.clone());
-        lives[1]
-            .within(async move {
-                let local = Tenant::local();
-                while schedules.get(&local, "tick").await.unwrap().fired < 4 {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                let paused = schedules.pause(&local, "tick").await.unwrap();
-                let filter = JobFilter { kind: Some("remote-work".to_owned()), ..JobFilter::default() };
-                let found = jobs.list(&local, &filter, None, 100).await.unwrap();
-                assert_eq!(found.len() as u64, paused.fired);
-                let keys: BTreeSet<_> = found.iter().map(|job| job.unique_key.clone()).collect();
-                assert_eq!(keys.len(), found.len());
-                assert!(paused.paused && paused.next_at.is_none());
-            })
-            .await;
+        let last = &lives[lives.len() - 1];
+        let (schedules, jobs) = (last.schedules.clone(), last.jobs.clone());
+        last.within(async move {
+            let local = Tenant::local();
+            while schedules.get(&local, "tick").await.unwrap().fired < 4 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let paused = schedules.pause(&local, "tick").await.unwrap();
+            let filter = JobFilter { kind: Some("remote-work".to_owned()), ..JobFilter::default() };
+            let found = jobs.list(&local, &filter, None, 100).await.unwrap();
+            assert_eq!(found.len() as u64, paused.fired);
+            let keys: BTreeSet<_> = found.iter().map(|job| job.unique_key.clone()).collect();
+            assert_eq!(keys.len(), found.len());
+            assert!(paused.paused && paused.next_at.is_none());
+        })
+        .await;
     })
     .await;
 }

@@ -75,7 +75,9 @@ fn step_value(mission: &MissionRow, plan: &Plan, step: usize, rows: &[RunRow]) -
     let output = |row: &RunRow| {
         if row.state == RunState::Succeeded { parsed(row.output.as_ref()) } else { Value::Null }
     };
-    let rows = &rows[..rows.len().min(state.items.len().max(1))];
+    // Of an earlier generation there may be more.
+    let count = if plan.steps[step].for_each.is_some() { state.items.len() } else { 1 };
+    let rows = &rows[..rows.len().min(count)];
     let has_output = state.status == Status::Succeeded || state.status == Status::Failed;
     let value = if plan.steps[step].for_each.is_some() {
         if has_output { rows.iter().map(output).collect() } else { Value::Null }

@@ -6,7 +6,7 @@ use metrics::{counter, histogram};
 use paddock_platform::store::StoreError;
 use serde_json::{Value, json};
 
-use super::{KIND_FINISH, turn::Turn};
+use super::{KIND_FINISH, deadline_of, turn::Turn};
 use crate::{
     Effects, Fault, Finish, NewJob,
     mission::{
@@ -70,8 +70,9 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Forgets how the mission ended, because it goes on.
+    /// Forgets how the mission ended, because it goes on. It has its time once more.
     pub(crate) fn reopen(&mut self) {
+        self.mission.deadline_at = deadline_of(&self.plan, &self.engine.options.current(), self.now);
         self.mission.fault = None;
         self.mission.output = None;
         self.mission.finished_at = None;

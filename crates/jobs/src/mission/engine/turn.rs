@@ -197,6 +197,12 @@ impl<'t> Turn<'t> {
     ) -> Result<Option<Next>, StoreError> {
         match (question, evaluated) {
             (Question::Gate { step }, Evaluated::Gate(gate)) => self.gated(step, gate).await,
+            (Question::Input { step, item, undo: false }, Evaluated::Value(_))
+                if self.mission.state.phase != Phase::Running =>
+            {
+                let fault = fault("cancelled", "the mission ended before the step began");
+                Ok(Some(self.run_cancelled(step, item, false, fault).await?))
+            }
             (Question::Input { step, item, undo }, Evaluated::Value(input)) => {
                 let refused = match input {
                     Ok(input) => self.start(step, item, undo, input).await?.err(),
@@ -291,17 +297,28 @@ impl<'t> Turn<'t> {
         if job.state == JobState::Cancelled
             && let Question::Input { step, item, undo } = question
         {
-            let end = sql::RunEnd { state: RunState::Cancelled, ..sql::RunEnd::failed(&fault) };
-            sql::end_run(self.tx, self.mission.id, step, item, undo, end, self.now).await?;
-            let generation = self.mission.state.generation;
-            let outcome = RunOutcome::Cancelled;
-            return self.take(Event::Ended { generation, step, item, undo, outcome }, Some(fault)).await;
+            let (event, fault) = self.run_cancelled(step, item, undo, fault).await?;
+            return self.take(event, fault).await;
         }
         let next = self.evaluated(question, question.failed(fault)).await?;
         match next {
             Some((event, fault)) => self.take(event, fault).await,
             None => Ok(()),
         }
+    }
+
+    /// A run ends before anything of it ran.
+    async fn run_cancelled(
+        &mut self,
+        step: usize,
+        item: u32,
+        undo: bool,
+        fault: Fault,
+    ) -> Result<Next, StoreError> {
+        let end = sql::RunEnd { state: RunState::Cancelled, ..sql::RunEnd::failed(&fault) };
+        sql::end_run(self.tx, self.mission.id, step, item, undo, end, self.now).await?;
+        let generation = self.mission.state.generation;
+        Ok((Event::Ended { generation, step, item, undo, outcome: RunOutcome::Cancelled }, Some(fault)))
     }
 
     /// The question that a job of this mission answers, if its answer is still wanted.

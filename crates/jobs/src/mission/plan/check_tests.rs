@@ -153,3 +153,13 @@ fn an_approval_has_nothing_of_a_call() {
         assert!(found.iter().any(|flaw| flaw.contains(&format!("`{field}`"))), "{field}: {found:?}");
     }
 }
+
+#[test]
+fn the_examples_have_no_mistakes() {
+    for text in [
+        include_str!("../../../../../examples/missions/analyse-shops.yaml"),
+        include_str!("../../../../../examples/missions/resize-and-publish.yaml"),
+    ] {
+        assert_eq!(flaws(text), Vec::<String>::new());
+    }
+}

@@ -44,7 +44,7 @@ static SAVE: Statement = Statement::new(
     "missions",
     "save_mission",
     "UPDATE missions SET phase = ?2, doc = ?3, output = ?4, fault = ?5, started_ms = ?6, finished_ms = ?7,
-                         due_ms = ?8, expires_ms = ?9, changes = changes + 1
+                         due_ms = ?8, expires_ms = ?9, deadline_ms = ?10, changes = changes + 1
      WHERE id = ?1",
 );
 static LIST: Statement = Statement::new(
@@ -232,6 +232,7 @@ pub(crate) async fn save_mission(tx: &mut Transaction, mission: &MissionRow) -> 
         mission.finished_at,
         mission.due_at_ms(),
         mission.expires_at,
+        mission.deadline_at,
     ];
     tx.execute(&SAVE, params).await.map(|_| ())
 }
