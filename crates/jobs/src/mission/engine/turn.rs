@@ -173,10 +173,10 @@ impl<'t> Turn<'t> {
             task,
         });
         let left = Duration::try_from(self.mission.deadline_at.duration_since(self.now)).unwrap_or_default();
-        let retention = (left + self.mission.retention).max(STEP_RETENTION_MIN);
+        let retention_s = (left + self.mission.retention).max(STEP_RETENTION_MIN).as_secs();
         let job = NewJob {
             parent: link.map(|link| link.to_string()),
-            retention: Some(HumanDuration::from(retention)),
+            retention: Some(HumanDuration::from_secs(retention_s)),
             trace: self.mission.trace.clone(),
             ..job
         };

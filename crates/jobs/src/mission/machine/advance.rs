@@ -14,9 +14,9 @@ pub(crate) fn advance(shapes: &[Shape], state: &mut State, event: &Event) -> Vec
         Event::Evaluated { step, gate } => machine.evaluated(step, gate),
         Event::Ended { generation, step, item, undo, outcome } if generation == machine.state.generation => {
             if undo {
-                machine.undone(step, item, outcome)
+                machine.undone(step, item, outcome);
             } else {
-                machine.ended(step, item, outcome)
+                machine.ended(step, item, outcome);
             }
         }
         Event::Ended { .. } => {}
@@ -247,11 +247,14 @@ impl Machine<'_> {
         self.state.cause = Some(cause);
         for (step, state) in self.state.steps.iter_mut().enumerate() {
             match state.status {
-                Status::Pending | Status::Evaluating => state.status = Status::Cancelled,
-                Status::Waiting => {
+                Status::Pending => state.status = Status::Cancelled,
+                // What is being evaluated may have been asked already, in the same turn.
+                Status::Evaluating | Status::Waiting => {
                     state.status = Status::Cancelled;
                     state.due = None;
-                    self.commands.push(Command::Withdraw { step });
+                    if self.shapes[step].approval {
+                        self.commands.push(Command::Withdraw { step });
+                    }
                 }
                 _ => {}
             }

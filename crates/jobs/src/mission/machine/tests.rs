@@ -65,7 +65,9 @@ impl Course {
                     Command::Run { step, item } => self.start(step, item, false),
                     Command::Undo { step, item } => self.start(step, item, true),
                     Command::Ask { step } => assert!(self.asked.insert(step)),
-                    Command::Withdraw { step } => assert!(self.asked.remove(&step)),
+                    Command::Withdraw { step } => {
+                        self.asked.remove(&step);
+                    }
                     Command::CancelRunning => self.cancels += 1,
                     Command::Conclude => events.push(Event::Concluded { succeeded: true }),
                     Command::Finish => self.finished += 1,

@@ -108,11 +108,12 @@ impl Machine<'_> {
                 let state = &self.state.steps[step];
                 let was_undone =
                     state.items.iter().any(|item| matches!(item, Item::Undone | Item::UndoFailedTried));
+                let is_left = state.items.iter().any(|item| matches!(item, Item::Pending | Item::Cancelled));
                 match state.status {
                     Status::Succeeded => !was_undone,
                     Status::Skipped => true,
                     // Its failure did not matter then, and does not now.
-                    Status::Failed => self.shapes[step].tolerant && !was_undone && !self.is_cause(step),
+                    Status::Failed => self.shapes[step].tolerant && !was_undone && !is_left,
                     _ => false,
                 }
             })
@@ -125,9 +126,5 @@ impl Machine<'_> {
                 None => return stands,
             }
         }
-    }
-
-    fn is_cause(&self, step: usize) -> bool {
-        self.state.cause.is_some_and(|cause| cause.step == Some(step))
     }
 }

@@ -194,8 +194,9 @@ pub(crate) async fn tick(missions: &Missions, id: JobId, now: Timestamp) -> Resu
                 turn.take(Event::Deadline, None).await?;
             }
             for step in 0..turn.plan.steps.len() {
-                let due = turn.mission.state.steps[step].due;
-                if due.is_none_or(|due| due > now.as_millisecond()) {
+                let state = &turn.mission.state.steps[step];
+                let is_due = state.due.is_some_and(|due| due <= now.as_millisecond());
+                if !is_due || state.status != Status::Waiting {
                     continue;
                 }
                 let plan = Arc::clone(&turn.plan);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, JobId,
-    mission::machine::{Phase, State},
+    mission::machine::{Phase, State, Status},
 };
 
 macro_rules! columns {
@@ -181,7 +181,8 @@ fn read(row: &Row) -> Result<MissionRow, StoreError> {
 impl MissionRow {
     /// When the clock has to look at it next: the mission's deadline, or a decision's.
     fn due_at_ms(&self) -> Option<i64> {
-        let decisions = self.state.steps.iter().filter_map(|step| step.due);
+        let waiting = self.state.steps.iter().filter(|step| step.status == Status::Waiting);
+        let decisions = waiting.filter_map(|step| step.due);
         let deadline = matches!(self.state.phase, Phase::Running | Phase::Concluding);
         decisions.chain(deadline.then(|| self.deadline_at.as_millisecond())).min()
     }
