@@ -1,10 +1,14 @@
 //! What missions do with values: large ones, lists, other missions, and what is left out.
 
-use paddock_jobs::mission::{Format, Phase, read};
+use paddock_jobs::mission::{Format, MissionError, Missions, Phase, StoredDefinition, read};
 use paddock_platform::{identity::Caller, store::testing::on_each_engine};
 use serde_json::json;
 
 use crate::support::{World, assert_state, state};
+
+async fn save(missions: &Missions, text: &str) -> Result<StoredDefinition, MissionError> {
+    missions.save(&Caller::local(), read(text, Format::Yaml).unwrap()).await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_too_large_for_a_transaction_reach_conditions_lists_inputs_and_the_output() {
@@ -142,28 +146,31 @@ async fn definitions_have_versions_that_never_change() {
     on_each_engine(async |fixture| {
         let world = World::new(fixture);
         let life = world.live().await;
-        let (missions, first) =
-            (life.missions.clone(), "name: v\nsteps:\n  - { name: a, tool: lab_do, input: { name: a } }\n");
+        let missions = life.missions.clone();
+        let first = "name: v\nsteps:\n  - { name: a, tool: lab_do, input: { name: a } }\n";
         life.within(async move {
             let local = Caller::local();
-            let save = async |text: &str| missions.save(&local, read(text, Format::Yaml).unwrap()).await;
-            let stored = save(first).await.unwrap();
+            let stored = save(&missions, first).await.unwrap();
             assert_eq!((stored.version, stored.created), (1, true));
-            let again = save(first).await.unwrap();
+            let again = save(&missions, first).await.unwrap();
             assert_eq!((again.version, again.created), (1, false));
-            assert_eq!(save(&first.replace("name: a,", "name: b,")).await.unwrap().version, 2);
+            assert_eq!(save(&missions, &first.replace("name: a,", "name: b,")).await.unwrap().version, 2);
             // Many at once get versions of their own.
-            let all = (0..8).map(|n| first.replace("name: a,", &format!("name: s{n},"))).collect::<Vec<_>>();
-            let stored = futures_util::future::join_all(all.iter().map(|text| save(text))).await;
+            let all: Vec<String> =
+                (0..8).map(|n| first.replace("name: a,", &format!("name: s{n},"))).collect();
+            let saving: Vec<_> = all.iter().map(|text| Box::pin(save(&missions, text))).collect();
+            let stored = futures_util::future::join_all(saving).await;
             let mut versions: Vec<u32> = stored.into_iter().map(|stored| stored.unwrap().version).collect();
             versions.sort_unstable();
             assert_eq!(versions, (3..=10).collect::<Vec<_>>());
             let old = missions.definition(local.tenant(), "v", Some(1)).await.unwrap();
             assert_eq!(old.definition.steps[0].name, "a");
-            let unknown =
-                save("name: w\nsteps:\n  - { name: a, tool: lab_dont }\n  - { name: b, mission: nothing }\n")
-                    .await
-                    .unwrap_err();
+            let unknown = save(
+                &missions,
+                "name: w\nsteps:\n  - { name: a, tool: lab_dont }\n  - { name: b, mission: nothing }\n",
+            )
+            .await
+            .unwrap_err();
             let text = unknown.to_string();
             assert!(
                 text.contains("step `a`: `tool`: no tool `lab_dont`") && text.contains("1 more"),
