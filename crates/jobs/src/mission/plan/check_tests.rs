@@ -73,28 +73,19 @@ steps:
     );
     for expected in [
         "`name`: `Bad Name` must be",
-        "`deadline`: 900d",
-        "`steps[2].name`",
+        "`deadline`: ",
+        "step `a`: `name`: another step has this name",
         "step `a`: `tool`: exactly one of",
         "step `a`: `needs`: no step is called `nowhere`",
         "step `a`: `needs`: a step cannot need itself",
         "step `b`: `if`: expected a value",
         "step `b`: `input`: `item`: there is an item only",
         "step `b`: `input`: `steps.c.output`: no step is called `c`",
-        "step `b`: `timeout`",
+        "step `b`: `timeout`: must be longer",
         "step `a`: `for_each`: must be a list",
         "step `a`: `mission`: must be `name` or `name@version`",
     ] {
-        let is_told = found.iter().any(|flaw| {
-            flaw.starts_with(expected)
-                || (expected == "`steps[2].name`" && flaw.contains("another step has this name"))
-        });
-        assert!(
-            is_told
-                || expected.starts_with("`deadline`")
-                    && found.iter().any(|flaw| flaw.starts_with("`deadline`")),
-            "{expected} in {found:#?}"
-        );
+        assert!(found.iter().any(|flaw| flaw.starts_with(expected)), "{expected} in {found:#?}");
     }
 }
 
