@@ -15,7 +15,7 @@ use super::{
     link::{Link, Task},
 };
 use crate::{
-    Applied, Apply, Effects, JobContext, JobError, JobFailure, JobId, JobKind, Jobs, Outcome,
+    Applied, Effects, JobContext, JobError, JobFailure, JobId, JobKind, Jobs, Outcome,
     mission::{
         machine::{Event, Phase},
         store::sql,
@@ -50,20 +50,12 @@ struct Run(Arc<Engine>);
 impl JobKind for Run {
     fn run(&self, context: JobContext) -> BoxFuture<'static, Result<Outcome, JobFailure>> {
         let (engine, id) = (Arc::clone(&self.0), context.job.id);
-        let begin = writing(move |tx| {
+        let outcome = Outcome::wait(move |tx| {
             let engine = Arc::clone(&engine);
             Box::pin(async move { begin(&engine, tx, id).await })
         });
-        Box::pin(std::future::ready(Ok(Outcome::Wait(Some(begin)))))
+        Box::pin(std::future::ready(Ok(outcome)))
     }
-}
-
-/// Gives the compiler the signature of what writes in a transaction.
-fn writing<F>(write: F) -> Apply
-where
-    F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<Applied, StoreError>> + Send + Sync + 'static,
-{
-    Arc::new(write)
 }
 
 async fn begin(engine: &Engine, tx: &mut Transaction, id: JobId) -> Result<Applied, StoreError> {
@@ -115,7 +107,7 @@ async fn evaluate(engine: &Arc<Engine>, tenant: &Tenant, link: Link) -> Result<O
         Err(fault) => question.failed(fault),
     };
     let engine = Arc::clone(engine);
-    Ok(Outcome::Apply(writing(move |tx| {
+    Ok(Outcome::apply(move |tx| {
         let (engine, evaluated) = (Arc::clone(&engine), evaluated.clone());
         Box::pin(async move {
             let Some(mut turn) = engine.turn(tx, link.mission).await? else { return Ok(Applied::default()) };
@@ -127,7 +119,7 @@ async fn evaluate(engine: &Arc<Engine>, tenant: &Tenant, link: Link) -> Result<O
             let effects = turn.close(false).await?;
             Ok(Applied { result: Value::Null, effects })
         })
-    })))
+    }))
 }
 
 fn mission_of(context: &JobContext) -> Result<JobId, JobFailure> {
@@ -165,7 +157,7 @@ impl JobKind for End {
         let tenant = context.job.tenant.clone();
         Box::pin(async move {
             let mission = mission?;
-            let end = writing(move |tx| {
+            Ok(Outcome::apply(move |tx| {
                 let (engine, tenant) = (Arc::clone(&engine), tenant.clone());
                 Box::pin(async move {
                     let row = sql::lock_mission(tx, mission).await?;
@@ -176,8 +168,7 @@ impl JobKind for End {
                     let effects = Effects { ended: ended.into_iter().collect(), ..Effects::default() };
                     Ok(Applied { result: Value::Null, effects })
                 })
-            });
-            Ok(Outcome::Apply(end))
+            }))
         })
     }
 }
