@@ -50,8 +50,8 @@ pub use routes::{STREAM_ROUTES, UNTIMED_ROUTES, routes};
 pub use service::{Decision, Missions, StartMission};
 pub use tools::tools;
 pub use view::{
-    ApprovalView, DefinitionView, MissionBrief, MissionFault, MissionView, RunView, StepView,
-    StoredDefinition,
+    ApprovalView, CompensationView, DefinitionView, ItemCounts, MissionBrief, MissionFault, MissionView,
+    RunView, StepView, StoredDefinition,
 };
 
 pub(crate) use engine::NewMission;

@@ -71,12 +71,12 @@ pub(super) async fn prepare(
     let begin = begin_of(schedule, caller.tenant().as_str(), name, at);
     let run_at = (begin > Timestamp::now()).then_some(begin);
     if let Some(mission) = &schedule.mission {
-        let start = StartMission { unique_key, run_at, ..mission.clone() };
+        let start = StartMission { run_at, unique_key, ..mission.clone() };
         let prepared = prepare_mission(&schedules.0.missions, caller, start).await?;
         return Ok(Prepared::Mission(Box::new(prepared)));
     }
     let job = schedule.job.clone().unwrap_or_default();
-    let prepared = schedules.0.jobs.prepare(caller, NewJob { unique_key, run_at, ..job })?;
+    let prepared = schedules.0.jobs.prepare(caller, NewJob { run_at, unique_key, ..job })?;
     Ok(Prepared::Job(prepared))
 }
 
@@ -103,9 +103,9 @@ pub(super) fn due(
     let first_on_time = all.iter().position(|at| *at >= on_time).unwrap_or(all.len());
     let (late, punctual) = all.split_at(first_on_time);
     let made_up: &[Timestamp] = match catch_up {
-        CatchUp::Skip => &[],
         CatchUp::Once if punctual.is_empty() => &late[late.len().saturating_sub(1)..],
-        CatchUp::Once => &[],
+        // One that is on time stands for those that were missed.
+        CatchUp::Once | CatchUp::Skip => &[],
         CatchUp::All => &late[late.len().saturating_sub(catch_up_max)..],
     };
     let missed = more || made_up.len() < late.len();
@@ -212,7 +212,7 @@ async fn write(
                 let accepted = job.insert(tx).await?;
                 outcome.last_at = outcome.last_at.max(Some(*at));
                 outcome.last_job = Some(accepted.id.to_string());
-                outcome.fired += u32::from(!accepted.existed);
+                outcome.count += u32::from(!accepted.existed);
             }
             store::fired(tx, &tenant, &name, outcome).await?;
             Ok(true)

@@ -235,7 +235,7 @@ pub(super) struct Fired {
     pub(super) last_at: Option<Timestamp>,
     pub(super) last_job: Option<String>,
     pub(super) error: Option<String>,
-    pub(super) fired: u32,
+    pub(super) count: u32,
     pub(super) skipped: u32,
 }
 
@@ -245,8 +245,8 @@ pub(super) async fn fired(
     name: &str,
     fired: Fired,
 ) -> Result<(), StoreError> {
-    let Fired { next_at, last_at, last_job, error, fired, skipped } = fired;
-    tx.execute(&FIRED, params![tenant, name, next_at, last_at, last_job, error, fired, skipped])
+    let Fired { next_at, last_at, last_job, error, count, skipped } = fired;
+    tx.execute(&FIRED, params![tenant, name, next_at, last_at, last_job, error, count, skipped])
         .await
         .map(|_| ())
 }

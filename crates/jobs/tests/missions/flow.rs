@@ -93,7 +93,7 @@ async fn a_mission_of_which_nothing_runs_ends_at_once() {
         let id = life.start(yaml, json!({})).await;
         assert_state(&life.end(id).await, Phase::Succeeded);
         let jobs = life.jobs.clone();
-        let wait = std::time::Duration::from_secs(60);
+        let wait = std::time::Duration::from_mins(1);
         let job = life.within(async move { jobs.wait(&paddock_platform::identity::Tenant::local(), id, wait).await.unwrap() }).await;
         assert_eq!(job.state, paddock_jobs::JobState::Succeeded, "its job has ended, too");
         assert_eq!(world.script.calls(), 0);

@@ -102,7 +102,7 @@ async fn a_schedule_starts_missions_and_can_be_fired_by_hand() {
             assert_eq!(schedules.next_firings(local.tenant(), "nightly", 3).await.unwrap().len(), 3);
             let fired = schedules.fire_now(local.tenant(), "nightly").await.unwrap();
             let id = fired.last_job.unwrap().parse().unwrap();
-            let view = missions.wait(local.tenant(), id, Duration::from_secs(60)).await.unwrap();
+            let view = missions.wait(local.tenant(), id, Duration::from_mins(1)).await.unwrap();
             assert!(view.state.is_final());
         })
         .await;

@@ -14,13 +14,13 @@ use serde_json::json;
 
 use crate::support::{World, assert_state, state};
 
-const HANGS: &str = r#"
+const HANGS: &str = r"
 name: hangs
 steps:
   - { name: done, tool: lab_do, input: { name: done }, compensate: { tool: lab_do, input: { name: undo-done } } }
   - { name: hang, needs: [done], tool: lab_do, input: { name: hang, hang: true }, compensate: { tool: lab_do, when: tried, input: { name: undo-hang } } }
   - { name: never, needs: [hang], tool: lab_do, input: { name: never } }
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_mission_stops_what_runs_undoes_what_is_done_and_can_go_on() {
@@ -181,7 +181,7 @@ async fn a_unique_key_starts_one_mission() {
             assert_eq!(missions.start(&local, start(json!({}))).await.unwrap(), (first, true));
             let differs = missions.start(&local, start(json!({"x": 1}))).await.unwrap_err();
             assert!(differs.to_string().contains("unique key"), "{differs}");
-            let view = missions.wait(local.tenant(), first, Duration::from_secs(60)).await.unwrap();
+            let view = missions.wait(local.tenant(), first, Duration::from_mins(1)).await.unwrap();
             assert_state(&view, Phase::Succeeded);
         })
         .await;

@@ -307,15 +307,14 @@ impl<'a> Parser<'a> {
     }
 
     fn pointer(&mut self) -> Result<Vec<String>, ParseError> {
-        let text = match self.rest().chars().next() {
-            Some(quote @ ('\'' | '"')) => self.quoted(quote)?,
-            _ => {
-                let rest = self.rest();
-                let is_inside = |c: char| c.is_ascii_alphanumeric() || "_-.~/".contains(c);
-                let end = rest.find(|c| !is_inside(c)).unwrap_or(rest.len());
-                self.at += end;
-                rest[..end].to_owned()
-            }
+        let text = if let Some(quote @ ('\'' | '"')) = self.rest().chars().next() {
+            self.quoted(quote)?
+        } else {
+            let rest = self.rest();
+            let is_inside = |c: char| c.is_ascii_alphanumeric() || "_-.~/".contains(c);
+            let end = rest.find(|c| !is_inside(c)).unwrap_or(rest.len());
+            self.at += end;
+            rest[..end].to_owned()
         };
         match text.strip_prefix('/') {
             Some(rest) => {

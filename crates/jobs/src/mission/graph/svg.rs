@@ -113,7 +113,7 @@ fn head(out: &mut String, mission: &MissionView) {
     let mut line = format!("{}, {} of {} steps done", mission.state, done.count(), mission.steps.len());
     if let Some(error) = &mission.error {
         let place = error.step.as_ref().map_or(String::new(), |step| format!("{step}: "));
-        line.push_str(&format!(", {place}{}", error.message));
+        let _ = write!(line, ", {place}{}", error.message);
     }
     let _ = write!(
         out,

@@ -108,9 +108,7 @@ impl Machine<'_> {
             Gate::Run(count) => {
                 state.status = Status::Running;
                 state.items = vec![Item::Pending; count as usize];
-                if self.start_items(step) {
-                    self.schedule();
-                }
+                self.go_on(step);
             }
         }
     }
@@ -163,12 +161,9 @@ impl Machine<'_> {
             RunOutcome::Cancelled => Item::Cancelled,
         };
         let is_idle = !self.state.steps[step].items.contains(&Item::Running);
+        let goes_on = outcome == RunOutcome::Succeeded || self.shapes[step].tolerant;
         match self.state.phase {
-            Phase::Running if outcome == RunOutcome::Succeeded || self.shapes[step].tolerant => {
-                if self.start_items(step) {
-                    self.schedule();
-                }
-            }
+            Phase::Running if goes_on => self.go_on(step),
             Phase::Running => {
                 if is_idle {
                     self.end_step(step);
@@ -184,6 +179,13 @@ impl Machine<'_> {
                 self.settle();
             }
             _ => {}
+        }
+    }
+
+    /// Starts what is left of a step; when nothing is, the steps after it.
+    fn go_on(&mut self, step: usize) {
+        if self.start_items(step) {
+            self.schedule();
         }
     }
 

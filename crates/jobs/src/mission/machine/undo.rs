@@ -7,20 +7,7 @@ impl Machine<'_> {
     pub(super) fn compensate(&mut self) {
         let current =
             self.state.steps.iter().position(|step| step.items.iter().any(|item| item.is_undoing()));
-        let step = match current {
-            Some(step) => step,
-            None => {
-                let to_undo = |step: &usize| {
-                    self.state.steps[*step].items.iter().any(|item| self.is_to_undo(*step, *item))
-                };
-                let Some(last) =
-                    (0..self.shapes.len()).filter(to_undo).max_by_key(|step| self.state.steps[*step].order)
-                else {
-                    return self.finish();
-                };
-                last
-            }
-        };
+        let Some(step) = current.or_else(|| self.last_to_undo()) else { return self.finish() };
         let concurrency = self.shapes[step].concurrency.max(1);
         let mut undoing = self.state.steps[step].items.iter().filter(|item| item.is_undoing()).count();
         for item in (0..self.state.steps[step].items.len()).rev() {
@@ -32,6 +19,12 @@ impl Machine<'_> {
                 self.commands.push(Command::Undo { step, item: item as u32 });
             }
         }
+    }
+
+    fn last_to_undo(&self) -> Option<usize> {
+        let to_undo =
+            |step: &usize| self.state.steps[*step].items.iter().any(|item| self.is_to_undo(*step, *item));
+        (0..self.shapes.len()).filter(to_undo).max_by_key(|step| self.state.steps[*step].order)
     }
 
     fn is_to_undo(&self, step: usize, item: Item) -> bool {

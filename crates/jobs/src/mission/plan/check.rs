@@ -53,7 +53,7 @@ pub(crate) fn compile(definition: Definition, options: &MissionOptions) -> Resul
     let mut output_reads = Reads::default();
     if let Some(output) = &output {
         output_reads = of_output(output, &positions, &mut |field, reason| {
-            flaws.push(Flaw::of_definition(field, reason))
+            flaws.push(Flaw::of_definition(field, reason));
         });
     }
     if flaws.is_empty()
@@ -156,7 +156,7 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn step(&self, step: &Step, flaws: &mut Vec<Flaw>) -> PlanStep {
         let mut flaw = |field: String, reason: String| flaws.push(Flaw::of_step(&step.name, field, reason));
-        self.check_step(step, &mut flaw);
+        check_step(step, &mut flaw);
         let condition = step.condition.as_deref().and_then(|text| condition(text, &mut flaw));
         let for_each = step.for_each.as_ref().and_then(|list| self.for_each(list, &mut flaw));
         let action = self.action(step, &mut flaw);
@@ -181,7 +181,7 @@ impl Compiler<'_> {
         for name in &step.needs {
             match self.positions.get(name) {
                 Some(_) if *name == step.name => {
-                    flaw("needs".to_owned(), "a step cannot need itself".to_owned())
+                    flaw("needs".to_owned(), "a step cannot need itself".to_owned());
                 }
                 Some(position) => {
                     needs.insert(*position);
@@ -191,60 +191,6 @@ impl Compiler<'_> {
         }
         plan.needs = needs.into_iter().collect();
         plan
-    }
-
-    fn check_step(&self, step: &Step, flaw: &mut dyn FnMut(String, String)) {
-        let targets =
-            [step.tool.is_some(), step.kind.is_some(), step.mission.is_some(), step.approval.is_some()];
-        if targets.into_iter().filter(|is_there| *is_there).count() != 1 {
-            flaw(
-                "tool".to_owned(),
-                "exactly one of `tool`, `kind`, `mission` and `approval` must be there".to_owned(),
-            );
-        }
-        if step.description.chars().count() > DESCRIPTION_MAX {
-            flaw("description".to_owned(), format!("is longer than {DESCRIPTION_MAX} characters"));
-        }
-        if let Some(concurrency) = step.concurrency {
-            if step.for_each.is_none() {
-                flaw("concurrency".to_owned(), "only a step with `for_each` has several runs".to_owned());
-            }
-            if !(1..=CONCURRENCY_MAX).contains(&concurrency) {
-                flaw("concurrency".to_owned(), format!("{concurrency} is not 1 to {CONCURRENCY_MAX}"));
-            }
-        }
-        if let Some(priority) = step.priority
-            && !(-100..=100).contains(&priority)
-        {
-            flaw("priority".to_owned(), format!("{priority} is not -100 to 100"));
-        }
-        if step.timeout.is_some_and(|timeout| timeout.get().is_zero()) {
-            flaw("timeout".to_owned(), "must be longer than no time".to_owned());
-        }
-        if step.approval.is_some() {
-            let refused = [
-                ("for_each", step.for_each.is_some()),
-                ("input", step.input.as_object().is_none_or(|input| !input.is_empty())),
-                ("timeout", step.timeout.is_some()),
-                ("retry", step.retry.is_some()),
-                ("queue", step.queue.is_some()),
-                ("priority", step.priority.is_some()),
-                ("compensate", step.compensate.is_some()),
-            ];
-            for (field, _) in refused.into_iter().filter(|(_, is_there)| *is_there) {
-                flaw(field.to_owned(), "an approval has none".to_owned());
-            }
-        }
-        if step.mission.is_some() {
-            for (field, is_there) in [("timeout", step.timeout.is_some()), ("retry", step.retry.is_some())] {
-                if is_there {
-                    flaw(
-                        field.to_owned(),
-                        "a sub-mission has none: its own definition says it, by step".to_owned(),
-                    );
-                }
-            }
-        }
     }
 
     fn for_each(&self, list: &Value, flaw: &mut dyn FnMut(String, String)) -> Option<Template> {
@@ -302,6 +248,60 @@ impl Compiler<'_> {
             message,
             deadline: deadline.map(paddock_platform::units::HumanDuration::get),
             on_deadline: approval.map(|approval| approval.on_deadline).unwrap_or_default(),
+        }
+    }
+}
+
+/// What the fields of a step say together.
+fn check_step(step: &Step, flaw: &mut dyn FnMut(String, String)) {
+    let targets = [step.tool.is_some(), step.kind.is_some(), step.mission.is_some(), step.approval.is_some()];
+    if targets.into_iter().filter(|is_there| *is_there).count() != 1 {
+        flaw(
+            "tool".to_owned(),
+            "exactly one of `tool`, `kind`, `mission` and `approval` must be there".to_owned(),
+        );
+    }
+    if step.description.chars().count() > DESCRIPTION_MAX {
+        flaw("description".to_owned(), format!("is longer than {DESCRIPTION_MAX} characters"));
+    }
+    if let Some(concurrency) = step.concurrency {
+        if step.for_each.is_none() {
+            flaw("concurrency".to_owned(), "only a step with `for_each` has several runs".to_owned());
+        }
+        if !(1..=CONCURRENCY_MAX).contains(&concurrency) {
+            flaw("concurrency".to_owned(), format!("{concurrency} is not 1 to {CONCURRENCY_MAX}"));
+        }
+    }
+    if let Some(priority) = step.priority
+        && !(-100..=100).contains(&priority)
+    {
+        flaw("priority".to_owned(), format!("{priority} is not -100 to 100"));
+    }
+    if step.timeout.is_some_and(|timeout| timeout.get().is_zero()) {
+        flaw("timeout".to_owned(), "must be longer than no time".to_owned());
+    }
+    if step.approval.is_some() {
+        let refused = [
+            ("for_each", step.for_each.is_some()),
+            ("input", step.input.as_object().is_none_or(|input| !input.is_empty())),
+            ("timeout", step.timeout.is_some()),
+            ("retry", step.retry.is_some()),
+            ("queue", step.queue.is_some()),
+            ("priority", step.priority.is_some()),
+            ("compensate", step.compensate.is_some()),
+        ];
+        for (field, _) in refused.into_iter().filter(|(_, is_there)| *is_there) {
+            flaw(field.to_owned(), "an approval has none".to_owned());
+        }
+    }
+    if step.mission.is_some() {
+        for (field, is_there) in [("timeout", step.timeout.is_some()), ("retry", step.retry.is_some())] {
+            if is_there {
+                flaw(
+                    field.to_owned(),
+                    "a sub-mission has none: its own definition says it, by step".to_owned(),
+                );
+            }
         }
     }
 }

@@ -46,12 +46,12 @@ pub(super) fn of_step(
     }
     if let Some(list) = &plan.for_each {
         list.visit(&mut |reference| {
-            read(reference, place("for_each", false, false), positions, &mut gate, flaw)
+            read(reference, place("for_each", false, false), positions, &mut gate, flaw);
         });
     }
     if let Action::Approval { message, .. } = &plan.action {
         message.visit(&mut |reference| {
-            read(reference, place("approval.message", false, false), positions, &mut gate, flaw)
+            read(reference, place("approval.message", false, false), positions, &mut gate, flaw);
         });
     }
     needs.extend(&gate.steps);
@@ -59,7 +59,7 @@ pub(super) fn of_step(
 
     let mut input = Reads::default();
     plan.input.visit(&mut |reference| {
-        read(reference, place("input", has_item, false), positions, &mut input, flaw)
+        read(reference, place("input", has_item, false), positions, &mut input, flaw);
     });
     needs.extend(&input.steps);
     plan.input_reads = input.outputs;
@@ -96,7 +96,7 @@ fn read(
         Root::Inputs | Root::Mission => {}
         Root::Item | Root::Index if place.has_item => {}
         Root::Item | Root::Index => {
-            refused("there is an item only in the `input` of a step with `for_each`".to_owned())
+            refused("there is an item only in the `input` of a step with `for_each`".to_owned());
         }
         Root::Output if place.is_undo => reads.own = true,
         Root::Output => refused("only `compensate.input` can refer to it".to_owned()),

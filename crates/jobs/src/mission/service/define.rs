@@ -34,15 +34,13 @@ pub(super) async fn check(
     let mut depth = 1;
     for (index, name, version) in draft.missions() {
         let step = &mut definition.steps[index];
-        match sql::find_definition(missions.store(), caller.tenant(), name, version).await? {
-            Some(found) => {
-                depth = depth.max(found.depth + 1);
-                step.mission = Some(format!("{name}@{}", found.version));
-            }
-            None => {
-                let wanted = version.map_or_else(|| name.to_owned(), |version| format!("{name}@{version}"));
-                flaws.push(Flaw::of_step(&step.name, "mission", format!("no mission definition `{wanted}`")));
-            }
+        let found = sql::find_definition(missions.store(), caller.tenant(), name, version).await?;
+        if let Some(found) = found {
+            depth = depth.max(found.depth + 1);
+            step.mission = Some(format!("{name}@{}", found.version));
+        } else {
+            let wanted = version.map_or_else(|| name.to_owned(), |version| format!("{name}@{version}"));
+            flaws.push(Flaw::of_step(&step.name, "mission", format!("no mission definition `{wanted}`")));
         }
     }
     if depth > options.depth_max {

@@ -73,11 +73,6 @@ static DUE: Statement = Statement::new(
     "due_missions",
     "SELECT id FROM missions WHERE due_ms IS NOT NULL AND due_ms <= ?1 ORDER BY due_ms LIMIT 100",
 );
-static NEXT_DUE: Statement = Statement::new(
-    "missions",
-    "next_due_mission",
-    "SELECT min(due_ms) FROM missions WHERE due_ms IS NOT NULL",
-);
 static EXPIRED: Statement = Statement::new(
     "missions",
     "expired_missions",
@@ -282,10 +277,6 @@ fn ids(rows: &[Row]) -> Result<Vec<JobId>, StoreError> {
 
 pub(crate) async fn due_missions(store: &Store, now: Timestamp) -> Result<Vec<JobId>, StoreError> {
     ids(&store.query(&DUE, params![now]).await?)
-}
-
-pub(crate) async fn next_due(store: &Store) -> Result<Option<Timestamp>, StoreError> {
-    store.query_first(&NEXT_DUE, params![]).await?.map_or(Ok(None), |row| row.get(0_usize))
 }
 
 pub(crate) async fn expired_missions(store: &Store, now: Timestamp) -> Result<Vec<JobId>, StoreError> {

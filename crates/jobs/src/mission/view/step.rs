@@ -185,6 +185,16 @@ pub struct RunView {
     pub output: Option<Value>,
     /// Bytes of what it came to.
     pub output_size: u64,
+    /// When it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Timestamp>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Fault>,
@@ -199,6 +209,8 @@ impl RunView {
             job: run.job.clone(),
             output: parsed(run.output.as_ref()),
             output_size: run.output_size,
+            started_at: run.started_at,
+            ended_at: run.ended_at,
             error: run.fault.clone(),
         }
     }
@@ -206,7 +218,7 @@ impl RunView {
 
 /// The state of a step for people: what was undone says so.
 fn shown_state(state: &StepState) -> &'static str {
-    let done = state.items.iter().any(|item| *item == Item::Undone);
+    let done = state.items.contains(&Item::Undone);
     let left =
         state.items.iter().any(|item| matches!(item, Item::Succeeded | Item::UndoFailed | Item::Undoing));
     if done && !left && state.status == Status::Succeeded { "compensated" } else { state_name(state.status) }
