@@ -22,12 +22,12 @@ pub fn read(text: &str, format: Format) -> Result<Definition, MissionError> {
                 flaw(if path == "." { "definition" } else { &path }, &error.into_inner().to_string())
             })
         }
-        Format::Yaml => serde_saphyr::from_str(text).map_err(|error| {
-            // Its first line says what and where; the others draw the place.
-            let message = error.to_string();
-            let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("is not YAML");
-            flaw("definition", line.trim_start_matches("error: ").trim())
-        }),
+        Format::Yaml => {
+            // In a line: what and where, without a drawing of the place.
+            let options = serde_saphyr::options! { with_snippet: false };
+            serde_saphyr::from_str_with_options(text, options)
+                .map_err(|error| flaw("definition", &error.to_string()))
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Machine<'_> {
                     }
                 };
                 let items = state.items.iter().map(|item| kept(*item)).collect();
-                *state = StepState { items, ..StepState::default() };
+                *state = StepState { items, order: state.order, ..StepState::default() };
             } else {
                 *state = StepState::default();
             }
