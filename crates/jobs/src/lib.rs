@@ -102,7 +102,9 @@ pub use event::{EventKind, JobEvent};
 pub use id::{JobId, ParseJobIdError};
 pub use job::{Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payload};
 pub use new_job::{NewJob, RetryPolicy, Target, Terms};
-pub use registry::{Applied, Apply, Effects, EndHook, Finish, JobContext, JobFailure, JobKind, Outcome, Registry};
+pub use registry::{
+    Applied, Apply, Effects, EndHook, Finish, JobContext, JobFailure, JobKind, Outcome, Registry,
+};
 pub use routes::{JobView, STREAM_ROUTES, UNTIMED_ROUTES, routes};
 pub use service::{
     Accepted, Beat, BeatAnswer, BeatStatus, ClaimRequest, Completion, Ended, Failure, JobFilter, Jobs,

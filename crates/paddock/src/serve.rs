@@ -97,7 +97,9 @@ impl ServeArgs {
             return Err(CommandError::new(Exit::Usage, message));
         }
         let known = |name: &String| {
-            config.jobs.queues.contains_key(name) || config.jobs.queue.contains_key(name) || name == "standard"
+            config.jobs.queues.contains_key(name)
+                || config.jobs.queue.contains_key(name)
+                || name == "standard"
         };
         if let Some(unknown) = self.queues.iter().find(|name| !known(name)) {
             let known: Vec<&str> = config.jobs.queues.keys().map(String::as_str).collect();
