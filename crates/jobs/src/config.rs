@@ -9,7 +9,7 @@ use paddock_platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::RetryPolicy;
+use crate::{RetryPolicy, mission::MissionOptions, schedule::ScheduleOptions};
 
 /// The queue of jobs that name none.
 pub(crate) const QUEUE_DEFAULT: &str = "standard";
@@ -48,6 +48,10 @@ pub struct JobsOptions {
     pub dead_alert: u64,
     /// How old the oldest ready job of a queue may be before health says so.
     pub latency_alert: HumanDuration,
+    /// Graphs of jobs.
+    pub missions: MissionOptions,
+    /// Jobs that are enqueued when their time comes.
+    pub schedules: ScheduleOptions,
 }
 
 impl Default for JobsOptions {
@@ -68,6 +72,8 @@ impl Default for JobsOptions {
             slow: HumanDuration::from_secs(30),
             dead_alert: 1,
             latency_alert: HumanDuration::from_secs(60),
+            missions: MissionOptions::default(),
+            schedules: ScheduleOptions::default(),
         }
     }
 }

@@ -63,6 +63,8 @@
 //! 6. A state that is final changes only by a retry or a redrive that somebody asked for.
 
 pub mod metrics;
+pub mod mission;
+pub mod schedule;
 
 mod budget;
 mod config;

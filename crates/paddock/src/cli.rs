@@ -16,6 +16,7 @@ use crate::{
     keys_command::KeysCommand,
     lab::LabArgs,
     mcp_command::McpArgs,
+    missions::MissionsArgs,
     serve::ServeArgs,
 };
 
@@ -43,6 +44,8 @@ enum Command {
     Browser(BrowserArgs),
     /// Hand over durable work to a running server, and look after it
     Jobs(JobsArgs),
+    /// Run graphs of jobs on a running server, and look after them
+    Missions(MissionsArgs),
     /// Show, check or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -97,6 +100,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Analyze(args) => Box::pin(crate::analyze::run(args)).await,
         Command::Browser(args) => Box::pin(crate::browser::run(args)).await,
         Command::Jobs(args) => Box::pin(crate::jobs::run(args)).await,
+        Command::Missions(args) => Box::pin(crate::missions::run(args)).await,
         Command::Config(command) => crate::config_command::run(command),
         Command::Keys(command) => Box::pin(crate::keys_command::run(command)).await,
         Command::Doctor(args) => Box::pin(crate::doctor::run(args)).await,

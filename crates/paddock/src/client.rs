@@ -83,6 +83,19 @@ impl Client {
         Err(self.refused(response).await)
     }
 
+    /// Sends a request and gives its answer, whatever it is.
+    pub(crate) async fn any(&self, request: RequestBuilder) -> Result<Response, CommandError> {
+        request.send().await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// The JSON of an answer, if it is one of success.
+    pub(crate) async fn accepted(&self, response: Response) -> Result<Value, CommandError> {
+        if response.status().is_success() {
+            return response.json().await.map_err(|error| self.unreachable(&error));
+        }
+        Err(self.refused(response).await)
+    }
+
     /// Sends a request and gives the JSON of its answer.
     pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value, CommandError> {
         self.send(request).await?.json().await.map_err(|error| self.unreachable(&error))

@@ -38,6 +38,7 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "jobs.concurrency",
     "jobs.pollers_max",
     "jobs.pending_max",
+    "jobs.missions.watchers_max",
 ];
 
 /// Paddock's configuration. Everything has a default: an empty file is a working server.

@@ -14,6 +14,7 @@ mod jobs;
 mod keys_command;
 mod lab;
 mod mcp_command;
+mod missions;
 mod serve;
 mod status_page;
 mod summary;

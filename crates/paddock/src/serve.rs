@@ -10,7 +10,11 @@ use axum::{Router, middleware};
 use clap::{Args, ValueEnum};
 use paddock_analysis::{Analyses, Analyzer, Archive};
 use paddock_browser::{BrowserService, Fleet, Sessions, sessions};
-use paddock_jobs::{Jobs, Role};
+use paddock_jobs::{
+    Jobs, Role,
+    mission::{self, Missions},
+    schedule::{self, Schedules},
+};
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
@@ -123,6 +127,8 @@ pub(crate) struct Parts {
     browser: BrowserService,
     analyses: Analyses,
     jobs: Jobs,
+    missions: Missions,
+    schedules: Schedules,
     toolbox: Toolbox,
     data: PathBuf,
     tasks: Tasks,
@@ -242,8 +248,15 @@ impl Parts {
         let section = live.section(|config| &config.jobs);
         let jobs =
             Jobs::open(store.clone(), blobs, section, &tasks).await.map_err(|error| failure(&error))?;
-        let toolbox = toolbox(&browser, &analyses, &jobs);
+        let section = live.section(|config| &config.jobs.missions);
+        let missions = Missions::open(&jobs, store.clone(), section).await.map_err(|error| failure(&error))?;
+        let section = live.section(|config| &config.jobs.schedules);
+        let schedules =
+            Schedules::open(&jobs, &missions, store.clone(), section).await.map_err(|error| failure(&error))?;
+        let toolbox = toolbox(&browser, &analyses, &jobs, &missions, &schedules);
         jobs.run(toolbox.clone(), role).await.map_err(|error| failure(&error))?;
+        missions.run(&tasks);
+        schedules.run(&tasks);
         Ok(Self {
             live,
             reloads,
@@ -253,6 +266,8 @@ impl Parts {
             browser,
             analyses,
             jobs,
+            missions,
+            schedules,
             toolbox,
             data,
             tasks,
@@ -280,10 +295,17 @@ impl Parts {
         }
         // These have deadlines of their own, which may be longer.
         let own = ["/analysis", tools::CALL_ROUTE, mcp::MCP_ROUTE];
-        for pattern in own.iter().chain(paddock_browser::UNTIMED_ROUTES).chain(paddock_jobs::UNTIMED_ROUTES) {
+        let untimed = own
+            .iter()
+            .chain(paddock_browser::UNTIMED_ROUTES)
+            .chain(paddock_jobs::UNTIMED_ROUTES)
+            .chain(mission::UNTIMED_ROUTES);
+        for pattern in untimed {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
-        for pattern in paddock_browser::STREAM_ROUTES.iter().chain(paddock_jobs::STREAM_ROUTES) {
+        let streams =
+            paddock_browser::STREAM_ROUTES.iter().chain(paddock_jobs::STREAM_ROUTES).chain(mission::STREAM_ROUTES);
+        for pattern in streams {
             edge = edge.route(pattern, RouteRules::STREAM);
         }
         if config.server.debug {
@@ -308,7 +330,12 @@ impl Parts {
             )
             .nest(
                 "/jobs",
-                paddock_jobs::routes(self.jobs.clone()).route_layer(once).route_layer(require("jobs")),
+                paddock_jobs::routes(self.jobs.clone()).route_layer(once.clone()).route_layer(require("jobs")),
+            )
+            .nest("/jobs/schedules", schedule::routes(self.schedules.clone()).route_layer(require("jobs")))
+            .nest(
+                "/missions",
+                mission::routes(self.missions.clone()).route_layer(once).route_layer(require("jobs")),
             )
             .merge(tools::router(self.toolbox.clone()))
             .merge(mcp::router(self.mcp(), self.tasks.stop_token()))
@@ -372,11 +399,19 @@ impl Parts {
 
 /// The tools of all areas. A clash of names is a defect that every start would show.
 #[expect(clippy::expect_used, reason = "the set is fixed at compile time and checked by a test")]
-fn toolbox(browser: &BrowserService, analyses: &Analyses, jobs: &Jobs) -> Toolbox {
+fn toolbox(
+    browser: &BrowserService,
+    analyses: &Analyses,
+    jobs: &Jobs,
+    missions: &Missions,
+    schedules: &Schedules,
+) -> Toolbox {
     let tools = paddock_browser::tools(browser)
         .into_iter()
         .chain(paddock_analysis::tools(analyses))
-        .chain(paddock_jobs::tools(jobs));
+        .chain(paddock_jobs::tools(jobs))
+        .chain(mission::tools(missions))
+        .chain(schedule::tools(schedules));
     Toolbox::new(tools).expect("the areas' tools have different names and valid schemas")
 }
 

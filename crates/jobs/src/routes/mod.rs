@@ -80,11 +80,14 @@ pub(crate) fn refuse_internal(job: &NewJob) -> Result<(), Problem> {
 
 /// The trace of a job that names none is that of its request.
 fn traced(mut job: NewJob) -> NewJob {
-    if job.trace.is_none() {
-        let trace = current_request().filter(|current| current.trace.parent_id.is_some());
-        job.trace = trace.and_then(|current| Some(current.trace.to_traceparent().to_str().ok()?.to_owned()));
-    }
+    job.trace = job.trace.or_else(request_trace);
     job
+}
+
+/// The trace that the current request continues.
+pub(crate) fn request_trace() -> Option<String> {
+    let current = current_request().filter(|current| current.trace.parent_id.is_some())?;
+    Some(current.trace.to_traceparent().to_str().ok()?.to_owned())
 }
 
 pub(crate) fn parse_id(text: &str) -> Result<JobId, JobError> {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::schedules::SchedulesCommand;
 use crate::{cli::ConfigArgs, client::ServerArgs};
 
 /// Flags of `paddock jobs`.
@@ -42,6 +43,9 @@ pub(super) enum JobsCommand {
     Drain(QueueArgs),
     /// Cancel what waits in a queue
     Purge(PurgeArgs),
+    /// Enqueue jobs and missions by the clock
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     args::{EnqueueArgs, JobsArgs, JobsCommand, ListArgs, RetryArgs, ShowArgs},
-    watch,
+    schedules, watch,
 };
 use crate::{
     cli::say,
@@ -30,6 +30,7 @@ pub(crate) async fn run(args: JobsArgs) -> CommandResult {
         JobsCommand::Retry(args) => asked.retry(args).await,
         JobsCommand::Cancel(args) => asked.each(&args.ids, "cancel").await,
         JobsCommand::Top(args) => watch::top(&asked.client, &args, asked.json).await,
+        JobsCommand::Schedules(command) => schedules::run(&asked, command).await,
         JobsCommand::Pause(args) => asked.steer(&args.queue, "pause").await,
         JobsCommand::Resume(args) => asked.steer(&args.queue, "resume").await,
         JobsCommand::Drain(args) => asked.steer(&args.queue, "drain").await,
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: JobsArgs) -> CommandResult {
 }
 
 /// An id or a name as it goes into a path: the server knows none with other characters.
-fn checked(text: &str) -> Result<String, CommandError> {
+pub(crate) fn checked(text: &str) -> Result<String, CommandError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.is_empty() || !text.chars().all(fits) {
         return Err(CommandError::new(
@@ -56,21 +57,22 @@ fn checked(text: &str) -> Result<String, CommandError> {
     Ok(text.to_owned())
 }
 
-struct Asked {
-    client: Client,
-    json: bool,
+/// A server, and how its answers are to be shown.
+pub(crate) struct Asked {
+    pub(crate) client: Client,
+    pub(crate) json: bool,
 }
 
 impl Asked {
-    async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CommandError> {
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CommandError> {
         self.client.json(self.client.request(Method::GET, path).query(query)).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Value, CommandError> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, CommandError> {
         self.client.json(self.client.request(Method::POST, path).json(body)).await
     }
 
-    fn print(&self, answer: &Value, for_people: impl FnOnce()) {
+    pub(crate) fn print(&self, answer: &Value, for_people: impl FnOnce()) {
         if self.json {
             say(format_args!("{answer:#}"));
         } else {
@@ -171,7 +173,7 @@ impl Asked {
 }
 
 /// JSON of the command line, of a file or of standard input.
-fn input(given: &str) -> Result<Value, CommandError> {
+pub(crate) fn input(given: &str) -> Result<Value, CommandError> {
     let unreadable =
         |error: std::io::Error| CommandError::new(Exit::Usage, format!("cannot read `{given}`: {error}"));
     let text = match given.strip_prefix('@') {

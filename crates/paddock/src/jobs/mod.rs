@@ -5,6 +5,10 @@
 
 mod args;
 mod commands;
+mod schedules;
 mod watch;
 
-pub(crate) use self::{args::JobsArgs, commands::run};
+pub(crate) use self::{
+    args::JobsArgs,
+    commands::{Asked, checked, input, run},
+};
