@@ -130,8 +130,6 @@ pub struct BrowserOptions {
     pub cdp_queue_max: ByteSize,
     /// Most addresses of one `/browser/batch-navigate`.
     pub batch_max: usize,
-    /// Most event streams (`/browser/events`) open at a time. Takes effect at the next start.
-    pub event_streams_max: usize,
     /// Most tabs watched live (`/browser/screencast`) at a time. Takes effect at the next start.
     pub screencasts_max: usize,
     /// How long a recording may be; at a bound no more pictures are taken.
@@ -193,7 +191,6 @@ impl Default for BrowserOptions {
             cdp_message_max: ByteSize::mib(16),
             cdp_queue_max: ByteSize::mib(64),
             batch_max: 100,
-            event_streams_max: 256,
             screencasts_max: 32,
             record_duration_max: HumanDuration::from_secs(300),
             record_frames_max: 600,

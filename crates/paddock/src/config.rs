@@ -5,6 +5,7 @@ use paddock_browser::BrowserOptions;
 use paddock_platform::{
     blobs::BlobsOptions,
     config::{Loaded, Loader},
+    events::EventsOptions,
     http::ServerOptions,
     mcp::McpOptions,
     store::StoreOptions,
@@ -30,6 +31,7 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "server.debug",
     "store",
     "blobs",
+    "events",
     "telemetry",
     "browser.engine",
     "browser.sandbox",
@@ -46,6 +48,8 @@ pub(crate) struct Config {
     pub store: StoreOptions,
     /// Where files are kept: reports and pictures.
     pub blobs: BlobsOptions,
+    /// Live events of all areas.
+    pub events: EventsOptions,
     /// The fleet of browsers.
     pub browser: BrowserOptions,
     /// The page analyser.

@@ -13,6 +13,7 @@ use paddock_browser::{BrowserService, Fleet, Sessions, sessions};
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
+    events::{self, Events},
     health::{self, Finding, Health},
     http::{
         AnswersInStore, Edge, Idempotency, RouteRules, Server, ServerError, idempotent, openapi, require,
@@ -80,6 +81,7 @@ pub(crate) struct Parts {
     store: Store,
     keys: Keys,
     idempotency: Idempotency,
+    events: Events,
     browser: BrowserService,
     analyses: Analyses,
     data: PathBuf,
@@ -177,8 +179,9 @@ impl Parts {
         let idempotency = Idempotency::new(answers, ANSWER_MAX, &tasks);
         let blobs = Blobs::open(&config.blobs, &data).map_err(|error| failure(&error))?;
         let archive = Archive::open(store.clone(), blobs).await.map_err(|error| failure(&error))?;
+        let events = Events::new(&config.events, tasks.stop_token());
         let section = live.section(|config| &config.browser);
-        let fleet = Fleet::start_with_store(section, &data, store.clone(), &tasks)
+        let fleet = Fleet::start_with_store(section, &data, store.clone(), events.clone(), &tasks)
             .await
             .map_err(|error| failure(&error))?;
         let options = live.section(|config| &config.analysis);
@@ -188,7 +191,7 @@ impl Parts {
         let sessions =
             Sessions::open(store.clone(), keys.clone(), section).await.map_err(|error| failure(&error))?;
         let browser = BrowserService::new(fleet).with_sessions(sessions);
-        Ok(Self { live, reloads, store, keys, idempotency, browser, analyses, data, tasks, telemetry })
+        Ok(Self { live, reloads, store, keys, idempotency, events, browser, analyses, data, tasks, telemetry })
     }
 
     /// All routes behind the edge.
@@ -208,6 +211,7 @@ impl Parts {
                     .route_layer(middleware::from_fn_with_state(self.idempotency.clone(), idempotent))
                     .route_layer(require("analysis")),
             )
+            .merge(events::router(self.events.clone()))
             .merge(tools::router(toolbox.clone()))
             .merge(mcp::router(self.mcp(toolbox), self.tasks.stop_token()))
             .split_for_parts();
@@ -227,7 +231,7 @@ impl Parts {
         for pattern in own.iter().chain(paddock_browser::UNTIMED_ROUTES) {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
-        for pattern in paddock_browser::STREAM_ROUTES {
+        for pattern in paddock_browser::STREAM_ROUTES.iter().chain(&[events::EVENTS_ROUTE]) {
             edge = edge.route(pattern, RouteRules::STREAM);
         }
         if config.server.debug {
