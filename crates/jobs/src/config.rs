@@ -129,3 +129,14 @@ pub enum Durability {
     #[default]
     Fsync,
 }
+
+impl Durability {
+    /// Its name as it is written in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Os => "os",
+            Self::Fsync => "fsync",
+        }
+    }
+}

@@ -24,6 +24,8 @@ pub struct JobEvent {
     pub at: Timestamp,
     /// The attempt that it is about; 0 before the first.
     pub attempt: u32,
+    /// What it belongs to, as the area that made it calls it.
+    pub parent: Option<Arc<str>>,
     /// What.
     pub what: EventKind,
 }

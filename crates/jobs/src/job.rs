@@ -196,9 +196,9 @@ pub struct Job {
     /// Whose it is.
     pub tenant: Tenant,
     /// Where it waits.
-    pub queue: String,
+    pub queue: Arc<str>,
     /// The tool's name or the kind.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// Whether an external worker runs it.
     pub external: bool,
     /// Where it stands.
@@ -215,6 +215,8 @@ pub struct Job {
     pub expires_at: Option<Timestamp>,
     /// The number of the current or last attempt; 0 before the first.
     pub attempt: u32,
+    /// How many attempts are not counted against the maximum: those before a redrive, and those that only waited.
+    pub spared: u32,
     /// Who runs it, or ran it last.
     pub worker: Option<String>,
     /// Until when the current attempt is believed in without a heartbeat.

@@ -64,18 +64,43 @@
 
 pub mod metrics;
 
+mod budget;
 mod config;
+mod core;
+mod dispatch;
 mod error;
 mod event;
+mod hear;
 mod id;
 mod job;
+mod ledger;
 mod new_job;
+mod node;
+mod policy;
+mod pulse;
 mod registry;
+mod routes;
+mod running;
+mod service;
+mod store;
+mod sweep;
+#[cfg(test)]
+mod testing;
+mod tools;
+mod verdict;
+mod waiters;
+mod worker;
 
 pub use config::{Durability, JobsOptions, QueueOptions};
 pub use error::*;
 pub use event::{EventKind, JobEvent};
 pub use id::{JobId, ParseJobIdError};
 pub use job::{Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payload};
-pub use new_job::{NewJob, RetryPolicy, Target};
-pub use registry::{EndHook, JobContext, JobFailure, JobKind, Outcome, Registry};
+pub use new_job::{NewJob, RetryPolicy, Target, Terms};
+pub use registry::{Applied, Apply, Effects, EndHook, Finish, JobContext, JobFailure, JobKind, Outcome, Registry};
+pub use routes::{JobView, STREAM_ROUTES, UNTIMED_ROUTES, routes};
+pub use service::{
+    Accepted, Beat, BeatAnswer, BeatStatus, ClaimRequest, Completion, Ended, Failure, JobFilter, Jobs,
+    PreparedJob, QueueMode, QueueStatus, Redriven, Role, Selection, Settled,
+};
+pub use tools::tools;

@@ -182,14 +182,6 @@ pub struct Terms {
     /// The `traceparent` that it continues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// From which attempt on failures are counted: a redrive starts a new count.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub attempts_before: u32,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ use paddock_platform::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Fault, Job, service::PreparedJob};
+use crate::{
+    Fault, Job,
+    service::{Ended, PreparedJob},
+};
 
 /// A kind of work that is compiled in, such as delivering a webhook or a step of a mission.
 pub trait JobKind: Send + Sync + 'static {
@@ -49,8 +52,36 @@ pub type Apply =
 pub struct Applied {
     /// The result of the job.
     pub result: Value,
-    /// Jobs that were enqueued with it.
+    /// What else was done to jobs.
+    pub effects: Effects,
+}
+
+/// What was done to other jobs in a transaction; told once it is committed.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Those that were enqueued with `Jobs::enqueue_in`.
     pub enqueued: Vec<PreparedJob>,
+    /// Those that were ended with `Jobs::finish_in`.
+    pub ended: Vec<Ended>,
+}
+
+impl Effects {
+    /// Adds what else was done.
+    pub fn extend(&mut self, more: Self) {
+        self.enqueued.extend(more.enqueued);
+        self.ended.extend(more.ended);
+    }
+}
+
+/// How a waiting job ends.
+#[derive(Clone, Debug)]
+pub enum Finish {
+    /// With this result.
+    Succeeded(Value),
+    /// Because of this.
+    Failed(Fault),
+    /// Because somebody asked for it.
+    Cancelled,
 }
 
 /// How an attempt ended well.
@@ -119,13 +150,13 @@ pub trait EndHook: Send + Sync + 'static {
     /// Whether this job's end is of interest. Called for every job: it must be cheap and ask nobody.
     fn wants(&self, job: &Job) -> bool;
 
-    /// The job has ended as `job` says; its end is committed together with what is written here. Gives the jobs that
-    /// were enqueued with `Jobs::enqueue_in`.
+    /// The job has ended as `job` says; its end is committed together with what is written here. Gives what was done to
+    /// other jobs with `Jobs::enqueue_in` and `Jobs::finish_in`.
     fn ended<'t>(
         &'t self,
         tx: &'t mut Transaction,
         job: &'t Job,
-    ) -> BoxFuture<'t, Result<Vec<PreparedJob>, StoreError>>;
+    ) -> BoxFuture<'t, Result<Effects, StoreError>>;
 }
 
 /// What can run a job: tools, kinds that are compiled in, and for any other kind external workers. Cheap to clone.

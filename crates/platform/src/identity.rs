@@ -179,6 +179,11 @@ impl Caller {
         Self(Arc::new(CallerInner { key: Some(key_id.into()), session: None, tenant, scopes }))
     }
 
+    /// Work that goes on without whoever asked for it: for a tenant, with the scopes that it needs and no more.
+    pub fn on_behalf(key_id: Option<String>, tenant: Tenant, scopes: Vec<Scope>) -> Self {
+        Self(Arc::new(CallerInner { key: key_id, session: None, tenant, scopes }))
+    }
+
     /// Somebody on this machine who presents no key, on a server that is bound to loopback and does not require one:
     /// everything except `debug`.
     pub fn local() -> Self {

@@ -7,7 +7,6 @@ mod look;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use paddock_platform::{
     blobs::Blobs,
     config::Section,
@@ -16,17 +15,16 @@ use paddock_platform::{
     task::Tasks,
     tool::Toolbox,
 };
-use serde_json::Value;
 use tokio::sync::broadcast;
 
 pub use self::{
     accept::{Accepted, PreparedJob},
-    control::{QueueStatus, Redriven, Selection},
+    control::{QueueMode, QueueStatus, Redriven, Selection},
     external::{Beat, BeatAnswer, BeatStatus, ClaimRequest, Completion, Failure, Settled},
     look::JobFilter,
 };
 use crate::{
-    Fault, Job, JobError, JobEvent, JobId, JobState, JobsOptions, Registry, core::Core, dispatch, node, pulse,
+    Effects, Finish, Job, JobError, JobEvent, JobId, JobState, JobsOptions, Registry, core::Core, dispatch, node, pulse,
     sweep,
 };
 
@@ -58,7 +56,7 @@ impl Jobs {
         options: Section<JobsOptions>,
         tasks: &Tasks,
     ) -> Result<Self, JobError> {
-        Core::open(store, blobs, options, tasks).await.map(|core| Self(Arc::new(core)))
+        Core::open(store, blobs, options, tasks).await.map(Self)
     }
 
     /// Where areas add what can run a job, and who is asked when one ends.
@@ -181,14 +179,13 @@ impl Jobs {
         control::resume_in(&self.0, tx, tenant, id).await
     }
 
-    /// Ends a waiting job, within the caller's transaction, hooks included: with a result, or with a fault. `None` if it
-    /// did not wait. After the commit pass what this gives to [`Jobs::announce_end`].
+    /// Ends a waiting job, within the caller's transaction, hooks included. `None` if it did not wait. After the commit pass what this gives to [`Jobs::announce_end`].
     pub async fn finish_in(
         &self,
         tx: &mut Transaction,
         tenant: &Tenant,
         id: JobId,
-        outcome: Result<Value, Fault>,
+        outcome: Finish,
     ) -> Result<Option<Ended>, StoreError> {
         control::finish_in(&self.0, tx, tenant, id, outcome).await
     }
@@ -252,6 +249,11 @@ impl Jobs {
         external::fail(&self.0, caller, failures).await
     }
 
+    /// When the time for the current attempt of a job is over.
+    pub(crate) fn deadline_of(&self, job: &Job) -> jiff::Timestamp {
+        external::deadline(&self.0, job)
+    }
+
     /// The server's name among those that share its store.
     pub fn node(&self) -> &str {
         &self.0.node.name
@@ -262,11 +264,15 @@ impl Jobs {
 #[derive(Clone, Debug)]
 pub struct Ended {
     pub(crate) job: Arc<Job>,
-    pub(crate) enqueued: Vec<PreparedJob>,
-    pub(crate) at: Timestamp,
+    pub(crate) effects: Effects,
 }
 
 impl Ended {
+    /// The job as it ended.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
     /// The state that it ended in.
     pub fn state(&self) -> JobState {
         self.job.state

@@ -31,6 +31,7 @@ pub mod openapi;
 mod options;
 mod page;
 mod policy;
+mod prefer;
 mod rate;
 mod require;
 mod server;
@@ -53,6 +54,7 @@ pub use idempotency::{
 };
 pub use options::{RateLimits, ServerOptions};
 pub use page::{Cursor, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, Page, PageQuery, page_limit};
+pub use prefer::{Preference, WAIT_MAX};
 pub use rate::{ParseRateError, Period, Rate, RateLimit};
 pub use require::{Require, RequireService, require, require_scope};
 pub use server::{Drained, Server, ServerError};

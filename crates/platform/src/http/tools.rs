@@ -1,18 +1,16 @@
 //! The toolbox over REST: `GET /tools` and `POST /tools/{name}`.
 
-use std::time::Duration;
-
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Path};
+use super::{Json, Path, Preference};
 use crate::{
     identity::Caller,
     problem::Problem,
@@ -22,14 +20,10 @@ use crate::{
 /// The route whose deadline the caller chooses; exempt it from the edge's with
 /// [`RouteRules::UNTIMED`](super::RouteRules::UNTIMED).
 pub const CALL_ROUTE: &str = "/tools/{name}";
-/// The longest wait that `Prefer: wait=N` may ask for.
-const WAIT_MAX: Duration = Duration::from_mins(10);
 /// The header by which an agent names itself.
 const X_AGENT_ID: HeaderName = HeaderName::from_static("x-agent-id");
 /// Longest name of an agent, in bytes.
 const AGENT_SIZE_MAX: usize = 128;
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// A tool as a client sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -101,15 +95,12 @@ async fn call(
     headers: HeaderMap,
     Json(input): Json<Value>,
 ) -> Result<Response, Problem> {
-    let wait = preferred_wait(&headers)?;
-    let mut context = ToolContext::new(caller, wait.unwrap_or(DEADLINE_DEFAULT));
+    let preference = Preference::of(&headers)?;
+    let mut context = ToolContext::new(caller, preference.wait.unwrap_or(DEADLINE_DEFAULT));
     context.agent = agent(&headers)?;
     let output = toolbox.run(context, &name, input).await?;
     let mut response = Json(output.value).into_response();
-    if let Some(wait) = wait {
-        let applied = HeaderValue::try_from(format!("wait={}", wait.as_secs()));
-        response.headers_mut().extend(applied.ok().map(|applied| (PREFERENCE_APPLIED, applied)));
-    }
+    preference.applied(response.headers_mut());
     Ok(response)
 }
 
@@ -120,41 +111,4 @@ pub(crate) fn agent(headers: &HeaderMap) -> Result<String, Problem> {
         return Err(Problem::invalid_field("X-Agent-Id", format_args!("is over {AGENT_SIZE_MAX} bytes")));
     }
     Ok(agent.to_owned())
-}
-
-/// The `wait` preference (RFC 7240, section 4.3), cut to the maximum. Other preferences are ignored, as the RFC asks.
-fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
-    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = values.flat_map(|value| value.split(',')).map(|preference| {
-        let preference = preference.split(';').next().unwrap_or_default();
-        preference.split_once('=').unwrap_or((preference, ""))
-    });
-    let wait = preferences.find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
-    let Some((_, seconds)) = wait else { return Ok(None) };
-    match seconds.trim().trim_matches('"').parse::<u32>() {
-        Ok(seconds @ 1..) => Ok(Some(Duration::from_secs(seconds.into()).min(WAIT_MAX))),
-        _ => Err(Problem::invalid_field("Prefer", "`wait` needs a whole number of seconds from 1")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wait(value: &'static str) -> Result<Option<u64>, Problem> {
-        let mut headers = HeaderMap::new();
-        headers.insert(PREFER, HeaderValue::from_static(value));
-        Ok(preferred_wait(&headers)?.map(|wait| wait.as_secs()))
-    }
-
-    #[test]
-    fn the_wait_preference_is_read_among_others() {
-        assert_eq!(wait("wait=30").unwrap(), Some(30));
-        assert_eq!(wait("respond-async, Wait=30; foo").unwrap(), Some(30));
-        assert_eq!(wait("wait=86400").unwrap(), Some(600));
-        assert_eq!(wait("respond-async").unwrap(), None);
-        for value in ["wait=0", "wait=soon", "wait", "wait=-1"] {
-            assert!(wait(value).unwrap_err().detail.contains("Prefer"), "{value}");
-        }
-    }
 }

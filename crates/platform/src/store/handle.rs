@@ -4,9 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use metrics::gauge;
+use tokio::sync::broadcast;
 
 use super::{
-    Migrations, Params, Row, Statement, StoreError, StoreOptions, StoreUrl, Transaction,
+    Durability, Migrations, Params, Row, Statement, StoreError, StoreOptions, StoreUrl, Transaction,
     metrics::{STORE_CONNECTIONS, STORE_WAITING},
     migration,
     postgres::Postgres,
@@ -130,9 +131,33 @@ impl Store {
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
     {
+        self.write_with(Durability::Fsync, body).await
+    }
+
+    /// As [`Store::write`], for what may be lost with the machine.
+    pub async fn write_with<T, F>(&self, durability: Durability, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+    {
         match &*self.0 {
-            Engine::Sqlite(sqlite) => sqlite.write(body).await,
-            Engine::Postgres(postgres) => postgres.write(body).await,
+            Engine::Sqlite(sqlite) => sqlite.write(durability, body).await,
+            Engine::Postgres(postgres) => postgres.write(durability, body).await,
+        }
+    }
+
+    /// Whether other servers may use it at the same time.
+    pub fn is_shared(&self) -> bool {
+        matches!(&*self.0, Engine::Postgres(_))
+    }
+
+    /// What servers that share this store tell each other on a channel, with [`Transaction::notify`]; this server hears
+    /// itself, too. An empty text says that something may have been missed: look. Nobody shares SQLite: there it is
+    /// silent.
+    pub fn listen(&self, channel: &'static str, tasks: &Tasks) -> broadcast::Receiver<String> {
+        match &*self.0 {
+            Engine::Sqlite(_) => broadcast::channel(1).1,
+            Engine::Postgres(postgres) => postgres.listen(channel, tasks),
         }
     }
 
@@ -141,7 +166,9 @@ impl Store {
         let ping = async {
             self.query(&PING, params![]).await?;
             match &*self.0 {
-                Engine::Sqlite(sqlite) => sqlite.write(|_| Box::pin(async { Ok(()) })).await,
+                Engine::Sqlite(sqlite) => {
+                    sqlite.write(Durability::Fsync, |_| Box::pin(async { Ok(()) })).await
+                }
                 Engine::Postgres(_) => Ok(()),
             }
         };

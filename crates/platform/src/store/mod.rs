@@ -21,6 +21,7 @@
 //! that decides by what it read must lock it (`FOR UPDATE` in the PostgreSQL text) or decide in the statement that
 //! writes.
 
+mod durability;
 mod error;
 mod handle;
 pub mod metrics;
@@ -35,6 +36,7 @@ pub mod testing;
 mod transaction;
 mod value;
 
+pub use durability::Durability;
 pub use error::{ConstraintKind, STORAGE_FULL, STORE_UNAVAILABLE, StoreError};
 pub use handle::Store;
 pub use migration::{Migration, MigrationError, Migrations};

@@ -1,6 +1,13 @@
 //! A transaction in progress, on either engine.
 
-use super::{Params, Row, Statement, StoreError, postgres::PostgresSession, sqlite::SqliteConnection};
+use super::{Params, Row, Statement, StoreError, Value, postgres::PostgresSession, sqlite::SqliteConnection};
+
+/// One array per parameter.
+fn transposed(rows: &[Params]) -> Params {
+    let width = rows.first().map_or(0, Vec::len);
+    let column = |index: usize| rows.iter().map(|row| row.get(index).cloned().unwrap_or(Value::Null)).collect();
+    (0..width).map(|index| Value::Array(column(index))).collect()
+}
 
 /// What the body of [`Store::write`](super::Store::write) works with: all of it is kept, or nothing.
 ///
@@ -64,6 +71,53 @@ impl Transaction {
             Session::Postgres(session) => session.execute(statement, &params).await,
         };
         self.remember(result)
+    }
+
+    /// Runs a statement once per row of parameters, and returns how many rows it changed altogether.
+    ///
+    /// SQLite runs the text once per row. For PostgreSQL the statement has a text of its own, in which each parameter is
+    /// an array with the values of all rows (`UNNEST(?1::bigint[], ?2::text[])`): one exchange, however many rows.
+    pub async fn execute_each(
+        &mut self,
+        statement: &'static Statement,
+        rows: &[Params],
+    ) -> Result<u64, StoreError> {
+        self.check()?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let result = match &mut self.session {
+            Session::Sqlite(connection) => connection.execute_each(statement, rows),
+            Session::Postgres(session) => session.execute(statement, &transposed(rows)).await,
+        };
+        self.remember(result)
+    }
+
+    /// As [`Transaction::execute_each`], and returns what all of them returned, in no particular order.
+    pub async fn query_each(
+        &mut self,
+        statement: &'static Statement,
+        rows: &[Params],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.check()?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let result = match &mut self.session {
+            Session::Sqlite(connection) => connection.query_each(statement, rows),
+            Session::Postgres(session) => session.query(statement, &transposed(rows)).await,
+        };
+        self.remember(result)
+    }
+
+    /// Tells the other servers that share the store something, if this is kept: see [`Store::listen`](super::Store::listen).
+    /// Up to 7,999 bytes.
+    pub async fn notify(&mut self, channel: &'static str, text: String) -> Result<(), StoreError> {
+        static NOTIFY: Statement = Statement::new("store", "notify", "SELECT pg_notify(?1, ?2)::text");
+        if self.is_postgres() {
+            self.query(&NOTIFY, crate::params![channel, text]).await?;
+        }
+        Ok(())
     }
 
     /// Keeps nothing of this transaction, whatever its body returns.

@@ -23,6 +23,8 @@ pub enum Value {
     Text(String),
     /// Bytes.
     Blob(Bytes),
+    /// The values of many rows, for PostgreSQL: see [`Transaction::execute_each`](super::Transaction::execute_each).
+    Array(Vec<Self>),
 }
 
 /// The parameters of a statement: the first is `?1`.
@@ -45,6 +47,7 @@ impl Value {
             Self::Bool(_) => "boolean",
             Self::Text(_) => "text",
             Self::Blob(_) => "bytes",
+            Self::Array(_) => "array",
         }
     }
 }
@@ -101,7 +104,13 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 
 /// PostgreSQL has no text with a NUL in it; what one engine cannot keep the other must not either.
 pub(super) fn refuse_nul(params: &Params) -> Result<(), StoreError> {
-    let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.as_bytes().contains(&0));
+    fn has_nul(value: &Value) -> bool {
+        match value {
+            Value::Text(text) => text.as_bytes().contains(&0),
+            Value::Array(values) => values.iter().any(has_nul),
+            _ => false,
+        }
+    }
     match params.iter().position(has_nul) {
         Some(position) => Err(StoreError::Nul(position + 1)),
         None => Ok(()),

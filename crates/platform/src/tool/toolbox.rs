@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Tool, ToolContext, ToolOutput, schema::drop_nulls};
 use crate::{
     field::refused_by_schema,
-    identity::Caller,
+    identity::{Caller, Scope},
     problem::{DEADLINE_EXCEEDED, NOT_FOUND, Problem},
     telemetry::{TOOL_CALL_DURATION_SECONDS, TOOL_CALLS_TOTAL},
 };
@@ -77,6 +77,21 @@ impl Toolbox {
     /// The tool of a name.
     pub(crate) fn tool(&self, name: &str) -> Option<&Tool> {
         self.0.get(name).map(|entry| &entry.tool)
+    }
+
+    /// The scope that a call of a tool needs, if there is such a tool.
+    pub fn scope_of(&self, name: &str) -> Option<Scope> {
+        self.tool(name).map(|tool| tool.scope)
+    }
+
+    /// Whether a call would be let in, for one that is made later: the tool is there, the caller holds its scope, and the
+    /// input fits its schema.
+    pub fn check(&self, caller: &Caller, name: &str, input: &Value) -> Result<(), Problem> {
+        let entry = self.0.get(name).ok_or_else(|| self.unknown(caller, name))?;
+        caller.require(entry.tool.scope)?;
+        let mut input = input.clone();
+        drop_nulls(&mut input);
+        entry.input.iter_errors(&input).next().map_or(Ok(()), |error| Err(refused_by_schema(&error, "input")))
     }
 
     /// Calls a tool and gives its answer as data.

@@ -1,5 +1,6 @@
 //! PostgreSQL: a pool of connections.
 
+mod listen;
 mod session;
 mod tls;
 mod types;
@@ -9,16 +10,19 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use futures_util::{FutureExt, future::BoxFuture};
 use metrics::histogram;
+use tokio::sync::broadcast;
 use tokio_postgres::config::Host;
 
+use listen::Line;
 pub(super) use session::PostgresSession;
 
 use super::{
-    Params, Row, Statement, StoreError, StoreOptions, Transaction,
+    Durability, Params, Row, Statement, StoreError, StoreOptions, Transaction,
     handle::Load,
     metrics::{STORE_COMMIT_DURATION_SECONDS, STORE_WAIT_DURATION_SECONDS, StatementClock},
     transaction::Session,
 };
+use crate::task::Tasks;
 
 /// How much longer than the server a caller waits for a statement: then it is the network that is gone.
 const NETWORK_GRACE: Duration = Duration::from_secs(5);
@@ -34,6 +38,8 @@ pub(super) fn parse_url(url: &str) -> Result<tokio_postgres::Config, tokio_postg
 pub(super) struct Postgres {
     pool: Pool,
     limits: Limits,
+    /// For connections beside the pool.
+    line: Line,
 }
 
 /// What a session needs of the options.
@@ -53,7 +59,9 @@ impl Postgres {
         };
         let config = connection_config(options, url)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match tls::connector(options, &config)? {
+        let tls = tls::connector(options, &config)?;
+        let line = Line::new(config.clone(), tls.clone());
+        let manager = match tls {
             Some(tls) => Manager::from_config(config, tls, recycling),
             None => Manager::from_config(config, tokio_postgres::NoTls, recycling),
         };
@@ -65,7 +73,7 @@ impl Postgres {
             .recycle_timeout(Some(options.connect_timeout.get()))
             .build()
             .map_err(|error| StoreError::Options(error.to_string()))?;
-        let postgres = Self { pool, limits };
+        let postgres = Self { pool, limits, line };
         // The first connection says whether URL, password and TLS are right.
         let first = postgres.pool.get().await;
         first
@@ -95,12 +103,12 @@ impl Postgres {
         self.session().await?.execute(statement, params).await
     }
 
-    pub(super) async fn write<T, F>(&self, body: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(&self, durability: Durability, body: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
     {
-        let mut transaction = Transaction::new(Session::Postgres(self.begin().await?));
+        let mut transaction = Transaction::new(Session::Postgres(self.begin(durability).await?));
         let result = AssertUnwindSafe(async { body(&mut transaction).await }).catch_unwind().await;
         let (result, keep) = transaction.settle(result.unwrap_or(Err(StoreError::Panicked)));
         let Session::Postgres(session) = transaction.into_session() else {
@@ -116,12 +124,12 @@ impl Postgres {
     }
 
     /// Opens a transaction; once more if the connection turns out to have died in the pool.
-    async fn begin(&self) -> Result<PostgresSession, StoreError> {
+    async fn begin(&self, durability: Durability) -> Result<PostgresSession, StoreError> {
         let mut session = self.session().await?;
-        match session.begin().await {
+        match session.begin(durability).await {
             Err(StoreError::Unavailable(_)) => {
                 session = self.fresh_session().await?;
-                session.begin().await?;
+                session.begin(durability).await?;
             }
             begun => begun?,
         }
@@ -143,6 +151,11 @@ impl Postgres {
     async fn fresh_session(&self) -> Result<PostgresSession, StoreError> {
         self.pool.retain(|_, _| false);
         self.session().await
+    }
+
+    /// What is announced on a channel, as long as somebody listens.
+    pub(super) fn listen(&self, channel: &'static str, tasks: &Tasks) -> broadcast::Receiver<String> {
+        self.line.clone().listen(channel, tasks)
     }
 
     pub(super) fn close(&self) {

@@ -8,7 +8,7 @@ use tokio::time::error::Elapsed;
 use tokio_postgres::error::SqlState;
 
 use super::{Limits, NETWORK_GRACE};
-use crate::store::{ConstraintKind, Params, ROWS_MAX, Row, Statement, StoreError, Value, value::refuse_nul};
+use crate::store::{ConstraintKind, Durability, Params, ROWS_MAX, Row, Statement, StoreError, Value, value::refuse_nul};
 
 /// A connection from the pool. It goes back there, unless its state is in doubt: then it is closed.
 pub(in crate::store) struct PostgresSession {
@@ -73,9 +73,13 @@ impl PostgresSession {
         self.judge(&BATCH, Ok(result))
     }
 
-    pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn begin(&mut self, durability: Durability) -> Result<(), StoreError> {
         self.in_transaction = true;
-        self.control("BEGIN").await
+        self.control(match durability {
+            Durability::Fsync => "BEGIN",
+            Durability::Os => "BEGIN; SET LOCAL synchronous_commit = off",
+        })
+        .await
     }
 
     /// Ends the transaction; the connection goes back to the pool if that succeeds.

@@ -1,7 +1,7 @@
 //! Values on PostgreSQL's wire.
 
 use bytes::BytesMut;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 use crate::store::Value;
 
@@ -35,6 +35,8 @@ impl ToSql for Value {
             Self::Text(_) => Err(mismatch("text", ty)),
             Self::Blob(bytes) if *ty == Type::BYTEA => bytes.as_ref().to_sql(ty, out),
             Self::Blob(_) => Err(mismatch("bytes", ty)),
+            Self::Array(values) if matches!(ty.kind(), Kind::Array(_)) => values.to_sql(ty, out),
+            Self::Array(_) => Err(mismatch("an array", ty)),
         }
     }
 

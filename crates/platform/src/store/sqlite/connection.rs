@@ -17,9 +17,9 @@ use crate::store::{
     value::{Params, refuse_nul},
 };
 
-/// Prepared statements kept per connection.
 /// How often a lock that SQLite does not wait for is asked for again.
 const LOCK_POLL: Duration = Duration::from_millis(5);
+/// Prepared statements kept per connection.
 const STATEMENTS_CACHED_MAX: usize = 256;
 /// The write-ahead log is cut back to this when it is checkpointed.
 const WAL_SIZE_MAX: i64 = 64 << 20;
@@ -134,6 +134,47 @@ impl SqliteConnection {
         })
     }
 
+    /// Runs a statement once per row of parameters; prepared and timed once.
+    pub(in crate::store) fn execute_each(
+        &self,
+        statement: &Statement,
+        rows: &[Params],
+    ) -> Result<u64, StoreError> {
+        rows.iter().try_for_each(refuse_nul)?;
+        self.timed(statement, || {
+            let mut prepared = self.connection.prepare_cached(statement.sqlite())?;
+            let mut changed = 0;
+            for params in rows {
+                bind(&mut prepared, params)?;
+                changed += prepared.raw_execute()? as u64;
+            }
+            Ok(changed)
+        })
+    }
+
+    /// As [`SqliteConnection::execute_each`], with what they return.
+    pub(in crate::store) fn query_each(
+        &self,
+        statement: &Statement,
+        rows: &[Params],
+    ) -> Result<Vec<Row>, StoreError> {
+        rows.iter().try_for_each(refuse_nul)?;
+        self.timed(statement, || {
+            let mut prepared = self.connection.prepare_cached(statement.sqlite())?;
+            let columns: Arc<[Box<str>]> = prepared.column_names().into_iter().map(Box::from).collect();
+            let mut returned = Vec::with_capacity(rows.len());
+            for params in rows {
+                bind(&mut prepared, params)?;
+                let mut found = prepared.raw_query();
+                while let Some(row) = found.next()? {
+                    let values = (0..columns.len()).map(|index| row.get_ref(index).map(value_of));
+                    returned.push(Row::new(Arc::clone(&columns), values.collect::<Result<_, _>>()?));
+                }
+            }
+            Ok(returned)
+        })
+    }
+
     pub(in crate::store) fn batch(&self, sql: &str) -> Result<(), StoreError> {
         self.connection.execute_batch(sql).map_err(|error| {
             error_of(&error).unwrap_or_else(|| StoreError::Statement {
@@ -228,6 +269,7 @@ impl rusqlite::ToSql for Value {
             Self::Bool(flag) => ValueRef::Integer((*flag).into()),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Blob(bytes) => ValueRef::Blob(bytes),
+            Self::Array(_) => return Err(rusqlite::Error::ToSqlConversionFailure("an array is for PostgreSQL".into())),
         }))
     }
 }

@@ -17,7 +17,8 @@ use watchdog::Watchdog;
 use writer::{ExecuteJob, Job, Message, TransactionJob};
 
 use super::{
-    Params, Row, Statement, StoreError, StoreOptions, Transaction, handle::Load, metrics::StatementClock,
+    Durability, Params, Row, Statement, StoreError, StoreOptions, Transaction, handle::Load,
+    metrics::StatementClock,
 };
 
 /// The engine over one file. The threads end when the last handle is gone, or on [`Sqlite::close`].
@@ -73,22 +74,22 @@ impl Sqlite {
         params: Params,
     ) -> Result<u64, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.submit(Box::new(ExecuteJob::new(statement, params, answer))).await?;
+        self.submit(Durability::Fsync, Box::new(ExecuteJob::new(statement, params, answer))).await?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    pub(super) async fn write<T, F>(&self, body: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(&self, durability: Durability, body: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        self.submit(Box::new(TransactionJob::new(body, answer))).await?;
+        self.submit(durability, Box::new(TransactionJob::new(body, answer))).await?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    async fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
-        send(&self.writer, Message::Job(job), self.acquire_timeout).await
+    async fn submit(&self, durability: Durability, job: Box<dyn Job>) -> Result<(), StoreError> {
+        send(&self.writer, Message::Job(durability, job), self.acquire_timeout).await
     }
 
     /// Waits for what is queued, within a deadline: what is not done by then was not acknowledged either.

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::SqliteConnection;
 use crate::store::{
-    Params, Statement, StoreError, Transaction,
+    Durability, Params, Statement, StoreError, Transaction,
     metrics::{STORE_COMMIT_DURATION_SECONDS, STORE_COMMIT_TRANSACTIONS, STORE_WAIT_DURATION_SECONDS},
     transaction::Session,
 };
@@ -32,7 +32,7 @@ const RELEASE: &str = "RELEASE caller";
 const ROLLBACK_TO: &str = "ROLLBACK TO caller";
 
 pub(super) enum Message {
-    Job(Box<dyn Job>),
+    Job(Durability, Box<dyn Job>),
     Close(oneshot::Sender<()>),
 }
 
@@ -165,9 +165,22 @@ fn record_wait(queued: Instant) {
 pub(super) fn run(connection: SqliteConnection, mut queue: mpsc::Receiver<Message>, group_max: usize) {
     let mut connection = connection;
     let mut closed = Vec::new();
-    while let Some(message) = queue.blocking_recv() {
+    // The connection was opened with it.
+    let mut durability = Durability::Fsync;
+    let mut carried = None;
+    while let Some(message) = carried.take().or_else(|| queue.blocking_recv()) {
         match message {
-            Message::Job(job) => connection = run_group(connection, job, &mut queue, group_max, &mut closed),
+            Message::Job(wanted, job) => {
+                if wanted != durability
+                    && let Err(error) = connection.control(synchronous(wanted))
+                {
+                    job.finish(Err(error));
+                    continue;
+                }
+                durability = wanted;
+                let group = Group { durability, group_max, closed: &mut closed };
+                (connection, carried) = run_group(connection, job, &mut queue, group);
+            }
             Message::Close(done) => closed.push(done),
         }
         if !closed.is_empty() {
@@ -181,19 +194,36 @@ pub(super) fn run(connection: SqliteConnection, mut queue: mpsc::Receiver<Messag
     }
 }
 
-/// Runs the first job and what waits behind it, commits, answers.
+/// What the commits that follow wait for. With the write-ahead log, `NORMAL` hands a commit to the operating system; the
+/// next commit under `FULL` syncs what came before it, too.
+const fn synchronous(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Fsync => "PRAGMA synchronous = FULL",
+        Durability::Os => "PRAGMA synchronous = NORMAL",
+    }
+}
+
+/// How a group is put together.
+struct Group<'a> {
+    durability: Durability,
+    group_max: usize,
+    closed: &'a mut Vec<oneshot::Sender<()>>,
+}
+
+/// Runs the first job and what waits behind it, commits, answers. Gives back what it took from the queue and could not
+/// take in: a job that wants more durability than the group has.
 fn run_group(
     connection: SqliteConnection,
     first: Box<dyn Job>,
     queue: &mut mpsc::Receiver<Message>,
-    group_max: usize,
-    closed: &mut Vec<oneshot::Sender<()>>,
-) -> SqliteConnection {
+    group: Group<'_>,
+) -> (SqliteConnection, Option<Message>) {
     let mut connection = connection;
     if let Err(error) = connection.control(BEGIN) {
         first.finish(Err(error));
-        return connection;
+        return (connection, None);
     }
+    let mut carried = None;
     let started = Instant::now();
     let mut kept: Vec<Box<dyn Job>> = Vec::new();
     let mut next = Some(first);
@@ -208,24 +238,28 @@ fn run_group(
                 job.finish(Err(error));
                 if lost {
                     fail(kept, &lost_with(cause));
-                    return connection;
+                    return (connection, None);
                 }
             }
         }
-        if kept.len() >= group_max || started.elapsed() >= GROUP_TIME_MAX {
+        if kept.len() >= group.group_max || started.elapsed() >= GROUP_TIME_MAX {
             break;
         }
         next = match queue.try_recv() {
-            Ok(Message::Job(job)) => Some(job),
+            Ok(Message::Job(wanted, job)) if wanted > group.durability => {
+                carried = Some(Message::Job(wanted, job));
+                None
+            }
+            Ok(Message::Job(_, job)) => Some(job),
             Ok(Message::Close(done)) => {
-                closed.push(done);
+                group.closed.push(done);
                 None
             }
             Err(_) => None,
         };
     }
     commit(&connection, kept);
-    connection
+    (connection, carried)
 }
 
 fn commit(connection: &SqliteConnection, kept: Vec<Box<dyn Job>>) {

@@ -1,0 +1,230 @@
+//! The dispatcher's loop.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use metrics::gauge;
+use paddock_platform::{
+    params,
+    store::StoreError,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Lane,
+    claim::{self, Claim, Claimed},
+    lanes::{Lanes, Share},
+    poll::Poll,
+};
+use crate::{
+    Job, JobState,
+    core::Core,
+    ledger::Ending,
+    metrics::JOBS_WORKERS,
+    policy::QueueMode,
+    store::sql,
+    verdict::Verdict,
+};
+
+/// How often the store is asked where ready jobs are: what was missed is found by then.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// As long the dispatcher waits when the store does not answer.
+const STORE_WAIT: Duration = Duration::from_millis(500);
+/// Lanes that one look takes up; the rest is taken up when these are empty.
+const LANES_MAX: usize = 10_000;
+/// Jobs that one claim takes of this server's places at most: nobody else's turn waits for longer.
+const ROUND_MAX: usize = 500;
+
+/// Who a claim is for.
+#[derive(Clone, Copy)]
+enum For {
+    Workers,
+    Poll(usize),
+}
+
+pub(super) struct Dispatcher {
+    core: Arc<Core>,
+    places: usize,
+    /// Queues that this server's workers are for; empty for all.
+    queues: BTreeSet<String>,
+    hand_out: mpsc::Sender<Arc<Job>>,
+    intake: mpsc::Receiver<Poll>,
+    polls: VecDeque<Poll>,
+    lanes: Lanes,
+    node: Arc<str>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        core: Arc<Core>,
+        places: usize,
+        queues: Vec<String>,
+        hand_out: mpsc::Sender<Arc<Job>>,
+        intake: mpsc::Receiver<Poll>,
+    ) -> Self {
+        let node = core.node.name.as_str().into();
+        let (queues, polls, lanes) = (queues.into_iter().collect(), VecDeque::new(), Lanes::default());
+        gauge!(JOBS_WORKERS, "kind" => "max").set(places as f64);
+        Self { core, places, queues, hand_out, intake, polls, lanes, node }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            tokio::select! {
+                () = self.core.supply.wake.notified() => {}
+                _ = look.tick() => self.core.supply.look(),
+            }
+            while let Err(error) = self.rounds().await {
+                tracing::warn!(%error, "jobs cannot be claimed; trying again");
+                tokio::time::sleep(STORE_WAIT).await;
+                self.core.supply.look();
+            }
+        }
+    }
+
+    /// Claims until nothing more can be.
+    async fn rounds(&mut self) -> Result<(), StoreError> {
+        loop {
+            self.take_news().await?;
+            let planned = self.plan();
+            gauge!(JOBS_WORKERS, "kind" => "running").set(self.core.running.busy() as f64);
+            if planned.is_empty() {
+                return Ok(());
+            }
+            let claims = planned.iter().map(|(_, claim)| claim.clone()).collect();
+            let claimed = claim::claim(&self.core, claims).await?;
+            self.settle(planned, claimed).await;
+        }
+    }
+
+    async fn take_news(&mut self) -> Result<(), StoreError> {
+        while let Ok(poll) = self.intake.try_recv() {
+            self.polls.push_back(poll);
+        }
+        self.polls.retain(|poll| !poll.answer.is_closed());
+        let news = self.core.supply.take();
+        for lane in &news.lanes {
+            self.lanes.add(lane);
+        }
+        for queue in &news.freed {
+            self.lanes.freed(queue);
+        }
+        if news.look {
+            self.lanes.all_freed();
+            self.look().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the store where ready jobs are: one seek per lane.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let mut last = (String::new(), String::new(), String::new());
+        while self.lanes.len() < LANES_MAX {
+            let params = params![&last.0, &last.1, &last.2];
+            let Some(row) = self.core.store.query_first(&sql::NEXT_LANE, params).await? else { break };
+            last = (row.get(0_usize)?, row.get(1_usize)?, row.get(2_usize)?);
+            if let Ok(tenant) = last.2.parse() {
+                let (queue, pool) = (last.0.as_str().into(), last.1.as_str().into());
+                self.lanes.add(&Lane { queue, pool, tenant });
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self) -> Vec<(For, Claim)> {
+        if self.core.supply.draining.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let policy = Arc::clone(&self.core.policy());
+        let weight = |queue: &str| {
+            let open = self.core.mode(queue) != QueueMode::Paused;
+            open.then(|| policy.of(queue).weight)
+        };
+        let mut planned = Vec::new();
+        let free = self.places.saturating_sub(self.core.running.busy()).min(ROUND_MAX);
+        let ours = |queue: &str, pool: &str| {
+            let mine = pool.is_empty() && (self.queues.is_empty() || self.queues.contains(queue));
+            mine.then(|| weight(queue)).flatten()
+        };
+        let lease = policy.options.lease.get();
+        for share in self.lanes.plan(free, ours, |_| true) {
+            planned.push((For::Workers, Claim { share, worker: Arc::clone(&self.node), lease }));
+        }
+        for (index, poll) in self.polls.iter().enumerate() {
+            let theirs = |queue: &str, pool: &str| poll.takes(queue, pool).then(|| weight(queue)).flatten();
+            let worker: Arc<str> = poll.worker.as_str().into();
+            for share in self.lanes.plan(poll.max, theirs, |tenant| poll.serves(tenant)) {
+                let claim = Claim { share, worker: Arc::clone(&worker), lease: poll.lease };
+                planned.push((For::Poll(index), claim));
+            }
+        }
+        planned
+    }
+
+    /// Hands out what was claimed.
+    async fn settle(&mut self, planned: Vec<(For, Claim)>, claimed: Vec<Claimed>) {
+        let mut polled: Vec<Vec<Arc<Job>>> = self.polls.iter().map(|_| Vec::new()).collect();
+        for ((whose, claim), claimed) in planned.into_iter().zip(claimed) {
+            self.took(&claim.share, &claimed);
+            match whose {
+                For::Workers => {
+                    self.core.running.claimed(claimed.jobs.len());
+                    for job in claimed.jobs {
+                        // There is a place for each: this waits for nobody.
+                        let _ = self.hand_out.send(job).await;
+                    }
+                }
+                For::Poll(index) => polled[index].extend(claimed.jobs),
+            }
+        }
+        let polls = std::mem::take(&mut self.polls);
+        for (poll, jobs) in polls.into_iter().zip(polled) {
+            if jobs.is_empty() {
+                self.polls.push_back(poll);
+                continue;
+            }
+            for job in &jobs {
+                self.core.outstanding.enter(job);
+            }
+            if let Err(jobs) = poll.answer.send(jobs) {
+                self.give_back(jobs).await;
+            }
+        }
+    }
+
+    /// Counts what a lane gave.
+    fn took(&mut self, share: &Share, claimed: &Claimed) {
+        self.lanes.gave(share, claimed.taken, claimed.limited);
+        let policy = self.core.policy();
+        let queue = policy.of(&share.lane.queue);
+        let begun = i64::try_from(claimed.jobs.len()).unwrap_or(0);
+        queue.live.add(-begun);
+        queue.live.budget.tried(u32::try_from(begun).unwrap_or(u32::MAX));
+        if let Some(due) = claimed.due {
+            self.core.due.at(due);
+        }
+        let now = Timestamp::now();
+        for job in &claimed.jobs {
+            let ready = job.run_at.max(job.id.created_at());
+            let waited = now.duration_since(ready).max(jiff::SignedDuration::ZERO).unsigned_abs();
+            self.core.meters.of(&job.queue, &job.kind).wait.record(waited);
+            self.core.tell_state(job, JobState::Running, job.changes);
+        }
+    }
+
+    /// The worker that asked went away while jobs were claimed for it.
+    async fn give_back(&self, jobs: Vec<Arc<Job>>) {
+        for job in jobs {
+            let ending = Ending::new(job, Verdict::released(Timestamp::now()));
+            if let Err(error) = self.core.ledger.end(ending).await {
+                tracing::warn!(%error, "a job was not given back; its lease ends by itself");
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Runs jobs on this server: one attempt after the other, each within its time, its own cancellation and its own panic.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use paddock_platform::{
+    blobs::BlobKey,
+    identity::Caller,
+    problem::{NOT_FOUND, Problem},
+    tool::{Progress, ToolContext},
+};
+use serde_json::Value;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::{
+    Job, JobContext, JobFailure, Outcome, Payload,
+    core::Core,
+    ledger::Ending,
+    policy::Queue,
+    registry::Apply,
+    running::Stop,
+    verdict::{Moment, PANIC, TIMEOUT, Verdict},
+};
+
+/// Results up to this size are kept in the store; larger ones are blobs.
+const RESULT_IN_STORE_MAX: usize = 64 << 10;
+
+/// One of the server's places: takes jobs until there are no more.
+pub(crate) async fn work(core: Arc<Core>, taken: Arc<Mutex<mpsc::Receiver<Arc<Job>>>>) {
+    loop {
+        let Some(job) = taken.lock().await.recv().await else { return };
+        let ending = attempt(&core, job).await;
+        if let Some(ending) = ending
+            && let Err(error) = core.ledger.end(ending).await
+        {
+            tracing::warn!(%error, "the end of an attempt was not taken; its job is tried again");
+        }
+        core.running.ended();
+        core.supply.place();
+    }
+}
+
+/// How an attempt went.
+enum Went {
+    Through(Result<Outcome, JobFailure>),
+    Stopped(Stop),
+}
+
+/// Runs one attempt; `None` if nobody asks for its end any more.
+async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
+    let queue = Arc::clone(core.policy().of(&job.queue));
+    let (progress, watched) = Progress::watched();
+    let cancelled = CancellationToken::new();
+    let stopped = core.running.enter(&job, watched);
+    let span = tracing::debug_span!(
+        "job", job.id = %job.id, job.kind = &*job.kind, job.attempt = job.attempt, trace = job.terms.trace.as_deref()
+    );
+    let timeout = job.timeout(&queue.options);
+    let context = JobContext {
+        job: Arc::clone(&job),
+        deadline: Instant::now() + timeout,
+        progress,
+        cancelled: cancelled.clone(),
+    };
+    let run = AssertUnwindSafe(tokio::time::timeout(timeout, execute(core, context))).catch_unwind();
+    let went = tokio::select! {
+        // Who is done is done, even if somebody asks for the end at the same moment.
+        biased;
+        went = run.instrument(span) => Went::Through(match went {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(JobFailure::new(TIMEOUT, format!("did not finish within {}s", timeout.as_secs_f64()))),
+            Err(panic) => Err(panicked(&job, panic.as_ref())),
+        }),
+        Ok(stop) = stopped => {
+            cancelled.cancel();
+            Went::Stopped(stop)
+        }
+    };
+    core.running.leave(job.id.key(), job.attempt);
+    match went {
+        Went::Stopped(Stop::Cancelled) => Some(Ending::new(job, Verdict::cancelled())),
+        Went::Stopped(Stop::Released) => Some(Ending::new(job, Verdict::released(Timestamp::now()))),
+        Went::Stopped(Stop::LeaseLost) => None,
+        Went::Through(Ok(outcome)) => Some(through(core, &queue, job, outcome).await),
+        Went::Through(Err(failure)) => Some(failed(&queue, job, failure)),
+    }
+}
+
+/// Calls what the job is a call of.
+async fn execute(core: &Core, context: JobContext) -> Result<Outcome, JobFailure> {
+    let job = Arc::clone(&context.job);
+    if let Some(kind) = core.registry.kind(&job.kind) {
+        return kind.run(context).await;
+    }
+    let scope = core.registry.toolbox().and_then(|toolbox| Some((toolbox, toolbox.scope_of(&job.kind)?)));
+    let Some((toolbox, scope)) = scope else {
+        return Err(Problem::new(NOT_FOUND, format!("this server has no tool `{}`", job.kind)).into());
+    };
+    let mut call = ToolContext::new(
+        // Exactly what the tool needs: whoever enqueued it held that then.
+        Caller::on_behalf(job.key_id.clone(), job.tenant.clone(), vec![scope]),
+        context.deadline.saturating_duration_since(Instant::now()),
+    );
+    call.progress = context.progress;
+    let output = toolbox.run(call, &job.kind, job.input.value()).await?;
+    Ok(Outcome::Done(output.value))
+}
+
+fn panicked(job: &Job, panic: &(dyn std::any::Any + Send)) -> JobFailure {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(job.id = %job.id, job.kind = &*job.kind, message, "a job panicked");
+    JobFailure::new(PANIC, "the tool panicked; the server's log has the cause under the job's id")
+}
+
+/// What becomes of a job whose attempt failed.
+pub(crate) fn failed(queue: &Queue, job: Arc<Job>, failure: JobFailure) -> Ending {
+    let postponed = if failure.retryable {
+        queue.live.budget.ask(queue.options.retry_budget)
+    } else {
+        Duration::ZERO
+    };
+    let verdict = Verdict::failed(&job, &queue.options, failure, Moment::now(postponed));
+    Ending::new(job, verdict)
+}
+
+async fn through(core: &Arc<Core>, queue: &Queue, job: Arc<Job>, outcome: Outcome) -> Ending {
+    match outcome {
+        Outcome::Done(result) => succeeded(core, queue, job, &result).await,
+        Outcome::Apply(apply) => with(Ending::new(job, Verdict::succeeded(None, None)), Some(apply)),
+        Outcome::Wait(apply) => with(Ending::new(job, Verdict::waiting(Timestamp::now())), apply),
+    }
+}
+
+fn with(ending: Ending, apply: Option<Apply>) -> Ending {
+    Ending { apply, ..ending }
+}
+
+/// Keeps the result where its size belongs.
+pub(crate) async fn succeeded(core: &Core, queue: &Queue, job: Arc<Job>, result: &Value) -> Ending {
+    let result = Payload::from(result);
+    let size = result.len();
+    let size_max = core.policy().options.result_max;
+    if size as u64 > size_max.get() {
+        let failure = JobFailure::new(
+            "result-too-large",
+            format!("the result has {size} bytes; `jobs.result_max` allows {size_max}"),
+        );
+        return failed(queue, job, failure.permanent());
+    }
+    if size <= RESULT_IN_STORE_MAX {
+        return Ending::new(job, Verdict::succeeded(Some(result), None));
+    }
+    let kept = match result_key(&job) {
+        Some(key) => core.blobs.put(&key, result.as_str().to_owned().into()).await.map_err(|error| error.to_string()),
+        None => Err("its key is none".to_owned()),
+    };
+    match kept {
+        Ok(_) => Ending::new(job, Verdict::succeeded(None, Some(size as u64))),
+        Err(reason) => {
+            let message = format!("the result could not be kept: {reason}");
+            failed(queue, job, JobFailure::new("result-not-kept", message))
+        }
+    }
+}
+
+/// Where a large result is kept.
+pub(crate) fn result_key(job: &Job) -> Option<BlobKey> {
+    format!("jobs/{}/{}.json", job.id, job.attempt).parse().ok()
+}
