@@ -172,7 +172,7 @@ impl Feed {
         about.extend(tab.map(|tab| (TAB_ID, Arc::from(tab.as_str()))));
         let topic = if tab.is_some() { TABS } else { INSTANCES };
         let data = if let Value::Object(data) = data { data } else { Map::new() };
-        self.0.events.publish(News { tenant, topic, kind, about, data });
+        self.0.events.publish(News { tenant: Some(tenant), topic, kind, about, data });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

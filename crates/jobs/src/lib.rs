@@ -62,7 +62,9 @@
 //! 5. `changes` of a job grows with every event that is told of it.
 //! 6. A state that is final changes only by a retry or a redrive that somebody asked for.
 
+pub mod live;
 pub mod metrics;
+pub mod webhook;
 
 mod budget;
 mod config;
@@ -97,7 +99,9 @@ pub use event::{EventKind, JobEvent};
 pub use id::{JobId, ParseJobIdError};
 pub use job::{Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payload};
 pub use new_job::{NewJob, RetryPolicy, Target, Terms};
-pub use registry::{Applied, Apply, Effects, EndHook, Finish, JobContext, JobFailure, JobKind, Outcome, Registry};
+pub use registry::{
+    Applied, Apply, Effects, EndHook, Finish, JobContext, JobFailure, JobKind, Outcome, Registry, WebhookCheck,
+};
 pub use routes::{JobView, STREAM_ROUTES, UNTIMED_ROUTES, routes};
 pub use service::{
     Accepted, Beat, BeatAnswer, BeatStatus, ClaimRequest, Completion, Ended, Failure, JobFilter, Jobs,

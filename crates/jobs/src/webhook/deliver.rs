@@ -20,8 +20,7 @@ use super::{
     store::{ADD_DELIVERY, DISABLE, Endpoint, FAILED, NOTE, NewDelivery, Outgoing, PROBE, SUCCEEDED},
 };
 use crate::{
-    JobContext, JobFailure, JobKind, Outcome,
-    registry::{Applied, Apply},
+    Applied, Apply, JobContext, JobFailure, JobKind, Outcome,
 };
 
 /// The kind's name.

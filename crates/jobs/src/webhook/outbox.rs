@@ -24,9 +24,7 @@ use super::{
     store::{ADD_DELIVERY, DEAD, NewDelivery, REDRIVE},
 };
 use crate::{
-    EndHook, Job, JobError, JobState, Jobs, NewJob, RetryPolicy,
-    registry::WebhookCheck,
-    service::PreparedJob,
+    Effects, EndHook, Job, JobError, JobState, Jobs, NewJob, PreparedJob, RetryPolicy, WebhookCheck,
 };
 
 /// Tries of the job that carries a delivery out, pauses of the webhook included; the delivery itself counts what it
@@ -71,7 +69,7 @@ impl Outbox {
 impl EndHook for Outbox {
     fn wants(&self, job: &Job) -> bool {
         let Some(event) = payload::event_of(job.state) else { return false };
-        if job.kind == DELIVER {
+        if &*job.kind == DELIVER {
             return job.state != JobState::Succeeded;
         }
         if job.terms.webhook.is_some() {
@@ -85,12 +83,12 @@ impl EndHook for Outbox {
         &'t self,
         tx: &'t mut Transaction,
         job: &'t Job,
-    ) -> BoxFuture<'t, Result<Vec<PreparedJob>, StoreError>> {
+    ) -> BoxFuture<'t, Result<Effects, StoreError>> {
         Box::pin(async move {
-            let Some(event) = payload::event_of(job.state) else { return Ok(Vec::new()) };
-            if job.kind == DELIVER {
+            let Some(event) = payload::event_of(job.state) else { return Ok(Effects::default()) };
+            if &*job.kind == DELIVER {
                 abandon(tx, job).await?;
-                return Ok(Vec::new());
+                return Ok(Effects::default());
             }
             let named = job.terms.webhook.as_deref().and_then(|id| id.parse().ok());
             let size_max = self.0.0.options.current().payload_max.get();
@@ -101,7 +99,7 @@ impl EndHook for Outbox {
                 named,
                 body: payload::of_job(event, job, size_max).into(),
             };
-            self.0.write(tx, event).await
+            Ok(Effects { enqueued: self.0.write(tx, event).await?, ..Effects::default() })
         })
     }
 }

@@ -55,8 +55,8 @@ fn described(job: &Job) -> Map<String, Value> {
     };
     put("id", id.as_str().into());
     put("state", job.state.name().into());
-    put("queue", job.queue.as_str().into());
-    put(if job.external { "kind" } else { "tool" }, job.kind.as_str().into());
+    put("queue", job.queue.as_ref().into());
+    put(if job.external { "kind" } else { "tool" }, job.kind.as_ref().into());
     put("attempt", job.attempt.into());
     put("created_at", job.id.created_at().to_string().into());
     put("started_at", job.started_at.map(|at| at.to_string()).into());

@@ -134,6 +134,6 @@ impl Webhooks {
     pub(super) fn publish(&self, endpoint: &Endpoint, kind: &'static str, data: Value) {
         let data = if let Value::Object(data) = data { data } else { Map::new() };
         let about = vec![("webhook", Arc::from(endpoint.id.as_str()))];
-        self.0.events.publish(News { tenant: endpoint.tenant.clone(), topic: TOPIC.name, kind, about, data });
+        self.0.events.publish(News { tenant: Some(endpoint.tenant.clone()), topic: TOPIC.name, kind, about, data });
     }
 }

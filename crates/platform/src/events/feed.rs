@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a topic on demand goes on after its last watcher left: time to come back and miss nothing.
 const WANTED_FOR: Duration = Duration::from_mins(1);
+/// The type of the event that says that some were missed.
+pub(super) const LAGGED: &str = "lagged";
 /// When to come back to a server with as many watchers as may be.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -39,8 +41,8 @@ pub struct Topic {
 /// An event before it has a number.
 #[derive(Clone, Debug)]
 pub struct News {
-    /// Whose.
-    pub tenant: Tenant,
+    /// Whose; `None` for what everybody is to know.
+    pub tenant: Option<Tenant>,
     /// One of the declared topics.
     pub topic: &'static str,
     /// What happened: `tabOpened`, `state`.
@@ -56,8 +58,8 @@ pub struct News {
 pub struct Event {
     /// Its number, one more than that of the event before, whosever that was.
     pub number: u64,
-    /// Whose it is.
-    pub tenant: Tenant,
+    /// Whose it is; `None` for what everybody is to know.
+    pub tenant: Option<Tenant>,
     /// Its topic.
     pub topic: &'static str,
     /// What happened.
@@ -203,10 +205,7 @@ impl Events {
 
     /// Watches from now on, or from after the event of an id that the watcher saw last.
     pub fn watch(&self, filter: EventFilter, last_id: Option<&str>) -> Result<Watch, Problem> {
-        let permit = Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
-            let detail = "as many event streams are open as may be (`[events] streams_max`)";
-            Problem::new(OVERLOADED, detail).retry_after(RETRY_AFTER)
-        })?;
+        let mut place = self.place()?;
         let mut state = self.state();
         let events = self.0.events.subscribe();
         let State { kept, number_last, topics, .. } = &mut *state;
@@ -225,7 +224,7 @@ impl Events {
             whole_since = whole_since.max(topic.runs_since.unwrap_or(0));
         }
         let number_last = *number_last;
-        let place = Place::new(self.clone(), filter.topics().to_vec(), permit);
+        filter.topics().clone_into(&mut place.topics);
         let (missed, lost) = match last_id {
             None => (Vec::new(), false),
             Some(last_id) => {
@@ -239,6 +238,22 @@ impl Events {
         Ok(Watch { missed, lost, events, filter, _place: place })
     }
 
+    /// A place for a stream that an area makes itself, such as that of one job; as long as it is there it counts as one.
+    pub fn place(&self) -> Result<Place, Problem> {
+        let permit = Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
+            let detail = "as many event streams are open as may be (`[events] streams_max`)";
+            Problem::new(OVERLOADED, detail).retry_after(RETRY_AFTER)
+        })?;
+        gauge!(EVENTS_STREAMS).increment(1.0);
+        Ok(Place { events: self.clone(), topics: Vec::new(), _permit: permit })
+    }
+
+    /// Tells all watchers of a topic that its source missed some.
+    pub fn lagged(&self, topic: &'static str, missed: u64) {
+        let data = [("missed".to_owned(), missed.into())].into_iter().collect();
+        self.publish(News { tenant: None, topic, kind: LAGGED, about: Vec::new(), data });
+    }
+
     /// The id of an event, as [`Events::watch`] takes it.
     pub fn id_of(&self, event: &Event) -> String {
         format!("{}-{}", self.0.run, event.number)
@@ -248,8 +263,8 @@ impl Events {
         id.strip_prefix(&self.0.run)?.strip_prefix('-')?.parse().ok()
     }
 
-    /// Cancelled when the server shuts down.
-    pub(super) fn stopping(&self) -> CancellationToken {
+    /// Cancelled when the server shuts down: streams end then.
+    pub fn stopping(&self) -> CancellationToken {
         self.0.stopping.clone()
     }
 
@@ -268,7 +283,7 @@ impl Events {
 }
 
 /// A watcher's place among those that may be.
-struct Place {
+pub struct Place {
     events: Events,
     topics: Vec<&'static str>,
     _permit: OwnedSemaphorePermit,
@@ -277,13 +292,6 @@ struct Place {
 impl std::fmt::Debug for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Place")
-    }
-}
-
-impl Place {
-    fn new(events: Events, topics: Vec<&'static str>, permit: OwnedSemaphorePermit) -> Self {
-        gauge!(EVENTS_STREAMS).increment(1.0);
-        Self { events, topics, _permit: permit }
     }
 }
 

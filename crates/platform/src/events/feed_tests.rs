@@ -17,7 +17,7 @@ fn feed(options: &EventsOptions) -> Events {
 fn tell(events: &Events, topic: &'static str, tenant: &str, number: usize) {
     let Value::Object(data) = json!({ "n": number, "nothing": null }) else { return };
     let about = vec![("tabId", Arc::from("tab"))];
-    events.publish(News { tenant: tenant.parse().unwrap(), topic, kind: "tabOpened", about, data });
+    events.publish(News { tenant: Some(tenant.parse().unwrap()), topic, kind: "tabOpened", about, data });
 }
 
 fn watch(events: &Events, topics: Option<&str>, last_id: Option<&str>) -> Watch {
@@ -109,4 +109,13 @@ fn a_topic_on_demand_starts_with_its_first_watcher_and_knows_what_it_did_not_see
     let back = watch(&events, Some("jobs"), Some(&id));
     assert!(!back.lost);
     assert_eq!(numbers(&back.missed), [5]);
+}
+
+#[test]
+fn what_a_source_missed_everybody_is_told() {
+    let events = feed(&EventsOptions::default());
+    let watch = watch(&events, None, None);
+    events.lagged(TABS.name, 7);
+    let event = events.state().kept.back().unwrap().clone();
+    assert!(watch.filter.admits(&event) && event.text.contains("\"missed\":7"), "{}", event.text);
 }

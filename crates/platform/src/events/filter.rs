@@ -68,7 +68,10 @@ impl EventFilter {
 
     /// Whether the watcher gets this event.
     pub fn admits(&self, event: &Event) -> bool {
-        event.tenant == self.tenant
+        if event.tenant.is_none() {
+            return self.topics.contains(&event.topic);
+        }
+        event.tenant.as_ref() == Some(&self.tenant)
             && self.topics.contains(&event.topic)
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind))
             && self.about.iter().all(|wanted| event.about.contains(wanted))

@@ -17,8 +17,8 @@ mod routes;
 mod socket;
 mod sse;
 
-pub use feed::{Event, Events, News, Topic, Watch};
+pub use feed::{Event, Events, News, Place, Topic, Watch};
 pub use filter::EventFilter;
 pub use options::EventsOptions;
 pub use routes::{EVENTS_ROUTE, router};
-pub use sse::Naming;
+pub use sse::{HEARTBEAT_INTERVAL, Naming};

@@ -11,10 +11,10 @@ use metrics::counter;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Event, Events, Watch, metrics::EVENTS_MISSED_TOTAL};
+use super::{Event, Events, Watch, feed::LAGGED, metrics::EVENTS_MISSED_TOTAL};
 
 /// How often a silent stream shows that it lives.
-pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What `event:` says: what a listener of an `EventSource` is registered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Watch {
 impl Sent {
     /// The text of a `lagged` event.
     pub(super) fn lagged_text(missed: Option<u64>) -> String {
-        json!({ "type": "lagged", "missed": missed }).to_string()
+        json!({ "type": LAGGED, "missed": missed }).to_string()
     }
 }
 
@@ -84,9 +84,10 @@ impl Events {
 fn render(events: &Events, sent: &Sent, naming: Naming) -> sse::Event {
     match sent {
         Sent::Event(event) => {
-            let name = if naming == Naming::Topic { event.topic } else { event.kind };
+            let by_topic = naming == Naming::Topic && event.kind != LAGGED;
+            let name = if by_topic { event.topic } else { event.kind };
             sse::Event::default().id(events.id_of(event)).event(name).data(&event.text)
         }
-        Sent::Lagged(missed) => sse::Event::default().event("lagged").data(Sent::lagged_text(*missed)),
+        Sent::Lagged(missed) => sse::Event::default().event(LAGGED).data(Sent::lagged_text(*missed)),
     }
 }
