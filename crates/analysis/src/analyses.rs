@@ -17,7 +17,7 @@ use crate::{
     AnalysisError, AnalysisOptions, AnalysisRequest, Analyzer, Finished, Screen, Target,
     metrics::ANALYSIS_FINDINGS_TOTAL,
     report::Report,
-    service::{count_outcome, no_progress},
+    service::{Progress, count_outcome},
     store::Archive,
 };
 
@@ -84,24 +84,48 @@ impl Analyses {
         &self.archive
     }
 
-    /// The report of a page, and whether it is one that was there already.
-    pub async fn run(&self, caller: &Caller, input: AnalysisInput) -> Result<(Report, bool), Problem> {
+    /// A recent report of a page, unless a fresh one is asked for.
+    pub async fn find_recent(
+        &self,
+        caller: &Caller,
+        input: &AnalysisInput,
+    ) -> Result<Option<Report>, Problem> {
+        let request = request(caller.tenant().clone(), input)?;
+        if input.fresh {
+            return Ok(None);
+        }
+        let report = self.recent(caller.tenant(), &page_key(&input.url, &request.screens)).await?;
+        if report.is_some() {
+            count_outcome(&Ok(()), true);
+        }
+        Ok(report)
+    }
+
+    /// The report of a page: a recent one, or one that is made now.
+    pub async fn run(
+        &self,
+        caller: &Caller,
+        input: AnalysisInput,
+        progress: &Progress,
+    ) -> Result<Report, Problem> {
+        if let Some(report) = self.find_recent(caller, &input).await? {
+            return Ok(report);
+        }
         let request = request(caller.tenant().clone(), &input)?;
         let page_key = page_key(&input.url, &request.screens);
-        if !input.fresh
-            && let Some(report) = self.recent(caller.tenant(), &page_key).await?
-        {
-            count_outcome(&Ok(()), true);
-            return Ok((report, true));
-        }
-        let outcome = self.run_now(&request, &page_key).await.map_err(Problem::from);
+        let outcome = self.run_now(&request, &page_key, progress).await.map_err(Problem::from);
         count_outcome(&outcome, false);
-        outcome.map(|report| (report, false))
+        outcome
     }
 
     /// Analyses a page and keeps the report.
-    pub async fn run_now(&self, request: &AnalysisRequest, page_key: &str) -> Result<Report, AnalysisError> {
-        let finished: Finished = self.analyzer.analyze(request, &no_progress()).await?;
+    pub async fn run_now(
+        &self,
+        request: &AnalysisRequest,
+        page_key: &str,
+        progress: &Progress,
+    ) -> Result<Report, AnalysisError> {
+        let finished: Finished = self.analyzer.analyze(request, progress).await?;
         let report = finished.report.clone();
         for finding in &report.findings {
             counter!(ANALYSIS_FINDINGS_TOTAL, "rule" => finding.finding.rule.clone()).increment(1);

@@ -15,6 +15,9 @@ pub const PAGE_HTTP_ERROR: ProblemKind =
 /// The file that was named cannot be read.
 pub const FILE_UNREADABLE: ProblemKind =
     ProblemKind::new("file-unreadable", StatusCode::BAD_REQUEST, "File unreadable");
+/// The analysis ended without a report, for a reason that is not the page's: it took too long, or was cancelled.
+pub const ANALYSIS_FAILED: ProblemKind =
+    ProblemKind::new("analysis-failed", StatusCode::BAD_GATEWAY, "Analysis failed");
 /// The page could not be read, though it loaded.
 pub const PAGE_UNREADABLE: ProblemKind =
     ProblemKind::new("page-unreadable", StatusCode::BAD_GATEWAY, "Page unreadable");

@@ -8,8 +8,8 @@
 //! - [`facts`]: what one screen shows of a page, read in one pass inside an isolated world of the page.
 //! - [`rules`]: pure functions over facts; each states one flaw, what it costs, and who says so.
 //! - [`report`]: the findings ordered, scored, illustrated, and written as HTML, Markdown and JSON.
-//! - [`Analyzer`] puts these together on browsers of a fleet; [`Analyses`] keeps what it made and is what routes and
-//!   tools call.
+//! - [`Analyzer`] puts these together on browsers of a fleet; [`Analyses`] keeps what it made and is what the tools call.
+//!   A request over HTTP becomes a job that calls the tool.
 //!
 //! Facts are the ground truth: nothing is claimed that was not measured, and what was not looked at is said.
 
@@ -32,7 +32,7 @@ mod tools;
 
 pub use analyses::{Analyses, AnalysisInput};
 pub use config::AnalysisOptions;
-pub use error::{AnalysisError, FILE_UNREADABLE, PAGE_HTTP_ERROR, PAGE_UNREADABLE};
+pub use error::{ANALYSIS_FAILED, AnalysisError, FILE_UNREADABLE, PAGE_HTTP_ERROR, PAGE_UNREADABLE};
 pub use finding::*;
 pub use routes::routes;
 pub use service::{AnalysisRequest, Analyzer, Finished, Progress, Stage, Target, no_progress};

@@ -74,6 +74,23 @@ pub enum Stage {
 /// Told of each stage as it begins; must not block.
 pub type Progress = Arc<dyn Fn(Stage) + Send + Sync>;
 
+/// Tells whoever waits for a call of a tool. Stages of two screens overlap: what is told never goes back.
+pub(crate) fn tool_progress(progress: paddock_platform::tool::Progress) -> Progress {
+    let furthest = std::sync::Mutex::new(0.0_f64);
+    Arc::new(move |stage| {
+        let (done, message) = match stage {
+            Stage::Queued => (0.0, "waiting for a browser".to_owned()),
+            Stage::Loading(screen) => (10.0, format!("loading the page ({screen})")),
+            Stage::Reading(screen) => (50.0, format!("reading the page ({screen})")),
+            Stage::Shooting(screen) => (65.0, format!("photographing the page ({screen})")),
+            Stage::Judging => (85.0, "judging".to_owned()),
+        };
+        let mut furthest = furthest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *furthest = furthest.max(done);
+        progress.report(*furthest, Some(100.0), message);
+    })
+}
+
 /// Tells nobody.
 pub fn no_progress() -> Progress {
     Arc::new(|_| {})
@@ -210,6 +227,26 @@ mod tests {
 
     fn options(queue_max: usize) -> AnalysisOptions {
         AnalysisOptions { queue_max, ..AnalysisOptions::default() }
+    }
+
+    #[test]
+    fn progress_that_is_told_never_goes_back() {
+        let (progress, mut told) = paddock_platform::tool::Progress::watched();
+        let tell = tool_progress(progress);
+        let mut last = 0.0;
+        for stage in [
+            Stage::Queued,
+            Stage::Loading(Screen::Desktop),
+            Stage::Reading(Screen::Desktop),
+            Stage::Loading(Screen::Mobile),
+            Stage::Judging,
+        ] {
+            tell(stage);
+            let step = told.borrow_and_update().clone();
+            assert!(step.done >= last && !step.message.is_empty(), "{step:?}");
+            last = step.done;
+        }
+        assert!(last > 50.0);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     analyses::{Analyses, AnalysisInput},
     report::Report,
+    service::tool_progress,
     store::ReportSummary,
 };
 
@@ -28,15 +29,21 @@ pub fn tools(analyses: &Analyses) -> Vec<Tool> {
     vec![run(analyses.clone()), list(analyses.clone())]
 }
 
+/// The tool that analyses: what a job of `POST /analysis` calls.
+pub(crate) const RUN: &str = "analysis_run";
+
 fn run(analyses: Analyses) -> Tool {
     Tool::new(
-        "analysis_run",
+        RUN,
         "Analyses a web page on desktop and mobile: what costs it visitors and customers, as findings with evidence, \
          selector, measured value and recommendation.",
         Scope::write("analysis"),
         move |context, input: AnalysisInput| {
             let analyses = analyses.clone();
-            async move { analyses.run(&context.caller, input).await.map(|(report, _)| -> Report { report }) }
+            async move {
+                let progress = tool_progress(context.progress);
+                Ok::<Report, Problem>(analyses.run(&context.caller, input, &progress).await?)
+            }
         },
     )
 }

@@ -20,6 +20,7 @@ use paddock_platform::{
     task::Tasks,
 };
 use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     JobError, JobEvent, JobsOptions, Registry,
@@ -60,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) outstanding: Outstanding,
     pub(crate) due: Due,
     pub(crate) beat_now: Notify,
+    /// The server is asked to stop.
+    pub(crate) closing: CancellationToken,
     pub(crate) meters: Meters,
 }
 
@@ -95,6 +98,7 @@ impl Core {
             outstanding: Outstanding::default(),
             due: Due::default(),
             beat_now: Notify::new(),
+            closing: CancellationToken::new(),
             meters: Meters::default(),
         });
         core.read_modes().await?;

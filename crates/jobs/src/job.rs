@@ -144,6 +144,17 @@ pub struct Fault {
     pub class: String,
     /// A sentence for the person who looks.
     pub message: String,
+    /// The whole problem, where a tool failed with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub problem: Option<Value>,
+}
+
+impl Fault {
+    /// A failure of a class.
+    pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { class: class.into(), message: message.into(), problem: None }
+    }
 }
 
 /// How an attempt ended.

@@ -72,6 +72,7 @@ mod core;
 mod dispatch;
 mod error;
 mod event;
+mod health;
 mod hear;
 mod id;
 mod job;

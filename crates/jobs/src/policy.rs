@@ -59,6 +59,8 @@ pub(crate) struct Queue {
 pub(crate) struct QueueLive {
     /// Jobs that wait or are scheduled, as far as this server knows.
     depth: AtomicI64,
+    /// Dead jobs at the last count.
+    dead: AtomicI64,
     pub(crate) budget: RetryBudget,
 }
 
@@ -69,6 +71,11 @@ impl QueueLive {
 
     pub(crate) fn add(&self, jobs: i64) {
         self.depth.fetch_add(jobs, Ordering::Relaxed);
+    }
+
+    /// Notes how many are dead; whether those are more than before.
+    pub(crate) fn more_dead(&self, dead: i64) -> bool {
+        self.dead.swap(dead, Ordering::Relaxed) < dead
     }
 
     pub(crate) fn recounted(&self, depth: i64) {

@@ -119,8 +119,7 @@ pub struct JobFailure {
 impl JobFailure {
     /// A failure of a class, which trying again may mend.
     pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
-        let fault = Fault { class: class.into(), message: message.into() };
-        Self { fault, retryable: true, retry_after: None }
+        Self { fault: Fault::new(class, message), retryable: true, retry_after: None }
     }
 
     /// As [`JobFailure::new`], where trying again is useless.
@@ -138,7 +137,11 @@ impl From<Problem> for JobFailure {
         Self {
             retryable: passes || !status.is_client_error(),
             retry_after: problem.retry_after,
-            fault: Fault { class: problem.kind.slug.to_owned(), message: problem.detail },
+            fault: Fault {
+                class: problem.kind.slug.to_owned(),
+                problem: Some(problem.to_document(None)),
+                message: problem.detail,
+            },
         }
     }
 }

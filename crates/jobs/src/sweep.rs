@@ -214,6 +214,13 @@ async fn measure(core: &Core) -> Result<(), StoreError> {
             let count = counts.get(&(name.to_string(), state.name())).copied().unwrap_or(0);
             gauge!(JOBS_DEPTH, "queue" => name.to_string(), "state" => state.name()).set(count as f64);
         }
+        let dead = counts.get(&(name.to_string(), JobState::Dead.name())).copied().unwrap_or(0);
+        if queue.live.more_dead(dead) && dead.cast_unsigned() >= policy.options.dead_alert {
+            tracing::warn!(
+                job.queue = &**name, dead,
+                "jobs died; `paddock jobs list --state dead` shows why, `paddock jobs retry` tries them again"
+            );
+        }
         let waits = [JobState::Queued, JobState::Scheduled];
         let depth = waits.iter().filter_map(|state| counts.get(&(name.to_string(), state.name()))).sum();
         // On one server the count that is kept is exact; with several it drifts until this.

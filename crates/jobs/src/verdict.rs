@@ -16,6 +16,8 @@ pub(crate) const TIMEOUT: &str = "timeout";
 pub(crate) const PANIC: &str = "panic";
 /// Longer messages are cut.
 const MESSAGE_LENGTH_MAX: usize = 2_000;
+/// A problem that is larger is kept without its members.
+const PROBLEM_SIZE_MAX: usize = 8 << 10;
 
 /// How an attempt ends its job, or goes on.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,12 +150,13 @@ fn policy_of<'a>(job: &'a Job, queue: &'a QueueOptions) -> &'a RetryPolicy {
 }
 
 fn shortened(fault: Fault) -> Fault {
-    let Fault { class, mut message } = fault;
+    let Fault { class, mut message, problem } = fault;
+    let problem = problem.filter(|problem| problem.to_string().len() <= PROBLEM_SIZE_MAX);
     if let Some((end, _)) = message.char_indices().nth(MESSAGE_LENGTH_MAX) {
         message.truncate(end);
         message.push('…');
     }
-    Fault { class, message }
+    Fault { class, message, problem }
 }
 
 impl Job {

@@ -12,6 +12,7 @@ use crate::{
     config_command::ConfigCommand,
     doctor::DoctorArgs,
     exit::{CommandError, CommandResult, Exit},
+    jobs::JobsArgs,
     keys_command::KeysCommand,
     lab::LabArgs,
     mcp_command::McpArgs,
@@ -40,6 +41,8 @@ enum Command {
     Analyze(AnalyzeArgs),
     /// Use the browsers of a running server
     Browser(BrowserArgs),
+    /// Hand over durable work to a running server, and look after it
+    Jobs(JobsArgs),
     /// Show, check or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -93,6 +96,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Serve(args) => Box::pin(crate::serve::run(args)).await,
         Command::Analyze(args) => Box::pin(crate::analyze::run(args)).await,
         Command::Browser(args) => Box::pin(crate::browser::run(args)).await,
+        Command::Jobs(args) => Box::pin(crate::jobs::run(args)).await,
         Command::Config(command) => crate::config_command::run(command),
         Command::Keys(command) => Box::pin(crate::keys_command::run(command)).await,
         Command::Doctor(args) => Box::pin(crate::doctor::run(args)).await,

@@ -2,6 +2,7 @@
 
 use paddock_analysis::AnalysisOptions;
 use paddock_browser::BrowserOptions;
+use paddock_jobs::JobsOptions;
 use paddock_platform::{
     blobs::BlobsOptions,
     config::{Loaded, Loader},
@@ -36,6 +37,9 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "browser.engine",
     "browser.sandbox",
     "analysis.concurrency_max",
+    "jobs.concurrency",
+    "jobs.pollers_max",
+    "jobs.pending_max",
 ];
 
 /// Paddock's configuration. Everything has a default: an empty file is a working server.
@@ -52,6 +56,8 @@ pub(crate) struct Config {
     pub events: EventsOptions,
     /// The fleet of browsers.
     pub browser: BrowserOptions,
+    /// Durable jobs: queues, workers, and what they are allowed.
+    pub jobs: JobsOptions,
     /// The page analyser.
     pub analysis: AnalysisOptions,
     /// The tools as an MCP server.

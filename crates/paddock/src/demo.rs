@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use paddock_analysis::{Analyses, AnalysisRequest, Screen, Target};
+use paddock_analysis::{Analyses, AnalysisRequest, Screen, Target, no_progress};
 use paddock_platform::{identity::Tenant, problem::error_chain};
 
 use crate::cli::{complain, say};
@@ -28,7 +28,7 @@ pub(crate) async fn run(analyses: Analyses, data: PathBuf, base: String) {
         target: Target::File(page),
         screens: vec![Screen::Desktop, Screen::Mobile],
     };
-    match analyses.run_now(&request, PAGE_KEY).await {
+    match analyses.run_now(&request, PAGE_KEY, &no_progress()).await {
         Ok(report) => {
             crate::summary::print(&report);
             let id = &report.id;
@@ -38,7 +38,7 @@ report   {base}/analysis/{id}/report.html
          {path}
 
 next     {paddock} analyze https://your.shop --out report
-         curl {base}/analysis -H 'Content-Type: application/json' -d '{{\"url\": \"https://your.shop\"}}'
+         curl {base}/analysis -H 'Prefer: wait=60' -H 'Content-Type: application/json' -d '{{\"url\": \"https://your.shop\"}}'
          curl {base}/browser/navigate -H 'Content-Type: application/json' -d '{{\"url\": \"https://example.com\"}}'
          {base}/docs has every route
          Ctrl-C stops the server",

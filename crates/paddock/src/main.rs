@@ -10,12 +10,14 @@ mod data_dir;
 mod demo;
 mod doctor;
 mod exit;
+mod jobs;
 mod keys_command;
 mod lab;
 mod mcp_command;
 mod serve;
 mod status_page;
 mod summary;
+mod table;
 
 use std::process::ExitCode;
 

@@ -1,15 +1,19 @@
 //! `paddock serve`: puts a server together, runs it, and takes it apart in the reverse order.
 //!
 //! ```text
-//! config ─▶ telemetry ─▶ data directory ─▶ store, blobs, keys ─▶ fleet ─▶ analyses ─▶ toolbox ─▶ router ─▶ edge
+//! config ─▶ telemetry ─▶ data directory ─▶ store, blobs, keys ─▶ fleet ─▶ analyses, jobs ─▶ toolbox ─▶ router ─▶ edge
 //! ```
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use paddock_analysis::{Analyses, Analyzer, Archive};
 use paddock_browser::{BrowserService, Fleet, Sessions, sessions};
+use paddock_jobs::{
+    Jobs, Role, live,
+    webhook::{self, Webhooks},
+};
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
@@ -22,6 +26,7 @@ use paddock_platform::{
     keys::Keys,
     mcp::{self, Mcp},
     problem::error_chain,
+    seal::Seal,
     signal::stop_on_signals,
     store::Store,
     task::Tasks,
@@ -60,12 +65,49 @@ pub(crate) struct ServeArgs {
     data: DataArgs,
     #[command(flatten)]
     config: ConfigArgs,
+    /// What this server does of the work that servers on one database share [default: all of it]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    roles: Vec<RoleArg>,
+    /// The queues whose jobs this server runs [default: all of them]
+    #[arg(long, value_name = "QUEUE", value_delimiter = ',')]
+    queues: Vec<String>,
     /// When the server is up, analyse the bundled shop page and say where its report is
     #[arg(long)]
     demo: bool,
 }
 
+/// A part of what a server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RoleArg {
+    /// Answers requests of all areas; without it, only `/healthz`, `/readyz` and `/metrics`
+    Api,
+    /// Runs jobs
+    Jobs,
+}
+
 impl ServeArgs {
+    fn has(&self, role: RoleArg) -> bool {
+        self.roles.is_empty() || self.roles.contains(&role)
+    }
+
+    /// What it does with jobs; a queue that does not exist is a mistake that would only show by nothing happening.
+    fn role(&self, config: &Config) -> Result<Role, CommandError> {
+        let works = self.has(RoleArg::Jobs);
+        if !works && !self.queues.is_empty() {
+            let message = "`--queues` says which jobs to run, and `--roles` leaves `jobs` out";
+            return Err(CommandError::new(Exit::Usage, message));
+        }
+        let known = |name: &String| {
+            config.jobs.queues.contains_key(name) || config.jobs.queue.contains_key(name) || name == "standard"
+        };
+        if let Some(unknown) = self.queues.iter().find(|name| !known(name)) {
+            let known: Vec<&str> = config.jobs.queues.keys().map(String::as_str).collect();
+            let message = format!("no queue `{unknown}` is configured; there are {}", known.join(", "));
+            return Err(CommandError::new(Exit::Usage, message));
+        }
+        Ok(Role { works, queues: self.queues.clone() })
+    }
+
     /// `--listen` is a shorter way to set that key.
     fn config(&self) -> ConfigArgs {
         let mut config = self.config.clone();
@@ -84,6 +126,9 @@ pub(crate) struct Parts {
     events: Events,
     browser: BrowserService,
     analyses: Analyses,
+    jobs: Jobs,
+    webhooks: Webhooks,
+    toolbox: Toolbox,
     data: PathBuf,
     tasks: Tasks,
     telemetry: Telemetry,
@@ -93,6 +138,7 @@ pub(crate) struct Parts {
 pub(crate) async fn run(args: ServeArgs) -> CommandResult {
     let config = args.config();
     let loaded = load(&config)?;
+    let role = args.role(&loaded.config)?;
     let failure = |error: &(dyn std::error::Error + 'static)| CommandError::from_error(Exit::Failure, error);
     let mut data = hold(&args.data.data)?;
     let telemetry = Telemetry::start(&loaded.config.telemetry, &[]).map_err(|error| failure(&error))?;
@@ -102,7 +148,7 @@ pub(crate) async fn run(args: ServeArgs) -> CommandResult {
     let tasks = Tasks::default();
     let (live, reloads) =
         Watcher::spawn(loader(&config), loaded, RESTART_KEYS, &tasks).map_err(|error| failure(&error))?;
-    let parts = Parts::start(live, reloads, data.path().to_owned(), tasks, telemetry).await?;
+    let parts = Parts::start(live, reloads, data.path().to_owned(), tasks, telemetry, role).await?;
 
     let any_key = parts.keys.any_active().await.map_err(|error| failure(&error))?;
     let bound = Server::bind(&parts.live.current().server, any_key).await;
@@ -118,7 +164,7 @@ pub(crate) async fn run(args: ServeArgs) -> CommandResult {
         tracing::warn!(%error, "the address could not be noted in the data directory");
     }
     let app = parts
-        .app(server.addresses(), &base)
+        .app(server.addresses(), &base, args.has(RoleArg::Api))
         .map_err(|problem| CommandError::from_problem(Exit::Failure, &problem))?;
     say(format_args!("paddock {} listens on {base}", env!("CARGO_PKG_VERSION")));
     say(format_args!(
@@ -133,6 +179,12 @@ pub(crate) async fn run(args: ServeArgs) -> CommandResult {
         });
     }
 
+    // Requests that wait for jobs are answered before connections are waited for.
+    let (closing, jobs) = (stop.clone(), parts.jobs.clone());
+    parts.tasks.spawn("jobs-closing", async move {
+        closing.cancelled().await;
+        jobs.close();
+    });
     let drained = server.serve(app, &parts.tasks, stop).await;
     parts.stop().await?;
     if drained.is_complete() {
@@ -167,10 +219,12 @@ impl Parts {
         data: PathBuf,
         tasks: Tasks,
         telemetry: Telemetry,
+        role: Role,
     ) -> Result<Self, CommandError> {
         let failure =
             |error: &(dyn std::error::Error + 'static)| CommandError::from_error(Exit::Failure, error);
         paddock_analysis::metrics::describe();
+        paddock_jobs::metrics::describe();
         telemetry.metrics().spawn_upkeep(&tasks);
         let config = live.current();
         let store = Store::open(&config.store, &data, &tasks).await.map_err(|error| failure(&error))?;
@@ -178,7 +232,7 @@ impl Parts {
         let answers = AnswersInStore::open(store.clone()).await.map_err(|error| failure(&error))?;
         let idempotency = Idempotency::new(answers, ANSWER_MAX, &tasks);
         let blobs = Blobs::open(&config.blobs, &data).map_err(|error| failure(&error))?;
-        let archive = Archive::open(store.clone(), blobs).await.map_err(|error| failure(&error))?;
+        let archive = Archive::open(store.clone(), blobs.clone()).await.map_err(|error| failure(&error))?;
         let events = Events::new(&config.events, tasks.stop_token());
         let section = live.section(|config| &config.browser);
         let fleet = Fleet::start_with_store(section, &data, store.clone(), events.clone(), &tasks)
@@ -191,36 +245,47 @@ impl Parts {
         let sessions =
             Sessions::open(store.clone(), keys.clone(), section).await.map_err(|error| failure(&error))?;
         let browser = BrowserService::new(fleet).with_sessions(sessions);
-        Ok(Self { live, reloads, store, keys, idempotency, events, browser, analyses, data, tasks, telemetry })
+        let section = live.section(|config| &config.jobs);
+        let jobs = Jobs::open(store.clone(), blobs, section.clone(), &tasks).await.map_err(|error| failure(&error))?;
+        live::publish(&jobs, &events, &tasks);
+        let seal = Seal::open(config.store.seal_key.as_ref(), &data).map_err(|error| failure(&error))?;
+        let section = section.map(|options| options.webhooks);
+        let webhooks = Webhooks::open(store.clone(), &jobs, seal, section, events.clone(), &tasks)
+            .await
+            .map_err(|error| failure(&error))?;
+        let toolbox = toolbox(&browser, &analyses, &jobs);
+        jobs.run(toolbox.clone(), role).await.map_err(|error| failure(&error))?;
+        Ok(Self {
+            live,
+            reloads,
+            store,
+            keys,
+            idempotency,
+            events,
+            browser,
+            analyses,
+            jobs,
+            webhooks,
+            toolbox,
+            data,
+            tasks,
+            telemetry,
+        })
     }
 
-    /// All routes behind the edge.
+    /// All routes behind the edge; of the areas only with `api`.
     fn app(
         &self,
         bound: &[std::net::SocketAddr],
         base: &str,
+        api: bool,
     ) -> Result<Router, paddock_platform::problem::Problem> {
         let config = self.live.current();
-        let toolbox = self.toolbox();
         let health = self.health();
-        let (areas, api) = OpenApiRouter::with_openapi(openapi::base(env!("CARGO_PKG_VERSION")))
-            .nest("/browser", paddock_browser::router(self.browser.clone()))
-            .nest(
-                "/analysis",
-                paddock_analysis::routes(self.analyses.clone())
-                    .route_layer(middleware::from_fn_with_state(self.idempotency.clone(), idempotent))
-                    .route_layer(require("analysis")),
-            )
-            .merge(events::router(self.events.clone()))
-            .merge(tools::router(toolbox.clone()))
-            .merge(mcp::router(self.mcp(toolbox), self.tasks.stop_token()))
-            .split_for_parts();
-        let page = StatusPage::new(health.clone(), self.browser.fleet().clone(), self.analyses.clone(), base);
-        let mut app = areas
-            .merge(openapi::router(&api)?)
-            .merge(health.router())
-            .merge(self.telemetry.metrics().router())
-            .merge(status_page::router(page));
+        let mut app = health.router().merge(self.telemetry.metrics().router());
+        if api {
+            app = app.merge(self.areas(&health, base)?);
+        }
         let section = self.live.section(|config| &config.server);
         let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
         if let Some(of_agents) = self.browser.sessions() {
@@ -228,10 +293,11 @@ impl Parts {
         }
         // These have deadlines of their own, which may be longer.
         let own = ["/analysis", tools::CALL_ROUTE, mcp::MCP_ROUTE];
-        for pattern in own.iter().chain(paddock_browser::UNTIMED_ROUTES) {
+        for pattern in own.iter().chain(paddock_browser::UNTIMED_ROUTES).chain(paddock_jobs::UNTIMED_ROUTES) {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
-        for pattern in paddock_browser::STREAM_ROUTES.iter().chain(&[events::EVENTS_ROUTE]) {
+        let streams = paddock_browser::STREAM_ROUTES.iter().chain(paddock_jobs::STREAM_ROUTES);
+        for pattern in streams.chain(&[events::EVENTS_ROUTE]) {
             edge = edge.route(pattern, RouteRules::STREAM);
         }
         if config.server.debug {
@@ -243,18 +309,37 @@ impl Parts {
         Ok(app.layer(edge.build()))
     }
 
-    /// The toolbox as MCP clients see it.
-    pub(crate) fn mcp(&self, toolbox: Toolbox) -> Mcp {
-        let options = self.live.section(|config| &config.mcp);
-        Mcp::new(toolbox, options, env!("CARGO_PKG_VERSION"), mcp_command::INSTRUCTIONS)
+    /// The routes of all areas.
+    fn areas(&self, health: &Health, base: &str) -> Result<Router, paddock_platform::problem::Problem> {
+        let once = middleware::from_fn_with_state(self.idempotency.clone(), idempotent);
+        let (areas, api) = OpenApiRouter::with_openapi(openapi::base(env!("CARGO_PKG_VERSION")))
+            .nest("/browser", paddock_browser::router(self.browser.clone()))
+            .nest(
+                "/analysis",
+                paddock_analysis::routes(self.analyses.clone(), self.jobs.clone())
+                    .route_layer(once.clone())
+                    .route_layer(require("analysis")),
+            )
+            .nest(
+                "/jobs",
+                paddock_jobs::routes(self.jobs.clone())
+                    .merge(live::routes(self.jobs.clone(), self.events.clone()))
+                    .nest("/webhooks", webhook::routes(self.webhooks.clone()))
+                    .route_layer(once)
+                    .route_layer(require("jobs")),
+            )
+            .merge(events::router(self.events.clone()))
+            .merge(tools::router(self.toolbox.clone()))
+            .merge(mcp::router(self.mcp(), self.tasks.stop_token()))
+            .split_for_parts();
+        let page = StatusPage::new(health.clone(), self.browser.fleet().clone(), self.analyses.clone(), base);
+        Ok(areas.merge(openapi::router(&api)?).merge(status_page::router(page)))
     }
 
-    /// The tools of all areas. A clash of names is a defect that every start would show.
-    #[expect(clippy::expect_used, reason = "the set is fixed at compile time and checked by a test")]
-    pub(crate) fn toolbox(&self) -> Toolbox {
-        let tools =
-            paddock_browser::tools(&self.browser).into_iter().chain(paddock_analysis::tools(&self.analyses));
-        Toolbox::new(tools).expect("the areas' tools have different names and valid schemas")
+    /// The toolbox as MCP clients see it.
+    pub(crate) fn mcp(&self) -> Mcp {
+        let options = self.live.section(|config| &config.mcp);
+        Mcp::new(self.toolbox.clone(), options, env!("CARGO_PKG_VERSION"), mcp_command::INSTRUCTIONS)
     }
 
     fn health(&self) -> Health {
@@ -273,6 +358,13 @@ impl Parts {
         });
         let fleet = self.browser.fleet().clone();
         health.register("browser", true, move || std::future::ready(browser_health(&fleet)));
+        let jobs = self.jobs.clone();
+        health.register("jobs", false, move || {
+            let jobs = jobs.clone();
+            async move { jobs.health().await }
+        });
+        let webhooks = self.webhooks.clone();
+        health.register("webhooks", false, move || std::future::ready(webhooks.health()));
         let data = self.data.clone();
         health.register("disk", true, move || health::disk_free(data.clone(), DISK_FLOOR));
         health.register("memory", false, || health::memory_available(MEMORY_FLOOR));
@@ -283,8 +375,10 @@ impl Parts {
         health
     }
 
-    /// Takes the server apart: the browsers first, then whatever still runs, and at last the store.
+    /// Takes the server apart: jobs first, because they use the browsers, then those, then whatever still runs, and at
+    /// last the store.
     pub(crate) async fn stop(self) -> CommandResult {
+        self.jobs.drain().await;
         self.browser.fleet().shutdown().await;
         let stopped = self.tasks.stop(TASKS_DEADLINE).await;
         self.store.close().await;
@@ -295,6 +389,16 @@ impl Parts {
         let _ = tokio::task::spawn_blocking(move || self.telemetry.stop()).await;
         stopped.map_err(|error| CommandError::from_error(Exit::Unfinished, &error))
     }
+}
+
+/// The tools of all areas. A clash of names is a defect that every start would show.
+#[expect(clippy::expect_used, reason = "the set is fixed at compile time and checked by a test")]
+fn toolbox(browser: &BrowserService, analyses: &Analyses, jobs: &Jobs) -> Toolbox {
+    let tools = paddock_browser::tools(browser)
+        .into_iter()
+        .chain(paddock_analysis::tools(analyses))
+        .chain(paddock_jobs::tools(jobs));
+    Toolbox::new(tools).expect("the areas' tools have different names and valid schemas")
 }
 
 fn browser_health(fleet: &Fleet) -> Finding {

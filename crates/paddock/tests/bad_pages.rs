@@ -21,7 +21,11 @@ use support::{PATIENCE, TestServer, TestSite, closed_port};
 async fn analyze(server: &TestServer, url: &str) -> (StatusCode, Value) {
     let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
     let body = json!({"url": url, "viewports": ["desktop"], "fresh": true});
-    let response = client.post(format!("{}/analysis", server.base)).json(&body).send().await.unwrap();
+    let response = client
+        .post(format!("{}/analysis", server.base))
+        .header("prefer", "wait=90")
+        .json(&body)
+        .send().await.unwrap();
     (response.status(), response.json().await.unwrap())
 }
 

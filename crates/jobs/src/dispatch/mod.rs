@@ -150,10 +150,17 @@ pub(crate) fn spawn(core: &Arc<Core>, role: &Role) {
     });
 }
 
+/// Nobody waits for what comes any more.
+pub(crate) fn close(core: &Core) {
+    core.supply.draining.store(true, Ordering::Release);
+    core.closing.cancel();
+    core.waiters.tell_all();
+    core.supply.wake.notify_one();
+}
+
 /// Stops taking jobs, gives those that run their time, and gives back the rest.
 pub(crate) async fn drain(core: &Arc<Core>) {
-    core.supply.draining.store(true, Ordering::Release);
-    core.supply.wake.notify_one();
+    close(core);
     let patience = core.policy().options.drain.get();
     if tokio::time::timeout(patience, idle(core)).await.is_err() {
         tracing::info!(jobs = core.running.busy(), "giving back the jobs that still run");

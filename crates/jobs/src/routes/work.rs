@@ -314,7 +314,7 @@ async fn fail(
     let failure = |failed: FailureOf| {
         let FailureOf { id, attempt, class, message, retry, retry_after } = failed;
         let retry_after = retry_after.map(|wait| seconds("retry_after", wait)).transpose()?;
-        let failure = JobFailure { fault: Fault { class, message }, retryable: retry, retry_after };
+        let failure = JobFailure { fault: Fault::new(class, message), retryable: retry, retry_after };
         Ok(Failure { id: parse_id(&id)?, attempt, failure })
     };
     let failures = asked.jobs.into_iter().map(failure).collect::<Result<_, Problem>>()?;

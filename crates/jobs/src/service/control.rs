@@ -332,7 +332,7 @@ pub(super) fn announce_end(core: &Core, ended: &Ended) {
     told.tell(core);
 }
 
-pub(super) async fn queues(core: &Core, tenant: Option<&Tenant>) -> Result<Vec<QueueStatus>, JobError> {
+pub(crate) async fn queues(core: &Core, tenant: Option<&Tenant>) -> Result<Vec<QueueStatus>, JobError> {
     let whose = tenant.map_or("", Tenant::as_str);
     let mut counts = std::collections::HashMap::new();
     for row in core.store.query(&sql::COUNT, params![whose]).await? {

@@ -143,12 +143,11 @@ pub(super) async fn claim(
     })?;
     // One round of the dispatcher belongs to every request; only what comes later is waited for.
     let wait = request.wait.clamp(ROUND_WAIT, WAIT_MAX);
-    let stopping = core.tasks.stop_token();
     tokio::select! {
         biased;
         jobs = answered => Ok(jobs.unwrap_or_default()),
         () = tokio::time::sleep(wait) => Ok(Vec::new()),
-        () = stopping.cancelled() => Ok(Vec::new()),
+        () = core.closing.cancelled() => Ok(Vec::new()),
     }
 }
 

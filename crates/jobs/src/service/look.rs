@@ -111,7 +111,7 @@ pub(super) async fn wait(
         let mut waiter = waiter.ok_or(JobError::Overloaded("as many callers wait for jobs as may"))?;
         let job = get(core, tenant, id).await?;
         let left = until.saturating_duration_since(Instant::now());
-        if job.state.is_final() || left.is_zero() || core.tasks.is_stopping() {
+        if job.state.is_final() || left.is_zero() || core.closing.is_cancelled() {
             return Ok(job);
         }
         let _ = tokio::time::timeout(left.min(LOOK_INTERVAL), waiter.told()).await;

@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use paddock_platform::{
     blobs::Blobs,
     config::Section,
+    health::Finding,
     identity::{Caller, Tenant},
     store::{Store, StoreError, Transaction},
     task::Tasks,
@@ -17,6 +18,7 @@ use paddock_platform::{
 };
 use tokio::sync::broadcast;
 
+pub(crate) use self::control::queues;
 pub use self::{
     accept::{Accepted, PreparedJob},
     control::{QueueMode, QueueStatus, Redriven, Selection},
@@ -24,7 +26,7 @@ pub use self::{
     look::JobFilter,
 };
 use crate::{
-    Effects, Finish, Job, JobError, JobEvent, JobId, JobState, JobsOptions, Registry, core::Core, dispatch, node, pulse,
+    Effects, Finish, Job, JobError, JobEvent, JobId, JobState, JobsOptions, Registry, core::Core, dispatch, health, node, pulse,
     sweep,
 };
 
@@ -73,6 +75,16 @@ impl Jobs {
         sweep::spawn(&self.0);
         node::spawn(&self.0);
         Ok(())
+    }
+
+    /// The server is asked to stop: callers who wait are answered, and workers get nothing more.
+    pub fn close(&self) {
+        dispatch::close(&self.0);
+    }
+
+    /// How the jobs do, for `/readyz`.
+    pub async fn health(&self) -> Finding {
+        health::look(&self.0).await
     }
 
     /// Stops taking work, gives what runs its time to end, and gives back the rest. Called before the tasks are stopped.

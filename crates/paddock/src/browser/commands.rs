@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use super::{
     args::{BatchArgs, BrowserArgs, BrowserCommand, ElementArgs, FileArgs, SnapshotArgs, StartArgs, TabArgs},
-    table::{Side, Table, is_coloured, printable, terminal_width},
-    top::{self, ago, text},
+    top,
 };
 use crate::{
     cli::{complain, say},
     client::Client,
     exit::{CommandError, CommandResult, Exit},
+    table::{Side, Table, ago, is_coloured, printable, terminal_width, text},
 };
 
 /// Runs one of them.

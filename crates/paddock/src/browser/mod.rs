@@ -5,7 +5,6 @@
 
 mod args;
 mod commands;
-mod table;
 mod top;
 
 pub(crate) use self::{args::BrowserArgs, commands::run};

@@ -2,22 +2,19 @@
 
 use std::{
     collections::HashMap,
-    io::{IsTerminal, Write},
+    io::IsTerminal,
     time::{Duration, Instant},
 };
 
-use jiff::{SpanRound, Timestamp, Unit};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{
-    args::TopArgs,
-    table::{Side, Table, is_coloured, terminal_width},
-};
+use super::args::TopArgs;
 use crate::{
     cli::say,
     client::Client,
     exit::{CommandError, CommandResult, Exit},
+    table::{Side, Table, ago, counted, draw, is_coloured, terminal_width, text},
 };
 
 /// Shortest and longest time between two looks, in seconds.
@@ -67,23 +64,6 @@ async fn watch(client: &Client, mut metrics: Value, interval: Duration) -> Comma
     }
 }
 
-/// Draws over what was drawn before; gives how many lines there are now. What does not fit the screen is left out: a
-/// terminal that scrolls cannot be drawn over.
-fn draw(lines: &[String], drawn: usize) -> usize {
-    let height = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(24, |size| usize::from(size.ws_row));
-    let shown = lines.len().min(height.saturating_sub(1).max(2));
-    let mut out = std::io::stdout().lock();
-    if drawn > 0 {
-        let _ = write!(out, "\u{1b}[{drawn}A");
-    }
-    for line in &lines[..shown] {
-        let _ = writeln!(out, "\u{1b}[2K{line}");
-    }
-    let _ = write!(out, "\u{1b}[J");
-    let _ = out.flush();
-    shown
-}
-
 fn seen(metrics: &Value) -> Seen {
     let rows = metrics.as_array().into_iter().flatten();
     rows.filter_map(|row| Some((row["instanceId"].as_str()?.to_owned(), row["cpuSeconds"].as_f64()?)))
@@ -129,27 +109,4 @@ fn lines(metrics: &Value, since: Option<(Duration, &Seen)>) -> Vec<String> {
     let mut lines = vec![sums];
     lines.extend(table.lines(terminal_width(), is_coloured()));
     lines
-}
-
-fn counted(count: u64, what: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{ending}")
-}
-
-pub(super) fn text(row: &Value, member: &str) -> String {
-    row[member].as_str().unwrap_or_default().to_owned()
-}
-
-/// How long ago, in the largest unit that says enough.
-pub(super) fn ago(time: Option<&str>) -> String {
-    let Some(time) = time.and_then(|time| time.parse::<Timestamp>().ok()) else { return "-".to_owned() };
-    let span = Timestamp::now().since(time).and_then(|span| {
-        let unit = match span.get_seconds() {
-            ..120 => Unit::Second,
-            120..7200 => Unit::Minute,
-            _ => Unit::Hour,
-        };
-        span.round(SpanRound::new().smallest(unit).largest(Unit::Hour))
-    });
-    span.map_or_else(|_| "-".to_owned(), |span| format!("{span:#}"))
 }

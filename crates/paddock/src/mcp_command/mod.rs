@@ -8,6 +8,7 @@ mod bridge;
 use std::time::Duration;
 
 use clap::Args;
+use paddock_jobs::Role;
 use paddock_platform::{
     config::Watcher,
     identity::Caller,
@@ -89,9 +90,10 @@ async fn embedded(args: McpArgs, stop: CancellationToken) -> CommandResult {
     let tasks = Tasks::default();
     let (live, reloads) = Watcher::spawn(loader(&args.config), loaded, RESTART_KEYS, &tasks)
         .map_err(|error| failure(&error))?;
-    let parts = Parts::start(live, reloads, data.path().to_owned(), tasks, telemetry).await?;
+    let role = Role { works: true, queues: Vec::new() };
+    let parts = Parts::start(live, reloads, data.path().to_owned(), tasks, telemetry, role).await?;
     complain(format_args!("paddock mcp: no server is running; this process is one until its input ends"));
-    let serving = Box::pin(serve_stdio(parts.mcp(parts.toolbox()), Caller::local()));
+    let serving = Box::pin(serve_stdio(parts.mcp(), Caller::local()));
     let ended = stop.run_until_cancelled(serving).await.unwrap_or(Ok(()));
     parts.stop().await?;
     ended.map_err(|error| match error {

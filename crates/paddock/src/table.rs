@@ -1,36 +1,42 @@
 //! Tables for a terminal: columns as wide as they need to be, lines as long as they may be.
 
-use std::{fmt::Write, io::IsTerminal};
+use std::{
+    fmt::Write as _,
+    io::{IsTerminal, Write as _},
+};
+
+use jiff::{SpanRound, Timestamp, Unit};
+use serde_json::Value;
 
 /// Which side the cells of a column keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Left,
     Right,
 }
 
 /// A table with a heading.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<(&'static str, Side)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(super) fn new(columns: &[(&'static str, Side)]) -> Self {
+    pub(crate) fn new(columns: &[(&'static str, Side)]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<String>) {
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// The lines; none is longer than `width`, if there is one. The last column gives way.
-    pub(super) fn lines(&self, width: Option<usize>, bold: bool) -> Vec<String> {
+    pub(crate) fn lines(&self, width: Option<usize>, bold: bool) -> Vec<String> {
         let heading: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|column| {
@@ -64,7 +70,7 @@ impl Table {
 }
 
 /// A page's title may hold anything, a terminal's commands too.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
@@ -80,7 +86,7 @@ fn cut(line: &str, width: Option<usize>) -> String {
 }
 
 /// How many columns the terminal on standard output has; none if there is no terminal.
-pub(super) fn terminal_width() -> Option<usize> {
+pub(crate) fn terminal_width() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
@@ -89,8 +95,50 @@ pub(super) fn terminal_width() -> Option<usize> {
 }
 
 /// Whether a person who wants colours looks.
-pub(super) fn is_coloured() -> bool {
+pub(crate) fn is_coloured() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Draws over what was drawn before; gives how many lines there are now. What does not fit the screen is left out: a
+/// terminal that scrolls cannot be drawn over.
+pub(crate) fn draw(lines: &[String], drawn: usize) -> usize {
+    let height = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(24, |size| usize::from(size.ws_row));
+    let shown = lines.len().min(height.saturating_sub(1).max(2));
+    let mut out = std::io::stdout().lock();
+    if drawn > 0 {
+        let _ = write!(out, "\u{1b}[{drawn}A");
+    }
+    for line in &lines[..shown] {
+        let _ = writeln!(out, "\u{1b}[2K{line}");
+    }
+    let _ = write!(out, "\u{1b}[J");
+    let _ = out.flush();
+    shown
+}
+
+/// A count with its noun.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
+/// A member of a row that is text.
+pub(crate) fn text(row: &Value, member: &str) -> String {
+    row[member].as_str().unwrap_or_default().to_owned()
+}
+
+/// How long ago, in the largest unit that says enough.
+pub(crate) fn ago(time: Option<&str>) -> String {
+    let Some(time) = time.and_then(|time| time.parse::<Timestamp>().ok()) else { return "-".to_owned() };
+    let span = Timestamp::now().since(time).and_then(|span| {
+        let unit = match span.get_seconds() {
+            ..120 => Unit::Second,
+            120..7200 => Unit::Minute,
+            _ => Unit::Hour,
+        };
+        span.round(SpanRound::new().smallest(unit).largest(Unit::Hour))
+    });
+    span.map_or_else(|_| "-".to_owned(), |span| format!("{span:#}"))
 }
 
 #[cfg(test)]
