@@ -62,7 +62,8 @@ impl TestFleet {
     pub async fn start_in(store: Store, data: TempDir, options: BrowserOptions) -> Self {
         let tasks = Tasks::default();
         let section = Section::fixed(options);
-        let fleet = Fleet::start_with_store(section, data.path(), store, Events::default(), &tasks).await.unwrap();
+        let fleet =
+            Fleet::start_with_store(section, data.path(), store, Events::default(), &tasks).await.unwrap();
         let pages = Pages::serve(&tasks).await;
         Self { fleet, tasks, data, pages }
     }

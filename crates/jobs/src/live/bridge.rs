@@ -125,7 +125,8 @@ async fn tell(event: JobEvent, jobs: &Jobs, events: &Events) {
     match &event.what {
         EventKind::State(state) => publish_state(&event, *state, event.attempt, event.sequence, events),
         EventKind::Progress(progress) => {
-            let data = json!({ "attempt": event.attempt, "progress": progress.as_ref(), "changes": event.sequence });
+            let data =
+                json!({ "attempt": event.attempt, "progress": progress.as_ref(), "changes": event.sequence });
             publish_one(&event, PROGRESS, "progress", data, events);
         }
         // Of another server's event only that it happened is known here. A job that is gone tells nothing.

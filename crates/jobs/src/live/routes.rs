@@ -30,10 +30,7 @@ struct Live {
 
 /// The routes that stream, to be nested under `/jobs`.
 pub fn routes(jobs: Jobs, events: Events) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(of_job))
-        .routes(routes!(of_queue))
-        .with_state(Live { jobs, events })
+    OpenApiRouter::new().routes(routes!(of_job)).routes(routes!(of_queue)).with_state(Live { jobs, events })
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -19,9 +19,7 @@ use super::{
     sender::{Sent, Verdict},
     store::{ADD_DELIVERY, DISABLE, Endpoint, FAILED, NOTE, NewDelivery, Outgoing, PROBE, SUCCEEDED},
 };
-use crate::{
-    Applied, Apply, JobContext, JobFailure, JobKind, Outcome,
-};
+use crate::{Applied, Apply, JobContext, JobFailure, JobKind, Outcome};
 
 /// The kind's name.
 pub const DELIVER: &str = "webhook:deliver";
@@ -140,15 +138,24 @@ impl Webhooks {
                 let (breaker, paused) = endpoint.breaker.failed(now, &options);
                 if paused {
                     counter!(JOBS_WEBHOOK_PAUSES_TOTAL).increment(1);
-                    tracing::warn!(webhook = id, failures = breaker.failures, "a webhook fails and is paused");
-                    self.publish(endpoint, "paused", json!({ "until": breaker.paused_until.map(|at| at.to_string()) }));
+                    tracing::warn!(
+                        webhook = id,
+                        failures = breaker.failures,
+                        "a webhook fails and is paused"
+                    );
+                    self.publish(
+                        endpoint,
+                        "paused",
+                        json!({ "until": breaker.paused_until.map(|at| at.to_string()) }),
+                    );
                 }
                 (breaker, 1)
             }
         };
         let error = sent.attempt.error.as_deref().unwrap_or_default().replace('\0', " ");
         self.0.store.execute(&FAILED, params![id, counted, breaker.paused_until, now, error]).await?;
-        let failing_for = endpoint.failing_since.map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs());
+        let failing_for =
+            endpoint.failing_since.map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs());
         let reason = match sent.verdict {
             Verdict::Gone => DisabledReason::Gone,
             _ if failing_for >= options.disable_after.get() && counted > 0 => DisabledReason::Failing,
@@ -201,7 +208,8 @@ impl Webhooks {
         let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
         let wait = left.mul_f64(1.0 + JITTER * chance()) + JITTER_FLOOR.mul_f64(chance());
         outgoing.next_at = Some(Timestamp::now() + wait);
-        let failure = JobFailure::new(PAUSED, "the webhook failed several times in a row and is left alone for now");
+        let failure =
+            JobFailure::new(PAUSED, "the webhook failed several times in a row and is left alone for now");
         self.note(outgoing, JobFailure { retry_after: Some(wait), ..failure }).await
     }
 

@@ -43,9 +43,14 @@ impl FromStr for EventPattern {
 
     fn from_str(text: &str) -> Result<Self, ParsePatternError> {
         let words = text.strip_suffix(".*").unwrap_or(text);
-        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_word =
+            |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let valid = text.len() <= PATTERN_LEN_MAX && (text == "*" || words.split('.').all(is_word));
-        if valid { Ok(Self(text.to_owned())) } else { Err(ParsePatternError(text.chars().take(64).collect())) }
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParsePatternError(text.chars().take(64).collect()))
+        }
     }
 }
 
@@ -320,7 +325,11 @@ mod tests {
             ("job.*", "jobs.dead", false),
             ("*", "mission.succeeded", true),
         ] {
-            assert_eq!(pattern.parse::<EventPattern>().unwrap().matches(event), expected, "{pattern} {event}");
+            assert_eq!(
+                pattern.parse::<EventPattern>().unwrap().matches(event),
+                expected,
+                "{pattern} {event}"
+            );
         }
         for text in ["", "job.", ".*", "job*", "Job.failed", "job.**", "*.failed", "a b"] {
             assert!(text.parse::<EventPattern>().is_err(), "{text}");

@@ -17,8 +17,8 @@ use paddock_platform::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    DELIVER, DeliveryAttempt, DeliveryId, DeliveryState, EventPattern, WebhookError, WebhookId, WebhookOptions,
-    Webhooks,
+    DELIVER, DeliveryAttempt, DeliveryId, DeliveryState, EventPattern, WebhookError, WebhookId,
+    WebhookOptions, Webhooks,
     deliver::UNDELIVERABLE,
     payload,
     store::{ADD_DELIVERY, DEAD, NewDelivery, REDRIVE},
@@ -53,7 +53,9 @@ impl Subscriptions {
 
     fn of<'a>(&'a self, tenant: &Tenant, event: &'a str) -> impl Iterator<Item = &'a WebhookId> {
         let all = self.0.get(tenant).map(Vec::as_slice).unwrap_or_default();
-        all.iter().filter(move |(_, events)| events.iter().any(|wanted| wanted.matches(event))).map(|(id, _)| id)
+        all.iter()
+            .filter(move |(_, events)| events.iter().any(|wanted| wanted.matches(event)))
+            .map(|(id, _)| id)
     }
 }
 
@@ -265,7 +267,9 @@ impl WebhookCheck for Webhooks {
             self.resolve(caller, webhook).await.map(String::from).map_err(|error| match error {
                 WebhookError::Store(error) => JobError::Store(error),
                 WebhookError::Jobs(error) => error,
-                error @ (WebhookError::Target(_) | WebhookError::Full { .. }) => JobError::Refused(error.into()),
+                error @ (WebhookError::Target(_) | WebhookError::Full { .. }) => {
+                    JobError::Refused(error.into())
+                }
                 error => JobError::invalid("webhook", error.to_string()),
             })
         })

@@ -4,7 +4,9 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use paddock_platform::{
     config::Section,
-    egress::{Destination, Host, LocalAddresses, Network, Refusal, Resolve, Rules, SystemResolver, network_name},
+    egress::{
+        Destination, Host, LocalAddresses, Network, Refusal, Resolve, Rules, SystemResolver, network_name,
+    },
 };
 use reqwest::dns::{Addrs, Name, Resolving};
 use url::Url;
@@ -38,7 +40,8 @@ pub(super) fn parse_url(text: &str) -> Result<Url, TargetError> {
     if text.len() > URL_LEN_MAX {
         return Err(TargetError::Url("is longer than 2,000 characters"));
     }
-    let mut url = Url::parse(text).map_err(|_| TargetError::Url("is not a URL such as `https://example.com/hook`"))?;
+    let mut url =
+        Url::parse(text).map_err(|_| TargetError::Url("is not a URL such as `https://example.com/hook`"))?;
     if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none_or(str::is_empty) {
         return Err(TargetError::Url("is not an https URL"));
     }
@@ -115,10 +118,16 @@ impl Resolver {
         if url.scheme() == "https" || named {
             return Ok(());
         }
-        Err(TargetError::Url("is not an https URL; plain http is for hosts that `[jobs.webhooks] allow` lists"))
+        Err(TargetError::Url(
+            "is not an https URL; plain http is for hosts that `[jobs.webhooks] allow` lists",
+        ))
     }
 
-    fn permitted(&self, host: &Host, addresses: &[std::net::IpAddr]) -> Result<Vec<std::net::IpAddr>, TargetError> {
+    fn permitted(
+        &self,
+        host: &Host,
+        addresses: &[std::net::IpAddr],
+    ) -> Result<Vec<std::net::IpAddr>, TargetError> {
         let allow = self.0.options.current().allow;
         let local = self.0.local.current();
         let rules = Rules { allow: &allow, deny: &[], local: &local };
@@ -136,8 +145,7 @@ impl reqwest::dns::Resolve for Resolver {
         Box::pin(async move {
             let addresses = resolver.0.system.resolve(name.as_str().to_owned()).await?;
             let permitted = resolver.permitted(&Host::parse(name.as_str()), &addresses)?;
-            let addresses: Addrs =
-                Box::new(permitted.into_iter().map(|address| SocketAddr::new(address, 0)));
+            let addresses: Addrs = Box::new(permitted.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })
     }
@@ -197,8 +205,12 @@ mod tests {
     #[tokio::test]
     async fn a_webhook_may_lead_to_the_public_internet_alone() {
         let closed = resolver(&[]);
-        for url in ["https://public.example/hook", "https://mixed.example", "https://8.8.8.8/", "https://unknown.example"]
-        {
+        for url in [
+            "https://public.example/hook",
+            "https://mixed.example",
+            "https://8.8.8.8/",
+            "https://unknown.example",
+        ] {
             assert_eq!(check(&closed, url).await, Ok(()), "{url}");
         }
         for url in [
@@ -241,7 +253,13 @@ mod tests {
 
     #[test]
     fn urls_of_no_use_are_refused() {
-        for url in ["", "example.com/hook", "ftp://example.com", "https://user:pw@example.com/", "file:///etc/passwd"] {
+        for url in [
+            "",
+            "example.com/hook",
+            "ftp://example.com",
+            "https://user:pw@example.com/",
+            "file:///etc/passwd",
+        ] {
             assert!(parse_url(url).is_err(), "{url}");
         }
         assert!(parse_url(&format!("https://example.com/{}", "a".repeat(URL_LEN_MAX))).is_err());

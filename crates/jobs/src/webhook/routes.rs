@@ -16,8 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Delivery, DeliveryFilter, DeliveryId, DeliveryState, NewWebhook, Rotation, Webhook, WebhookChange, WebhookId,
-    Webhooks, WithSecret,
+    Delivery, DeliveryFilter, DeliveryId, DeliveryState, NewWebhook, Rotation, Webhook, WebhookChange,
+    WebhookId, Webhooks, WithSecret,
 };
 
 const READ: Scope = Scope::read("jobs");

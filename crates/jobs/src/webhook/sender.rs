@@ -75,7 +75,13 @@ impl Sender {
     }
 
     /// Posts a body once.
-    pub(super) async fn send(&self, url: &str, secrets: &[SigningSecret], id: &DeliveryId, body: &str) -> Sent {
+    pub(super) async fn send(
+        &self,
+        url: &str,
+        secrets: &[SigningSecret],
+        id: &DeliveryId,
+        body: &str,
+    ) -> Sent {
         let (at, started) = (Timestamp::now(), Instant::now());
         let outcome = self.post(url, secrets, id, at, body).await;
         let took = started.elapsed();

@@ -28,8 +28,8 @@ use super::{
     resolver::{Resolver, parse_url},
     sender::Sender,
     store::{
-        CHANGE, COUNT, DELETE, DROP_PENDING, Endpoint, FIND, FIND_DELIVERY, FIND_URL, INSERT, LIST,
-        LIST_DELIVERIES, MIGRATIONS, Outgoing, REVIVE, ROTATE, ADOPT, events_text, purpose,
+        ADOPT, CHANGE, COUNT, DELETE, DROP_PENDING, Endpoint, FIND, FIND_DELIVERY, FIND_URL, INSERT, LIST,
+        LIST_DELIVERIES, MIGRATIONS, Outgoing, REVIVE, ROTATE, events_text, purpose,
     },
     upkeep::{self, Census},
 };
@@ -331,7 +331,11 @@ impl Webhooks {
         Ok(self.find_delivery(tenant, id).await?.view())
     }
 
-    pub(super) async fn find_delivery(&self, tenant: &Tenant, id: &DeliveryId) -> Result<Outgoing, WebhookError> {
+    pub(super) async fn find_delivery(
+        &self,
+        tenant: &Tenant,
+        id: &DeliveryId,
+    ) -> Result<Outgoing, WebhookError> {
         let row = self.0.store.query_first(&FIND_DELIVERY, params![id.as_str(), tenant]).await?;
         let not_found = || WebhookError::NotFound { noun: "delivery", id: id.to_string() };
         Ok(Outgoing::from_row(&row.ok_or_else(not_found)?)?)
@@ -376,7 +380,10 @@ impl Webhooks {
 
 fn check_description(text: &str) -> Result<(), WebhookError> {
     if text.chars().count() > DESCRIPTION_LEN_MAX || text.contains('\0') {
-        return Err(WebhookError::invalid("description", "is longer than 200 characters, or has a NUL in it"));
+        return Err(WebhookError::invalid(
+            "description",
+            "is longer than 200 characters, or has a NUL in it",
+        ));
     }
     Ok(())
 }

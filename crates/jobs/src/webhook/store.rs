@@ -12,8 +12,8 @@ use paddock_platform::{
 };
 
 use super::{
-    Delivery, DeliveryAttempt, DeliveryId, DeliveryState, DisabledReason, EventPattern, SigningSecret, Webhook,
-    WebhookError, WebhookId, WebhookState, breaker::Breaker,
+    Delivery, DeliveryAttempt, DeliveryId, DeliveryState, DisabledReason, EventPattern, SigningSecret,
+    Webhook, WebhookError, WebhookId, WebhookState, breaker::Breaker,
 };
 
 const CREATE: Migration = Migration::new(
@@ -218,7 +218,8 @@ impl Endpoint {
     /// What its deliveries are signed with: its secret, and the one before it while that is being replaced.
     pub(super) fn secrets(&self, seal: &Seal, now: Timestamp) -> Result<Vec<SigningSecret>, WebhookError> {
         let purpose = purpose(&self.tenant, &self.id);
-        let previous = self.previous.as_ref().filter(|_| self.previous_until.is_some_and(|until| until > now));
+        let previous =
+            self.previous.as_ref().filter(|_| self.previous_until.is_some_and(|until| until > now));
         let mut secrets = Vec::new();
         for sealed in std::iter::once(&self.secret).chain(previous) {
             let bytes = seal.open_sealed(&purpose, sealed)?;
@@ -353,7 +354,12 @@ impl NewDelivery {
         self.params(state, std::slice::from_ref(attempt), Some(Timestamp::now()))
     }
 
-    fn params(&self, state: DeliveryState, attempts: &[DeliveryAttempt], ended_at: Option<Timestamp>) -> Params {
+    fn params(
+        &self,
+        state: DeliveryState,
+        attempts: &[DeliveryAttempt],
+        ended_at: Option<Timestamp>,
+    ) -> Params {
         params![
             self.id.as_str(),
             self.webhook.as_str(),

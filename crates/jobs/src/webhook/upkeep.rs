@@ -28,8 +28,10 @@ const CENSUS_EVERY: u32 = 10;
 const FORGET_MAX: i64 = 1_000;
 
 /// What happens to webhooks that somebody should know.
-pub(super) const TOPIC: Topic =
-    Topic { name: "jobs.webhooks", about: "webhooks that are paused or disabled, and deliveries that are dead" };
+pub(super) const TOPIC: Topic = Topic {
+    name: "jobs.webhooks",
+    about: "webhooks that are paused or disabled, and deliveries that are dead",
+};
 
 /// How the webhooks of all tenants do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,9 +87,10 @@ impl Webhooks {
         Ok(())
     }
 
-    async fn forget(&self) -> Result<(), WebhookError> {
+    pub(super) async fn forget(&self) -> Result<(), WebhookError> {
         let before = Timestamp::now() - self.0.options.current().retention.get();
-        while self.0.store.execute(&FORGET, params![before, FORGET_MAX]).await? == FORGET_MAX.unsigned_abs() {}
+        while self.0.store.execute(&FORGET, params![before, FORGET_MAX]).await? == FORGET_MAX.unsigned_abs() {
+        }
         Ok(())
     }
 
@@ -120,7 +123,8 @@ impl Webhooks {
     /// How the webhooks do, for `/readyz`.
     pub fn health(&self) -> Finding {
         let Census { enabled, paused, disabled, failing, dead } = **self.0.census.load();
-        let detail = format!("{enabled} enabled, {paused} paused, {disabled} disabled, {dead} deliveries dead");
+        let detail =
+            format!("{enabled} enabled, {paused} paused, {disabled} disabled, {dead} dead deliveries");
         if dead == 0 && failing == 0 && paused == 0 {
             return Finding::ok(detail);
         }
@@ -134,6 +138,12 @@ impl Webhooks {
     pub(super) fn publish(&self, endpoint: &Endpoint, kind: &'static str, data: Value) {
         let data = if let Value::Object(data) = data { data } else { Map::new() };
         let about = vec![("webhook", Arc::from(endpoint.id.as_str()))];
-        self.0.events.publish(News { tenant: Some(endpoint.tenant.clone()), topic: TOPIC.name, kind, about, data });
+        self.0.events.publish(News {
+            tenant: Some(endpoint.tenant.clone()),
+            topic: TOPIC.name,
+            kind,
+            about,
+            data,
+        });
     }
 }

@@ -8,7 +8,7 @@ use super::commands::{Asked, checked};
 use crate::{
     cli::{complain, say},
     exit::{CommandError, CommandResult, Exit},
-    table::{Side, Table, ago, counted, is_coloured, terminal_width, text},
+    table::{Side, Table, ago, is_coloured, terminal_width, text},
 };
 
 const ROOT: &str = "/jobs/webhooks";
@@ -129,7 +129,10 @@ pub(super) async fn run(asked: &Asked, command: WebhooksCommand) -> CommandResul
             let body = args.overlap.map_or_else(|| json!({}), |overlap| json!({ "overlap": overlap }));
             let answer = asked.post(&path(&args.webhook, "/rotate")?, &body).await?;
             asked.print(&answer, || {
-                complain(format_args!("the secret of {} is replaced; the new one is shown this once", args.webhook));
+                complain(format_args!(
+                    "the secret of {} is replaced; the new one is shown this once",
+                    args.webhook
+                ));
                 say(format_args!("{}", text(&answer, "secret")));
             });
         }
@@ -146,9 +149,8 @@ pub(super) async fn run(asked: &Asked, command: WebhooksCommand) -> CommandResul
             let body = ids.map_or_else(|| json!({}), |ids| json!({ "ids": ids }));
             let answer = asked.post(&path(&args.webhook, "/redrive")?, &body).await?;
             let redriven = answer["redriven"].as_u64().unwrap_or_default();
-            asked.print(&answer, || {
-                say(format_args!("{} sent again", if redriven == 1 { "1 delivery is".to_owned() } else { format!("{redriven} deliveries are") }));
-            });
+            let what = if redriven == 1 { "delivery is" } else { "deliveries are" };
+            asked.print(&answer, || say(format_args!("{redriven} {what} sent again")));
         }
     }
     Ok(())
@@ -174,14 +176,18 @@ async fn set(asked: &Asked, args: SetArgs) -> CommandResult {
     body.extend(args.url.map(|url| ("url".to_owned(), url.into())));
     body.extend(args.description.map(|text| ("description".to_owned(), text.into())));
     if let Some(events) = args.events {
-        let events: Vec<Value> = events.into_iter().filter(|event| !event.is_empty()).map(Value::from).collect();
+        let events: Vec<Value> =
+            events.into_iter().filter(|event| !event.is_empty()).map(Value::from).collect();
         body.insert("events".to_owned(), events.into());
     }
     if args.enable || args.disable {
         body.insert("enabled".to_owned(), args.enable.into());
     }
     if body.is_empty() {
-        return Err(CommandError::new(Exit::Usage, "nothing is to change; see `paddock jobs webhooks set --help`"));
+        return Err(CommandError::new(
+            Exit::Usage,
+            "nothing is to change; see `paddock jobs webhooks set --help`",
+        ));
     }
     let request = asked.client.request(Method::PATCH, &path(&args.webhook, "")?).json(&Value::Object(body));
     let answer = asked.client.json(request).await?;
@@ -213,7 +219,8 @@ fn print_list(answer: &Value) {
         ("NEWS", Side::Left),
     ]);
     for webhook in answer["webhooks"].as_array().into_iter().flatten() {
-        let events: Vec<&str> = webhook["events"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let events: Vec<&str> =
+            webhook["events"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let state = match webhook["reason"].as_str() {
             Some(reason) => format!("{} ({reason})", text(webhook, "state")),
             None => text(webhook, "state"),
@@ -261,7 +268,7 @@ fn print_deliveries(page: &Value) {
         ]);
     }
     if table.is_empty() {
-        say(format_args!("{} were sent", counted(0, "such delivery")));
+        say(format_args!("nothing such was sent to it"));
         return;
     }
     for line in table.lines(terminal_width(), is_coloured()) {

@@ -116,7 +116,10 @@ mod tests {
     fn a_topic_stands_for_all_within_it() {
         let local = Caller::local();
         assert_eq!(topics_of(&local, Some("jobs")).unwrap(), ["jobs.progress", "jobs.states"]);
-        assert_eq!(topics_of(&local, Some(" browser.tabs, jobs.states,")).unwrap(), ["browser.tabs", "jobs.states"]);
+        assert_eq!(
+            topics_of(&local, Some(" browser.tabs, jobs.states,")).unwrap(),
+            ["browser.tabs", "jobs.states"]
+        );
         assert_eq!(topics_of(&local, None).unwrap().len(), 3);
         let problem = topics_of(&local, Some("job")).unwrap_err();
         assert!(problem.detail.contains("jobs.states"), "{problem}");

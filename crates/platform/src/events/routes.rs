@@ -54,7 +54,8 @@ async fn watch(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let filter = EventFilter::new(&events, &caller, query.topics.as_deref())?.of_types(query.types.as_deref());
+    let filter =
+        EventFilter::new(&events, &caller, query.topics.as_deref())?.of_types(query.types.as_deref());
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let watch = events.watch(filter, last_id.or(query.last_event_id.as_deref()))?;
     match upgrade {
