@@ -96,7 +96,7 @@ impl Seal {
         let unique = Nonce::assume_unique_for_key(nonce);
         let sealed = self.0.key.seal_in_place_append_tag(unique, Aad::from(purpose.as_bytes()), &mut text);
         sealed.map_err(|_| SealError::Random)?;
-        Ok([&[VERSION], self.0.id.as_slice(), nonce.as_slice(), text.as_slice()].concat())
+        Ok([[VERSION].as_slice(), self.0.id.as_slice(), nonce.as_slice(), text.as_slice()].concat())
     }
 
     /// Opens what was sealed for this purpose.

@@ -35,6 +35,8 @@ const FAILED_CLASS: &str = "webhook-failed";
 const JITTER: f64 = 0.1;
 /// How exactly it is known when a webhook was last told.
 const SUCCESS_PRECISION: Duration = Duration::from_mins(1);
+/// The longest wait between two tries.
+const WAIT_MAX: Duration = Duration::from_hours(30 * 24);
 /// The event of a ping.
 const PING: &str = "webhook.ping";
 
@@ -114,7 +116,7 @@ impl Webhooks {
             Gate::Open => Ok(None),
             Gate::Paused(until) => Ok(Some(until)),
             Gate::Probe => {
-                let until = now + options.timeout.get() + JITTER_FLOOR;
+                let until = later(now, options.timeout.get().saturating_add(JITTER_FLOOR));
                 let seen = endpoint.breaker.paused_until.map_or(0, |at| at.as_millisecond());
                 let taken = self.0.store.execute(&PROBE, params![endpoint.id.as_str(), seen, until]).await?;
                 Ok((taken == 0).then_some(until))
@@ -198,7 +200,7 @@ impl Webhooks {
             return self.note(outgoing, JobFailure::new(UNDELIVERABLE, reason)).await;
         };
         let wait = wait.max(sent.retry_after.unwrap_or_default());
-        outgoing.next_at = Some(Timestamp::now() + wait);
+        outgoing.next_at = Some(later(Timestamp::now(), wait));
         let failure = JobFailure { retry_after: Some(wait), ..JobFailure::new(FAILED_CLASS, reason) };
         self.note(outgoing, failure).await
     }
@@ -207,7 +209,7 @@ impl Webhooks {
     async fn put_off(&self, mut outgoing: Outgoing, until: Timestamp) -> JobFailure {
         let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
         let wait = left.mul_f64(1.0 + JITTER * chance()) + JITTER_FLOOR.mul_f64(chance());
-        outgoing.next_at = Some(Timestamp::now() + wait);
+        outgoing.next_at = Some(later(Timestamp::now(), wait));
         let failure =
             JobFailure::new(PAUSED, "the webhook failed several times in a row and is left alone for now");
         self.note(outgoing, JobFailure { retry_after: Some(wait), ..failure }).await
@@ -260,7 +262,8 @@ const JITTER_FLOOR: Duration = Duration::from_secs(1);
 /// The wait after so many tries; `None` when there are no more. Chance only adds to it.
 fn wait_after(sends: u32, options: &WebhookOptions, chance: f64) -> Option<Duration> {
     let wait = options.retries.get(sends.saturating_sub(1) as usize)?;
-    Some(wait.get().mul_f64(1.0 + JITTER * chance.clamp(0.0, 1.0)))
+    // Longer than anybody waits, so that no arithmetic overflows.
+    Some(wait.get().min(WAIT_MAX).mul_f64(1.0 + JITTER * chance.clamp(0.0, 1.0)))
 }
 
 /// A number from 0 to 1 that differs from delivery to delivery; nobody gains by guessing it.

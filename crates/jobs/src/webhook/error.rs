@@ -33,7 +33,7 @@ pub enum WebhookError {
     },
     /// The URL leads where webhooks may not go.
     #[error("`url`: {0}")]
-    Target(#[from] TargetError),
+    Target(TargetError),
     /// No webhook or delivery has this id, or it is another tenant's.
     #[error("no {noun} `{id}`")]
     NotFound {
@@ -69,6 +69,12 @@ impl WebhookError {
 
     pub(super) fn no_webhook(id: &str) -> Self {
         Self::NotFound { noun: "webhook", id: id.chars().take(64).collect() }
+    }
+}
+
+impl From<TargetError> for WebhookError {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
     }
 }
 

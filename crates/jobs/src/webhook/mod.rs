@@ -49,11 +49,12 @@ mod upkeep;
 pub use config::WebhookOptions;
 pub use deliver::DELIVER;
 pub use error::{WEBHOOK_EXISTS, WEBHOOK_REFUSED, WEBHOOKS_FULL, WebhookError};
-pub use ids::{DeliveryId, WebhookId};
+pub use ids::{DeliveryId, ParseWebhookIdError, WebhookId};
 pub use model::{
-    Delivery, DeliveryAttempt, DeliveryState, DisabledReason, EventPattern, NewWebhook, Rotation, Webhook,
-    WebhookChange, WebhookState, WithSecret,
+    Delivery, DeliveryAttempt, DeliveryState, DisabledReason, EventPattern, NewWebhook, ParsePatternError,
+    Rotation, Webhook, WebhookChange, WebhookState, WithSecret,
 };
+pub use resolver::TargetError;
 pub use routes::routes;
 pub use secret::{ParseSecretError, SigningSecret};
 pub use service::{DeliveryFilter, Webhooks};

@@ -167,7 +167,7 @@ impl Webhooks {
     ) -> Result<WebhookId, WebhookError> {
         let max = self.0.options.current().endpoints_max;
         let count = self.0.store.query_first(&COUNT, params![tenant]).await?;
-        if count.map_or(Ok(0), |row| row.get::<u64>(0))? >= max {
+        if count.map_or(Ok(0), |row| row.get::<u64>(0_usize))? >= max {
             return Err(WebhookError::Full { max });
         }
         let id = WebhookId::new();

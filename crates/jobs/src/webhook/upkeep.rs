@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use metrics::gauge;
 use paddock_platform::{
     events::{News, Topic},
@@ -88,7 +88,8 @@ impl Webhooks {
     }
 
     pub(super) async fn forget(&self) -> Result<(), WebhookError> {
-        let before = Timestamp::now() - self.0.options.current().retention.get();
+        let retention = SignedDuration::try_from(self.0.options.current().retention.get()).unwrap_or(SignedDuration::MAX);
+        let before = Timestamp::now().saturating_sub(retention).unwrap_or(Timestamp::MIN);
         while self.0.store.execute(&FORGET, params![before, FORGET_MAX]).await? == FORGET_MAX.unsigned_abs() {
         }
         Ok(())
@@ -106,7 +107,7 @@ impl Webhooks {
             census.failing += row.get::<u64>("failing")?;
         }
         let dead = self.0.store.query_first(&CENSUS_DEAD, params![]).await?;
-        census.dead = dead.map_or(Ok(0), |row: Row| row.get(0))?;
+        census.dead = dead.map_or(Ok(0), |row: Row| row.get(0_usize))?;
         let states = [
             (WebhookState::Enabled, census.enabled),
             (WebhookState::Paused, census.paused),
