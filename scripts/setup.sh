@@ -49,6 +49,7 @@ if [[ $purpose == test ]]; then
   need wrk wrk
   need node nodejs
   need npm npm
+  need python3 python3
 fi
 
 # Clients nobody here wrote, for the tests: from their lock files, and only when these have changed.

@@ -77,6 +77,29 @@ async fn ended(server: &TestServer, id: &str) -> Value {
     job
 }
 
+/// Runs the tests that a client has of its own.
+fn passes_its_own_tests(program: &str, args: &[&str], directory: &str) {
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(support::page(directory))
+        .env("PYTHONPATH", "../src")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program} is missing: {error}; `scripts/setup.sh test` installs it"));
+    assert!(output.status.success(), "{}", support::text(&output));
+}
+
+#[test]
+fn the_python_client_passes_its_own_tests() {
+    passes_its_own_tests("python3", &["-m", "unittest"], "sdk/python/tests");
+}
+
+#[test]
+fn the_typescript_client_passes_its_own_tests() {
+    passes_its_own_tests("node", &["--test", "test/"], "sdk/typescript");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_in_python_and_typescript_finish_jobs() {
     let server = TestServer::start_plain(&[]);

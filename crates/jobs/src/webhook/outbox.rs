@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use paddock_platform::{
     identity::{Caller, Tenant},
     params,
+    problem::Problem,
     store::{Statement, StoreError, Transaction},
     units::HumanDuration,
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    DELIVER, DeliveryAttempt, DeliveryId, DeliveryState, EventPattern, WebhookError, WebhookId,
+    DELIVER, DeliveryAttempt, DeliveryId, DeliveryState, EventPattern, WEBHOOK_REFUSED, WebhookError, WebhookId,
     WebhookOptions, Webhooks,
     deliver::UNDELIVERABLE,
     payload,
@@ -267,9 +268,11 @@ impl WebhookCheck for Webhooks {
             self.resolve(caller, webhook).await.map(String::from).map_err(|error| match error {
                 WebhookError::Store(error) => JobError::Store(error),
                 WebhookError::Jobs(error) => error,
-                error @ (WebhookError::Target(_) | WebhookError::Full { .. }) => {
-                    JobError::Refused(error.into())
+                WebhookError::Target(refused) => {
+                    let problem = Problem::new(WEBHOOK_REFUSED, format!("`webhook`: {refused}"));
+                    JobError::Refused(problem.with("field", "webhook"))
                 }
+                error @ WebhookError::Full { .. } => JobError::Refused(error.into()),
                 error => JobError::invalid("webhook", error.to_string()),
             })
         })
