@@ -10,3 +10,6 @@ mod routes;
 
 pub use bridge::publish;
 pub use routes::routes;
+
+#[cfg(test)]
+mod tests;
