@@ -140,8 +140,9 @@ impl Sender {
             .body(body.to_owned());
         let response = request.send().await.map_err(|error| Failed::of(&error))?;
         let (status, retry_after) = (response.status(), retry_after(response.headers(), Timestamp::now()));
-        // What the receiver says besides does not matter for whether it has the event.
-        let text = if status.is_success() { String::new() } else { beginning(response).await };
+        // Read to its end a connection can be used again; of a good answer nothing but that is of interest.
+        let is_short = response.content_length().is_some_and(|length| length <= ANSWER_SIZE_MAX as u64);
+        let text = if is_short || !status.is_success() { beginning(response).await } else { String::new() };
         Ok(Answer { status, retry_after, text })
     }
 }
