@@ -167,7 +167,7 @@ mod tests {
         for end in 0..sealed.len() {
             assert!(seal.open_sealed("p", &sealed[..end]).is_err(), "{end}");
         }
-        let mut changed = sealed.clone();
+        let mut changed = sealed;
         *changed.last_mut().unwrap() ^= 1;
         assert!(matches!(seal.open_sealed("p", &changed), Err(SealError::Damaged)));
     }

@@ -55,7 +55,9 @@ async function answerOf(fake, path, body, response) {
         await once(fake.changed, 'change', { signal }).catch(() => {});
       }
       // A worker that stopped meanwhile gets nothing any more.
-      return { body: { jobs: response.destroyed ? [] : fake.queued.splice(0, body.max) } };
+      const jobs = response.destroyed ? [] : fake.queued.splice(0, body.max);
+      fake.changed.emit('change');
+      return { body: { jobs } };
     }
     case '/jobs/work/heartbeat':
       fake.beats.push(...body.jobs);

@@ -6,7 +6,7 @@ import { fakeServer } from './server.js';
 const quiet = { warn() {}, error() {} };
 
 function start(t, fake, handler, options = {}) {
-  const worker = new Worker(fake.url, { key: 'pdk_x', name: 'tester', poll: 1, log: quiet, ...options });
+  const worker = new Worker(fake.url, { key: 'pdk_x', name: 'tester', poll: 1, grace: 0, log: quiet, ...options });
   worker.handle('double', handler);
   const running = worker.run({ signals: false });
   t.after(async () => {
@@ -113,7 +113,7 @@ test('stopping lets running jobs end and takes no more', async (t) => {
     begin();
     await released;
     return 'done';
-  }, { concurrency: 1 });
+  }, { concurrency: 1, grace: 30 });
   fake.add('a');
   await begun;
   worker.stop();

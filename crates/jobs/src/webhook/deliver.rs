@@ -19,7 +19,7 @@ use super::{
     sender::{Sent, Verdict},
     store::{ADD_DELIVERY, DISABLE, Endpoint, FAILED, NOTE, NewDelivery, Outgoing, PROBE, SUCCEEDED},
 };
-use crate::{Applied, Apply, JobContext, JobFailure, JobKind, Outcome};
+use crate::{Applied, Apply, JobContext, JobFailure, JobKind, Outcome, verdict::later};
 
 /// The kind's name.
 pub const DELIVER: &str = "webhook:deliver";
