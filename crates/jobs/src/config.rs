@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{RetryPolicy, webhook::WebhookOptions};
 
 /// The queue of jobs that name none.
-pub const QUEUE_DEFAULT: &str = "standard";
+pub(crate) const QUEUE_DEFAULT: &str = "standard";
 
 /// Queues, workers and what they are allowed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -24,7 +24,7 @@ const CODE_BITS: u32 = 52;
 /// Identity of a job: a UUIDv7 that begins with the time of its creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(transparent)]
-#[schema(value_type = String, format = Uuid)]
+#[schema(value_type = String, format = "uuid")]
 pub struct JobId(#[schemars(with = "String")] Uuid);
 
 /// A text that is not a job's id.

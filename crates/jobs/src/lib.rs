@@ -89,6 +89,8 @@ mod store;
 mod sweep;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod verdict;
 mod waiters;

@@ -76,28 +76,39 @@ async fn write_plain(core: &Arc<Core>, batch: Vec<End>) {
     if batch.is_empty() {
         return;
     }
-    let endings: Arc<[Ending]> = batch.iter().map(|end| end.ending.clone()).collect();
-    let written = insist(core, async || keep(core, Arc::clone(&endings)).await).await;
-    match written {
-        Ok((written, let_go)) => {
-            let mut told = Told::default();
-            for (end, written) in batch.into_iter().zip(written) {
-                told.ended(core, &end.ending, &written);
-                if let Some(answer) = end.answer {
-                    let _ = answer.send(Ok(written.status));
-                }
-            }
-            told.let_go(let_go);
-            told.tell(core);
-        }
-        Err(error) if batch.len() > 1 && !error.is_transient() => {
-            // One of them has something that the store refuses; the others are written without it.
-            for end in batch {
-                Box::pin(write_plain(core, vec![end])).await;
-            }
-        }
-        Err(error) => give_up(batch, &error),
+    let Err((batch, error)) = write_together(core, batch).await else { return };
+    if batch.len() == 1 || error.is_transient() {
+        return give_up(batch, &error);
     }
+    // One of them has something that the store refuses; the others are written without it.
+    for end in batch {
+        if let Err((end, error)) = write_together(core, vec![end]).await {
+            give_up(end, &error);
+        }
+    }
+}
+
+/// Writes all or none, and tells everybody.
+async fn write_together(core: &Arc<Core>, batch: Vec<End>) -> Result<(), (Vec<End>, StoreError)> {
+    let endings: Arc<[Ending]> = batch.iter().map(|end| end.ending.clone()).collect();
+    let written = insist(core, || keep(Arc::clone(core), Arc::clone(&endings))).await;
+    let (written, let_go) = match written {
+        Ok(written) => written,
+        Err(error) => return Err((batch, error)),
+    };
+    let mut told = Told::default();
+    for (end, written) in batch.iter().zip(&written) {
+        told.ended(core, &end.ending, written);
+    }
+    told.let_go(let_go);
+    told.tell(core);
+    // Who is answered may ask for what follows: by then it is known.
+    for (end, written) in batch.into_iter().zip(written) {
+        if let Some(answer) = end.answer {
+            let _ = answer.send(Ok(written.status));
+        }
+    }
+    Ok(())
 }
 
 fn give_up(batch: Vec<End>, error: &StoreError) {
@@ -112,15 +123,17 @@ fn give_up(batch: Vec<End>, error: &StoreError) {
 
 type LetGo = Vec<(Arc<str>, Tenant, String)>;
 
-async fn keep(core: &Arc<Core>, endings: Arc<[Ending]>) -> Result<(Vec<Written>, LetGo), StoreError> {
+async fn keep(core: Arc<Core>, endings: Arc<[Ending]>) -> Result<(Vec<Written>, LetGo), StoreError> {
     let strictest = endings.iter().map(|end| core.policy().of(&end.job.queue).options.durability).max();
-    let writer = Arc::clone(core);
+    let writer = Arc::clone(&core);
     core.store
         .write_with(durability(strictest.unwrap_or_default()), move |tx| {
             Box::pin(async move {
                 let written = end_all(tx, &writer, &endings).await?;
                 let let_go = let_go_all(tx, &writer, &endings).await?;
-                Told::of_ended(&endings, &let_go).notify(tx, &writer).await?;
+                if writer.store.is_shared() {
+                    Told::of_ended(&endings, &let_go).notify(tx, &writer).await?;
+                }
                 Ok((written, let_go))
             })
         })
@@ -247,7 +260,7 @@ async fn write_special(core: &Arc<Core>, end: End, hooks: Vec<Arc<dyn EndHook>>)
     let End { ending, answer } = end;
     let hooks: Arc<[Arc<dyn EndHook>]> = hooks.into();
     let outcome =
-        insist(core, async || keep_special(core, ending.clone(), Arc::clone(&hooks)).await).await;
+        insist(core, || keep_special(Arc::clone(core), ending.clone(), Arc::clone(&hooks))).await;
     match outcome {
         Ok(special) => {
             let mut told = Told::default();
@@ -264,12 +277,12 @@ async fn write_special(core: &Arc<Core>, end: End, hooks: Vec<Arc<dyn EndHook>>)
 }
 
 async fn keep_special(
-    core: &Arc<Core>,
+    core: Arc<Core>,
     ending: Ending,
     hooks: Arc<[Arc<dyn EndHook>]>,
 ) -> Result<Special, StoreError> {
     let wanted = durability(core.policy().of(&ending.job.queue).options.durability);
-    let writer = Arc::clone(core);
+    let writer = Arc::clone(&core);
     core.store
         .write_with(wanted, move |tx| {
             Box::pin(async move {

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use paddock_platform::{
     params,
-    store::{Params, StoreError, Transaction},
+    store::{ConstraintKind, Params, StoreError, Transaction},
 };
 
 use super::{Insert, durability, ms, record_batch, tell::Told};
@@ -52,7 +52,9 @@ async fn keep(core: &Arc<Core>, jobs: Arc<[PreparedJob]>) -> Result<Vec<Inserted
         .write_with(durability(strictest), move |tx| {
             Box::pin(async move {
                 let inserted = insert_all(tx, &writer.ids, &jobs).await?;
-                Told::of_new(&jobs).notify(tx, &writer).await?;
+                if writer.store.is_shared() {
+                    Told::of_new(&jobs).notify(tx, &writer).await?;
+                }
                 Ok(inserted)
             })
         })
@@ -81,7 +83,13 @@ async fn insert_all(
                 let row = tx.query_first(&sql::BY_UNIQUE_KEY, params![job.tenant(), key]).await?;
                 // Between the two its retention may have ended.
                 let gone = || StoreError::Conflict("the job of this unique key was just forgotten".to_owned());
-                Inserted::Known(Box::new(row::job(&row.ok_or_else(gone)?, ids)?))
+                let known = row::job(&row.ok_or_else(gone)?, ids)?;
+                if !job.asks_for(&known) {
+                    // None of those that were handed over together is accepted then.
+                    let detail = "the unique key names a job that was asked for differently".to_owned();
+                    return Err(StoreError::Constraint { kind: ConstraintKind::Unique, detail });
+                }
+                Inserted::Known(Box::new(known))
             }
             _ => Inserted::New,
         });

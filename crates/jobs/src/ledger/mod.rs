@@ -210,10 +210,10 @@ pub(crate) const fn durability(of: Durability) -> paddock_platform::store::Durab
 }
 
 /// Tries again while the store is gone.
-async fn insist<T>(
-    core: &Core,
-    mut attempt: impl AsyncFnMut() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+async fn insist<T, F>(core: &Core, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>> + Send,
+{
     let began = Instant::now();
     let mut wait = RETRY_WAIT.0;
     loop {

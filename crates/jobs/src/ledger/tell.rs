@@ -90,6 +90,8 @@ impl Told {
     pub(super) fn and_new(mut self, jobs: &[PreparedJob]) -> Self {
         for job in jobs {
             match job.get().state {
+                // Most of a batch stand in one lane.
+                JobState::Queued if self.lanes.last().is_some_and(|lane| job.stands_in(lane)) => {}
                 JobState::Queued => self.lanes.push(job.lane()),
                 JobState::Scheduled => self.due_at(job.get().run_at),
                 _ => {}
@@ -192,7 +194,7 @@ impl Told {
     }
 
     /// Tells the other servers, if what is written is kept.
-    pub(super) async fn notify(&self, tx: &mut Transaction, core: &Core) -> Result<(), StoreError> {
+    pub(crate) async fn notify(&self, tx: &mut Transaction, core: &Core) -> Result<(), StoreError> {
         if !core.store.is_shared() {
             return Ok(());
         }
@@ -211,10 +213,18 @@ impl Told {
 
     /// Tells everybody on this server. What is told was committed.
     pub(crate) fn tell(self, core: &Core) {
+        let mut counts: Vec<(&Arc<str>, &Arc<str>, u64)> = Vec::new();
         for job in &self.new {
             let prepared = job.get();
-            core.meters.of(&prepared.queue.name, &prepared.kind).enqueued.increment(1);
+            let (queue, kind) = (&prepared.queue.name, &prepared.kind);
+            match counts.iter_mut().find(|(of, what, _)| *of == queue && *what == kind) {
+                Some((_, _, count)) => *count += 1,
+                None => counts.push((queue, kind, 1)),
+            }
             core.tell(|| job.event());
+        }
+        for (queue, kind, count) in counts {
+            core.meters.of(queue, kind).enqueued.increment(count);
         }
         for Change { job, state, changes } in &self.changes {
             if state.is_final() {

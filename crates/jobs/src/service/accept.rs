@@ -11,6 +11,7 @@ use paddock_platform::{
     store::{StoreError, Transaction},
 };
 
+use super::look;
 use crate::{
     Durability, EventKind, Job, JobError, JobEvent, JobId, JobState, NewJob, Payload, RetryPolicy, Target,
     core::Core,
@@ -80,8 +81,18 @@ impl PreparedJob {
         self.0.unique_key.as_deref()
     }
 
+    /// Whether a job that is there is what this one asks for.
+    pub(crate) fn asks_for(&self, known: &Job) -> bool {
+        let new = &self.0;
+        known.kind == new.kind && known.external == new.external && known.input == new.input
+    }
+
     pub(crate) fn durability(&self) -> Durability {
         self.0.queue.options.durability
+    }
+
+    pub(crate) fn stands_in(&self, lane: &Lane) -> bool {
+        lane.queue == self.0.queue.name && *lane.pool == *self.0.pool() && lane.tenant == self.0.tenant
     }
 
     pub(crate) fn lane(&self) -> Lane {
@@ -212,10 +223,12 @@ pub(super) fn prepare(core: &Core, caller: &Caller, job: NewJob) -> Result<Prepa
     }
     let id = core.ids.next(caller.tenant());
     let run_at = job.run_at.map_or(id.created_at(), |at| at.max(id.created_at()));
-    let state = match () {
-        () if job.waiting => JobState::Waiting,
-        () if run_at > Timestamp::now() => JobState::Scheduled,
-        () => JobState::Queued,
+    let state = if job.waiting {
+        JobState::Waiting
+    } else if run_at > Timestamp::now() {
+        JobState::Scheduled
+    } else {
+        JobState::Queued
     };
     let terms = Terms {
         timeout: job.timeout,
@@ -323,10 +336,30 @@ pub(super) async fn enqueue(core: &Core, jobs: Vec<PreparedJob>) -> Result<Vec<A
             release(&jobs);
             return Err(error);
         }
+        Err(JobError::Store(error)) if error.is_duplicate() => return Err(reused(core, &jobs, error).await),
         inserted => inserted?,
     };
     histogram!(JOBS_ACCEPT_DURATION_SECONDS).record(began.elapsed());
-    jobs.into_iter().zip(inserted).map(|(job, inserted)| accepted(job, inserted)).collect()
+    let accepted = jobs.into_iter().zip(inserted).map(|(job, inserted)| match inserted {
+        Inserted::New => new(job),
+        Inserted::Known(known) => Accepted { id: known.id, existed: true, job: Known::Old(known) },
+    });
+    Ok(accepted.collect())
+}
+
+/// Which unique key names a job that was asked for differently.
+async fn reused(core: &Core, jobs: &[PreparedJob], error: StoreError) -> JobError {
+    for job in jobs {
+        let Some(key) = job.unique_key() else { continue };
+        match look::by_unique_key(core, job.tenant(), key).await {
+            Ok(Some(known)) if !job.asks_for(&known) => {
+                return JobError::UniqueKeyReused { key: key.to_owned(), id: known.id };
+            }
+            Ok(_) => {}
+            Err(error) => return error.into(),
+        }
+    }
+    error.into()
 }
 
 /// Makes room for all of them or none.
@@ -359,16 +392,6 @@ fn release(jobs: &[PreparedJob]) {
 
 fn new(job: PreparedJob) -> Accepted {
     Accepted { id: job.id(), existed: false, job: Known::New(job) }
-}
-
-fn accepted(job: PreparedJob, inserted: Inserted) -> Result<Accepted, JobError> {
-    let Inserted::Known(known) = inserted else { return Ok(new(job)) };
-    let same = known.kind == job.0.kind && known.external == job.0.external && known.input == job.0.input;
-    if !same {
-        let key = known.unique_key.clone().unwrap_or_default();
-        return Err(JobError::UniqueKeyReused { key, id: known.id });
-    }
-    Ok(Accepted { id: known.id, existed: true, job: Known::Old(known) })
 }
 
 pub(super) async fn enqueue_in(tx: &mut Transaction, job: &PreparedJob) -> Result<Accepted, StoreError> {

@@ -47,6 +47,12 @@ pub(super) async fn get(core: &Core, tenant: &Tenant, id: JobId) -> Result<Job, 
     }
 }
 
+/// The job that a unique key names.
+pub(super) async fn by_unique_key(core: &Core, tenant: &Tenant, key: &str) -> Result<Option<Job>, StoreError> {
+    let row = core.store.query_first(&sql::BY_UNIQUE_KEY, params![tenant, key]).await?;
+    row.map(|row| row::job(&row, &core.ids)).transpose()
+}
+
 /// A job of whatever tenant, for those who administer.
 pub(super) async fn get_of_anybody(core: &Core, id: JobId) -> Result<Job, JobError> {
     let row = core.store.query_first(&sql::FIND_ANY, params![id.key()]).await?;

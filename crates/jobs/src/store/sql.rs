@@ -78,7 +78,7 @@ statement!(
 
 // ===== claiming =====
 
-/// Takes from one lane. The order comes out of the index: no sort, whatever waits.
+// Takes from one lane. The order comes out of the index: no sort, whatever waits.
 macro_rules! claim {
     ($from:literal, $to:literal) => {
         concat!(
@@ -136,7 +136,7 @@ statement!(
     "UPDATE jobs SET state = 1, attempt = attempt - 1, changes = changes - 1, started = NULL, lease = NULL, \
      worker = NULL, paced = TRUE, run_at = ?2 WHERE id = ?1"
 );
-/// The next free moment of a key, in microseconds: `?4` is now, `?5` the distance between two.
+// The next free moment of a key, in microseconds: `?4` is now, `?5` the distance between two.
 statement!(
     PACE, "pace",
     "INSERT INTO job_keys (tenant, queue, concurrency_key, paced_us) VALUES (?1, ?2, ?3, ?4 + ?5) \

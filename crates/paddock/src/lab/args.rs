@@ -272,6 +272,29 @@ pub(super) enum FixtureCommand {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=5_000))]
         count: u16,
     },
+    /// Kill a server, its workers and its database while jobs go through it, and account for every job
+    JobsChaos {
+        /// The program whose `serve` is started
+        program: PathBuf,
+        /// Jobs that are handed over
+        #[arg(long, default_value_t = 1_000)]
+        jobs: usize,
+        /// Kills of each
+        #[arg(long, default_value_t = 3)]
+        kills: usize,
+        /// On a private PostgreSQL instead of SQLite; it is killed, too
+        #[arg(long)]
+        postgres: bool,
+    },
+    /// Work at the jobs of a server until killed, for `jobs-chaos`
+    JobsWorker {
+        /// The server
+        #[arg(long, value_name = "URL")]
+        server: url::Url,
+        /// Its name for itself
+        #[arg(long)]
+        name: String,
+    },
     /// Do a fixed piece of work and print what it took
     Burn {
         /// How much

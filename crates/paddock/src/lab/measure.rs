@@ -412,6 +412,16 @@ pub(super) async fn fixture(command: FixtureCommand) -> LabResult {
             let figures = fixture::fleet(&server, &site, case, usize::from(count)).await;
             say(format_args!("{}", serde_json::to_string(&figures.map_err(|error| LabError::of(&error))?)?));
         }
+        FixtureCommand::JobsChaos { program, jobs, kills, postgres } => {
+            let options = fixture::Chaos { program, jobs, kills, postgres };
+            let figures = Box::pin(fixture::chaos(&options)).await.map_err(|error| LabError::of(&error))?;
+            say(format_args!("{}", serde_json::to_string(&figures)?));
+        }
+        FixtureCommand::JobsWorker { server, name } => {
+            let base = server.as_str().trim_end_matches('/');
+            let worked = fixture::work(base, &name, |line| say(format_args!("{line}"))).await;
+            worked.map_err(|error| LabError::of(&error))?;
+        }
         FixtureCommand::Burn { rounds } => {
             let burned = tokio::task::spawn_blocking(move || fixture::burn(rounds)).await;
             let burned = burned.map_err(|error| LabError::of(&error))?;

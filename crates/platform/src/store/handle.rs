@@ -28,7 +28,7 @@ pub struct Store(Arc<Engine>);
 
 enum Engine {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 /// How busy an engine is.
@@ -62,7 +62,7 @@ impl Store {
     pub async fn open(options: &StoreOptions, data_dir: &Path, tasks: &Tasks) -> Result<Self, StoreError> {
         let engine = match options.url.resolve()? {
             StoreUrl::Sqlite(path) => Engine::Sqlite(Sqlite::open(options, data_dir.join(path)).await?),
-            StoreUrl::Postgres(url) => Engine::Postgres(Postgres::connect(options, &url).await?),
+            StoreUrl::Postgres(url) => Engine::Postgres(Box::new(Postgres::connect(options, &url).await?)),
             StoreUrl::Secret(_) => return Err(StoreError::Options("the URL was not resolved".to_owned())),
         };
         let store = Self(Arc::new(engine));

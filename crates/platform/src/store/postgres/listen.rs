@@ -52,15 +52,12 @@ impl Line {
     }
 
     async fn hear(&self, channel: &str, heard: &broadcast::Sender<String>) -> Result<(), Error> {
-        match &self.tls {
-            Some(tls) => {
-                let (client, connection) = self.config.connect(tls.clone()).await?;
-                pump(&client, connection, channel, heard).await
-            }
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await?;
-                pump(&client, connection, channel, heard).await
-            }
+        if let Some(tls) = &self.tls {
+            let (client, connection) = self.config.connect(tls.clone()).await?;
+            pump(&client, connection, channel, heard).await
+        } else {
+            let (client, connection) = self.config.connect(NoTls).await?;
+            pump(&client, connection, channel, heard).await
         }
     }
 }

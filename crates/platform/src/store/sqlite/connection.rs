@@ -161,7 +161,7 @@ impl SqliteConnection {
         rows.iter().try_for_each(refuse_nul)?;
         self.timed(statement, || {
             let mut prepared = self.connection.prepare_cached(statement.sqlite())?;
-            let columns: Arc<[Box<str>]> = prepared.column_names().into_iter().map(Box::from).collect();
+            let columns: Arc<[Box<str>]> = prepared.column_names().map(Box::from).collect();
             let mut returned = Vec::with_capacity(rows.len());
             for params in rows {
                 bind(&mut prepared, params)?;

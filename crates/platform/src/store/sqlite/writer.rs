@@ -178,8 +178,8 @@ pub(super) fn run(connection: SqliteConnection, mut queue: mpsc::Receiver<Messag
                     continue;
                 }
                 durability = wanted;
-                let group = Group { durability, group_max, closed: &mut closed };
-                (connection, carried) = run_group(connection, job, &mut queue, group);
+                let limits = GroupLimits { durability, size_max: group_max };
+                (connection, carried) = run_group(connection, job, &mut queue, limits, &mut closed);
             }
             Message::Close(done) => closed.push(done),
         }
@@ -203,11 +203,11 @@ const fn synchronous(durability: Durability) -> &'static str {
     }
 }
 
-/// How a group is put together.
-struct Group<'a> {
+/// What a group takes in.
+#[derive(Clone, Copy)]
+struct GroupLimits {
     durability: Durability,
-    group_max: usize,
-    closed: &'a mut Vec<oneshot::Sender<()>>,
+    size_max: usize,
 }
 
 /// Runs the first job and what waits behind it, commits, answers. Gives back what it took from the queue and could not
@@ -216,7 +216,8 @@ fn run_group(
     connection: SqliteConnection,
     first: Box<dyn Job>,
     queue: &mut mpsc::Receiver<Message>,
-    group: Group<'_>,
+    limits: GroupLimits,
+    closed: &mut Vec<oneshot::Sender<()>>,
 ) -> (SqliteConnection, Option<Message>) {
     let mut connection = connection;
     if let Err(error) = connection.control(BEGIN) {
@@ -242,17 +243,17 @@ fn run_group(
                 }
             }
         }
-        if kept.len() >= group.group_max || started.elapsed() >= GROUP_TIME_MAX {
+        if kept.len() >= limits.size_max || started.elapsed() >= GROUP_TIME_MAX {
             break;
         }
         next = match queue.try_recv() {
-            Ok(Message::Job(wanted, job)) if wanted > group.durability => {
+            Ok(Message::Job(wanted, job)) if wanted > limits.durability => {
                 carried = Some(Message::Job(wanted, job));
                 None
             }
             Ok(Message::Job(_, job)) => Some(job),
             Ok(Message::Close(done)) => {
-                group.closed.push(done);
+                closed.push(done);
                 None
             }
             Err(_) => None,

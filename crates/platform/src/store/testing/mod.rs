@@ -73,6 +73,18 @@ impl Fixture {
         Some(Self { options, tasks: Tasks::default(), directory, _server: Some(server) })
     }
 
+    /// As [`Fixture::postgres`], on a server of its own that keeps what it acknowledges: for measuring, and for killing.
+    pub async fn durable_postgres() -> Option<Self> {
+        let Some(server) = postgres::durable_server() else {
+            skip("PostgreSQL is not installed (`apt-get install postgresql`)");
+            return None;
+        };
+        let url = StoreUrl::Postgres(server.create_database().await);
+        let options = StoreOptions { url, ..StoreOptions::default() };
+        let directory = Directory::create("paddock-store");
+        Some(Self { options, tasks: Tasks::default(), directory, _server: Some(Arc::new(server)) })
+    }
+
     /// As [`Fixture::postgres`], on a server that speaks TLS and that `options.tls_ca` trusts.
     pub async fn postgres_with_tls() -> Option<Self> {
         let Some(server) = postgres::tls_server() else {

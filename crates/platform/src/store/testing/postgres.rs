@@ -24,6 +24,14 @@ const SETTINGS: &[&str] = &[
     "wal_level=minimal",
     "dynamic_shared_memory_type=mmap",
 ];
+/// As a careful operator has it.
+const DURABLE_SETTINGS: &[&str] = &[
+    "listen_addresses=",
+    "shared_buffers=256MB",
+    "max_connections=100",
+    "max_wal_size=2GB",
+    "dynamic_shared_memory_type=mmap",
+];
 /// Runs the server and ends with the test process: `cat` returns when the other end of its pipe is gone, by whatever
 /// means the process ended.
 const GUARD: &str = r#"
@@ -45,9 +53,14 @@ pub(super) fn server() -> Option<Arc<Server>> {
     if let Some(running) = server.upgrade() {
         return Some(running);
     }
-    let started = Arc::new(Server::start(&find_binaries()?, None));
+    let started = Arc::new(Server::start(&find_binaries()?, None, SETTINGS));
     *server = Arc::downgrade(&started);
     Some(started)
+}
+
+/// A server of its own that syncs what it acknowledges; `None` if PostgreSQL is not installed.
+pub(super) fn durable_server() -> Option<Server> {
+    Some(Server::start(&find_binaries()?, None, DURABLE_SETTINGS))
 }
 
 /// A server of its own that speaks TLS on a free port, with a certificate that only its own file vouches for; `None`
@@ -58,7 +71,7 @@ pub(super) fn tls_server() -> Option<Server> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = listener.local_addr().expect("it has an address").port();
     drop(listener);
-    Some(Server::start(&binaries, Some(port)))
+    Some(Server::start(&binaries, Some(port), SETTINGS))
 }
 
 /// The newest installation, or the one that `PADDOCK_POSTGRES_BIN` names.
@@ -86,7 +99,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn start(binaries: &Path, tls_port: Option<u16>) -> Self {
+    fn start(binaries: &Path, tls_port: Option<u16>, settings: &[&str]) -> Self {
         let template = template(binaries);
         // Short: the path of a socket has 107 bytes at most.
         let name = uuid::Uuid::now_v7().simple().to_string();
@@ -98,7 +111,7 @@ impl Server {
         let mut guard = unprivileged("setsid");
         guard.args(["sh", "-c", GUARD, "sh"]).arg(&directory).arg(binaries.join("postgres"));
         guard.arg("-D").arg(&data).arg("-k").arg(&directory);
-        for setting in SETTINGS {
+        for setting in settings {
             guard.args(["-c", setting]);
         }
         if let Some(port) = tls_port {

@@ -1,0 +1,14 @@
+//! What the job queue promises, on both stores.
+
+mod accepting;
+mod counting;
+mod external;
+mod fairness;
+mod keys;
+mod model;
+mod plans;
+mod restarts;
+mod running;
+mod steering;
+mod support;
+mod transactions;

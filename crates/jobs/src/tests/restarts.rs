@@ -1,0 +1,103 @@
+//! Servers that end, in good order and otherwise.
+
+use std::sync::atomic::Ordering;
+
+use paddock_platform::{
+    identity::{Caller, Tenant},
+    params,
+    store::{Statement, testing::on_each_engine},
+    units::HumanDuration,
+};
+use serde_json::json;
+
+use super::support::{Server, echo_job, options, tool_job};
+use crate::{AttemptOutcome, JobState, NewJob, Role};
+
+static END_LEASES: Statement = Statement::new("lab", "end_leases", "UPDATE jobs SET lease = 1 WHERE state = 2");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ran_when_a_server_died_is_done_by_the_next() {
+    on_each_engine(async |fixture| {
+        let first = Server::start(fixture, options()).await;
+        let running = first.enqueue(tool_job("lab_hang", json!({"name": "a"}))).await;
+        first.reaches(running, JobState::Running).await;
+        let later = Some(jiff::Timestamp::now() + std::time::Duration::from_millis(200));
+        let scheduled = first.enqueue(NewJob { run_at: later, ..echo_job("later") }).await;
+        first.kill().await;
+
+        let second = Server::start(fixture, options()).await;
+        // Where servers share a store the others wait for the leases of the dead.
+        second.store.execute(&END_LEASES, params![]).await.unwrap();
+        second.eventually(async || second.seen.hanging.load(Ordering::SeqCst) == 1).await;
+        let job = second.get(running).await;
+        assert_eq!((job.state, job.attempt), (JobState::Running, 2));
+        assert_eq!(job.past_attempts[0].outcome, Some(AttemptOutcome::Lost));
+        assert_eq!(second.ended(scheduled).await.state, JobState::Succeeded);
+        second.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_takes_its_server_with_it_every_time_dies() {
+    on_each_engine(async |fixture| {
+        let first = Server::start(fixture, options()).await;
+        let id = first.enqueue(tool_job("lab_hang", json!({"name": "a"}))).await;
+        first.reaches(id, JobState::Running).await;
+        first.kill().await;
+        for _ in 0..2 {
+            let server = Server::start(fixture, options()).await;
+            server.store.execute(&END_LEASES, params![]).await.unwrap();
+            server.eventually(async || server.seen.hanging.load(Ordering::SeqCst) == 1).await;
+            server.kill().await;
+        }
+        let last = Server::start(fixture, options()).await;
+        last.store.execute(&END_LEASES, params![]).await.unwrap();
+        let job = last.reaches(id, JobState::Dead).await;
+        assert_eq!((job.attempt, job.error.unwrap().class.as_str()), (3, "lost"));
+        last.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_in_good_order_gives_its_jobs_back_without_counting_the_attempt() {
+    on_each_engine(async |fixture| {
+        let mut impatient = options();
+        impatient.drain = HumanDuration::from_millis(20);
+        let first = Server::start(fixture, impatient).await;
+        let id = first.enqueue(tool_job("lab_hang", json!({"name": "a"}))).await;
+        first.reaches(id, JobState::Running).await;
+        first.stop().await;
+        let second = Server::start_as(fixture, options(), Role { works: false, queues: Vec::new() }).await;
+        let job = second.get(id).await;
+        assert_eq!((job.state, job.attempt, job.attempts_used()), (JobState::Queued, 1, 0));
+        assert_eq!(job.past_attempts[0].outcome, Some(AttemptOutcome::Released));
+        second.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_shuts_down_finishes_what_is_nearly_done() {
+    on_each_engine(async |fixture| {
+        let server = Server::start(fixture, options()).await;
+        let jobs = (0..200).map(|n| echo_job(&n.to_string())).collect();
+        let accepted = server.jobs.enqueue_many(&Caller::local(), jobs).await.unwrap();
+        let (store, jobs) = (server.store.clone(), server.jobs.clone());
+        jobs.drain().await;
+        let mut counts = [0, 0];
+        for one in &accepted {
+            match jobs.get(&Tenant::local(), one.id).await.unwrap().state {
+                JobState::Succeeded => counts[0] += 1,
+                JobState::Queued => counts[1] += 1,
+                other => panic!("{other} after a shutdown in good order"),
+            }
+        }
+        let ran: usize = server.seen.counts.lock().unwrap().values().sum();
+        assert_eq!((counts[0], counts[0] + counts[1]), (ran, 200));
+        server.tasks.stop(super::support::PATIENCE).await.unwrap();
+        store.close().await;
+    })
+    .await;
+}
