@@ -2,7 +2,7 @@
 
 use paddock_platform::{
     egress::Destination,
-    units::{ByteSize, HumanDuration},
+    units::{ByteSize, HumanDuration, non_zero_duration},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ pub struct WebhookOptions {
     /// Deliveries to one webhook at a time.
     pub parallel_max: u32,
     /// How long a receiver may take to answer.
+    #[serde(deserialize_with = "non_zero_duration")]
     pub timeout: HumanDuration,
     /// The largest body; an event that would be larger goes without its result.
     pub payload_max: ByteSize,
@@ -29,6 +30,7 @@ pub struct WebhookOptions {
     /// Failures in a row after which a webhook is paused.
     pub breaker_failures: u32,
     /// How long it is paused at first; twice as long each time that it fails again, an hour at most.
+    #[serde(deserialize_with = "non_zero_duration")]
     pub breaker_pause: HumanDuration,
     /// How long a webhook may do nothing but fail; then it is disabled.
     pub disable_after: HumanDuration,
