@@ -48,7 +48,8 @@ impl Stream {
                 }
                 continue;
             }
-            let chunk = timeout(support::PATIENCE, self.response.chunk()).await.expect("the stream goes on").unwrap();
+            let chunk =
+                timeout(support::PATIENCE, self.response.chunk()).await.expect("the stream goes on").unwrap();
             self.text.push_str(std::str::from_utf8(&chunk?).unwrap());
         }
     }
@@ -76,9 +77,11 @@ async fn finish(server: &TestServer, id: &str) {
     let claim = json!({ "worker": "tester", "kinds": ["resize"], "wait": 30 });
     let claimed = post(server, "/jobs/work/claim", claim, None).await;
     assert_eq!(claimed["jobs"][0]["id"], id, "{claimed}");
-    let beat = json!({ "jobs": [{ "id": id, "attempt": 1, "progress": { "percent": 50.0, "message": "half" } }] });
+    let beat =
+        json!({ "jobs": [{ "id": id, "attempt": 1, "progress": { "percent": 50.0, "message": "half" } }] });
     post(server, "/jobs/work/heartbeat", beat, None).await;
-    post(server, "/jobs/work/complete", json!({ "jobs": [{ "id": id, "attempt": 1, "result": 1 }] }), None).await;
+    post(server, "/jobs/work/complete", json!({ "jobs": [{ "id": id, "attempt": 1, "result": 1 }] }), None)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +91,10 @@ async fn a_job_is_followed_to_its_end() {
     let path = format!("/jobs/{id}/events");
     let mut stream = Stream::open(&server, &path, &[]).await;
     let (_, name, job) = stream.next().await.unwrap();
-    assert_eq!((name.as_str(), job["state"].as_str(), job["id"].as_str()), ("state", Some("queued"), Some(id.as_str())));
+    assert_eq!(
+        (name.as_str(), job["state"].as_str(), job["id"].as_str()),
+        ("state", Some("queued"), Some(id.as_str()))
+    );
     finish(&server, &id).await;
     let mut seen = Vec::new();
     while let Some((event_id, name, data)) = stream.next().await {
@@ -101,7 +107,8 @@ async fn a_job_is_followed_to_its_end() {
     assert_eq!((name.as_str(), state.as_str()), ("state", "succeeded"), "{seen:?}");
     assert!(seen.iter().any(|(_, name, _)| name == "progress"), "{seen:?}");
     // Whoever knows the end has nothing to wait for; whoever does not is told it.
-    let again = client().get(format!("{}{path}", server.base)).header("last-event-id", last).send().await.unwrap();
+    let again =
+        client().get(format!("{}{path}", server.base)).header("last-event-id", last).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NO_CONTENT);
     let mut late = Stream::open(&server, &path, &[]).await;
     assert_eq!(late.next().await.unwrap().2["state"], "succeeded");
@@ -118,7 +125,10 @@ async fn what_happens_in_the_server_is_told_by_topic_and_resumed_where_it_broke_
     let mut queue = Stream::open(&server, "/jobs/queues/standard/events", &[]).await;
     let id = enqueue(&server, None).await;
     let (first, name, event) = states.next().await.unwrap();
-    assert_eq!((name.as_str(), event["state"].as_str(), event["job"].as_str()), ("jobs.states", Some("queued"), Some(id.as_str())));
+    assert_eq!(
+        (name.as_str(), event["state"].as_str(), event["job"].as_str()),
+        ("jobs.states", Some("queued"), Some(id.as_str()))
+    );
     assert_eq!((event["queue"].as_str(), event["kind"].as_str()), (Some("standard"), Some("resize")));
     assert_eq!(queue.next().await.unwrap().1, "state");
     drop(states);
@@ -169,7 +179,8 @@ async fn nobody_is_told_of_another_tenants_jobs_or_of_areas_that_its_key_may_not
     let server = TestServer::start_plain(&["--set", "server.keys_required=true"]);
     let key = |tenant: &str, scope: &str| {
         let data = server.data.display().to_string();
-        let output = support::run(&["keys", "create", tenant, "--tenant", tenant, "--scope", scope, "--data", &data]);
+        let output =
+            support::run(&["keys", "create", tenant, "--tenant", tenant, "--scope", scope, "--data", &data]);
         let words = String::from_utf8_lossy(&output.stdout).into_owned();
         let key = words.split_whitespace().find(|word| word.starts_with("pdk_")).map(str::to_owned);
         key.unwrap_or_else(|| panic!("{}", support::text(&output)))
@@ -187,6 +198,11 @@ async fn nobody_is_told_of_another_tenants_jobs_or_of_areas_that_its_key_may_not
         let answer = client().get(format!("{}{path}", server.base)).bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), status, "{path}");
     }
-    let anonymous = client().get(format!("{}/events", server.base)).timeout(Duration::from_secs(60)).send().await.unwrap();
+    let anonymous = client()
+        .get(format!("{}/events", server.base))
+        .timeout(Duration::from_secs(60))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
 }

@@ -10,7 +10,8 @@ use axum::{Router, response::Html, routing::get};
 use serde_json::{Value, json};
 use support::{TestServer, TestSite};
 
-const SHOP: &str = "<!doctype html><html lang=en><title>A shop</title><h1>Shoes</h1><p>They are good shoes.</p>";
+const SHOP: &str =
+    "<!doctype html><html lang=en><title>A shop</title><h1>Shoes</h1><p>They are good shoes.</p>";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_of_standard_webhooks_verifies_what_an_analysis_tells() {
@@ -36,23 +37,36 @@ async fn webhooks_are_managed_from_a_shell() {
         support::run(&all)
     };
     let refused = run(&["create", "https://169.254.169.254/latest"]);
-    assert!(!refused.status.success() && support::complaint(&refused).contains("link-local"), "{}", support::text(&refused));
+    assert!(
+        !refused.status.success() && support::complaint(&refused).contains("link-local"),
+        "{}",
+        support::text(&refused)
+    );
     let made = run(&["create", "http://127.0.0.1:1/hook", "--events", "job.failed,job.dead"]);
     let secret = String::from_utf8_lossy(&made.stdout).trim().to_owned();
     assert!(secret.starts_with("whsec_"), "{}", support::text(&made));
     let list = run(&["list", "--json"]);
-    let list: Value = serde_json::from_slice(&list.stdout).unwrap_or_else(|_| panic!("{}", support::text(&list)));
+    let list: Value =
+        serde_json::from_slice(&list.stdout).unwrap_or_else(|_| panic!("{}", support::text(&list)));
     let webhook = &list["webhooks"][0];
     assert_eq!(webhook["events"], json!(["job.failed", "job.dead"]));
     let id = webhook["id"].as_str().unwrap();
     let ping = run(&["ping", id]);
-    assert!(!ping.status.success() && support::complaint(&ping).contains("not reached"), "{}", support::text(&ping));
+    assert!(
+        !ping.status.success() && support::complaint(&ping).contains("not reached"),
+        "{}",
+        support::text(&ping)
+    );
     let rotated = run(&["rotate", id]);
     assert_ne!(String::from_utf8_lossy(&rotated.stdout).trim(), secret);
     let set = run(&["set", id, "--disable", "--events="]);
     assert!(String::from_utf8_lossy(&set.stdout).contains("disabled"), "{}", support::text(&set));
     let deliveries = run(&["deliveries", id]);
-    assert!(String::from_utf8_lossy(&deliveries.stdout).contains("webhook.ping"), "{}", support::text(&deliveries));
+    assert!(
+        String::from_utf8_lossy(&deliveries.stdout).contains("webhook.ping"),
+        "{}",
+        support::text(&deliveries)
+    );
     assert!(run(&["redrive", id]).status.success());
     assert!(run(&["delete", id]).status.success());
     let empty = run(&["list"]);

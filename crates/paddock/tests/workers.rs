@@ -35,7 +35,9 @@ impl Worker {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{program} is missing: {error}; `scripts/setup.sh test` installs it"));
+            .unwrap_or_else(|error| {
+                panic!("{program} is missing: {error}; `scripts/setup.sh test` installs it")
+            });
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut worker = Self { child, lines };
         assert_eq!(worker.line(), "ready");
@@ -117,7 +119,11 @@ async fn workers_in_python_and_typescript_finish_jobs() {
             assert_eq!(job["attempts"][0]["worker"], name);
         }
         let refused = ended(&server, &enqueue(&server, &kind, json!({ "n": -1 })).await).await;
-        assert_eq!((refused["state"].as_str(), refused["attempt"].as_u64()), (Some("failed"), Some(1)), "{refused}");
+        assert_eq!(
+            (refused["state"].as_str(), refused["attempt"].as_u64()),
+            (Some("failed"), Some(1)),
+            "{refused}"
+        );
         assert_eq!(refused["error"], json!({ "class": "negative", "message": "it is negative" }));
     }
 }

@@ -33,7 +33,11 @@ async fn the_queues_events_are_read_only_while_somebody_watches() {
         let id = jobs.enqueue(&caller, NewJob::kind("resize", json!({}))).await.unwrap().id;
         let event = watch.events.recv().await.unwrap();
         assert!(watch.filter.admits(&event), "{}", event.text);
-        assert!(event.text.contains(&id.to_string()) && event.text.contains("\"state\":\"queued\""), "{}", event.text);
+        assert!(
+            event.text.contains(&id.to_string()) && event.text.contains("\"state\":\"queued\""),
+            "{}",
+            event.text
+        );
     })
     .await;
 }
@@ -44,7 +48,8 @@ async fn a_job_is_followed_from_where_its_watcher_was() {
         let (jobs, events) = start(fixture).await;
         let caller = Caller::local();
         let id = jobs.enqueue(&caller, NewJob::kind("resize", json!({}))).await.unwrap().id;
-        let follow = |seen| Follow::begin(jobs.clone(), caller.tenant().clone(), id, seen, events.place().unwrap());
+        let follow =
+            |seen| Follow::begin(jobs.clone(), caller.tenant().clone(), id, seen, events.place().unwrap());
         let known = follow(Some(1)).await.unwrap().expect("it goes on").stream();
         let new = follow(None).await.unwrap().expect("it goes on").stream();
         jobs.cancel(caller.tenant(), id).await.unwrap();

@@ -61,7 +61,7 @@ impl JobKind for Deliver {
         Box::pin(async move {
             let input: Input = serde_json::from_str(context.job.input.as_str())
                 .map_err(|error| JobFailure::new(DISABLED, error.to_string()).permanent())?;
-            webhooks.deliver(&context.job.tenant, input).await
+            webhooks.deliver(&context.job.tenant, &input).await
         })
     }
 }
@@ -73,7 +73,7 @@ impl From<WebhookError> for JobFailure {
 }
 
 impl Webhooks {
-    async fn deliver(&self, tenant: &Tenant, input: Input) -> Result<Outcome, JobFailure> {
+    async fn deliver(&self, tenant: &Tenant, input: &Input) -> Result<Outcome, JobFailure> {
         let mut outgoing = match self.find_delivery(tenant, &input.delivery).await {
             Ok(outgoing) => outgoing,
             Err(WebhookError::NotFound { .. }) => return Ok(Outcome::Done(json!({ "forgotten": true }))),
@@ -106,7 +106,7 @@ impl Webhooks {
         if sent.verdict == Verdict::Delivered {
             return Ok(Self::delivered(outgoing));
         }
-        Err(self.failed(outgoing, &endpoint, sent).await)
+        Err(self.failed(outgoing, &endpoint, &sent).await)
     }
 
     /// Until when the webhook is left alone, if it is. A webhook that failed several times is tried by one delivery.
@@ -185,7 +185,7 @@ impl Webhooks {
         Outcome::Apply(apply)
     }
 
-    async fn failed(&self, mut outgoing: Outgoing, endpoint: &Endpoint, sent: Sent) -> JobFailure {
+    async fn failed(&self, mut outgoing: Outgoing, endpoint: &Endpoint, sent: &Sent) -> JobFailure {
         let options = self.0.options.current();
         let reason = sent.attempt.error.clone().unwrap_or_default();
         if sent.verdict == Verdict::Gone {
@@ -197,12 +197,12 @@ impl Webhooks {
             counter!(JOBS_WEBHOOK_DELIVERIES_TOTAL, "state" => DeliveryState::Dead.name()).increment(1);
             tracing::warn!(webhook = %endpoint.id, delivery = %outgoing.id, "a delivery is dead: {reason}");
             self.publish(endpoint, "dead", json!({ "delivery": outgoing.id }));
-            return self.note(outgoing, JobFailure::new(UNDELIVERABLE, reason)).await;
+            return self.note(&outgoing, JobFailure::new(UNDELIVERABLE, reason)).await;
         };
         let wait = wait.max(sent.retry_after.unwrap_or_default());
         outgoing.next_at = Some(later(Timestamp::now(), wait));
         let failure = JobFailure { retry_after: Some(wait), ..JobFailure::new(FAILED_CLASS, reason) };
-        self.note(outgoing, failure).await
+        self.note(&outgoing, failure).await
     }
 
     /// The webhook is left alone: that costs the delivery no try.
@@ -210,20 +210,22 @@ impl Webhooks {
         let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
         let wait = left.mul_f64(1.0 + JITTER * chance()) + JITTER_FLOOR.mul_f64(chance());
         outgoing.next_at = Some(later(Timestamp::now(), wait));
-        let failure =
-            JobFailure::new(PAUSED, "the webhook failed several times in a row and is left alone for now");
-        self.note(outgoing, JobFailure { retry_after: Some(wait), ..failure }).await
+        let failure = JobFailure::new(
+            PAUSED,
+            "the webhook is paused: it failed several times in a row, or asked for it",
+        );
+        self.note(&outgoing, JobFailure { retry_after: Some(wait), ..failure }).await
     }
 
     async fn drop_it(&self, mut outgoing: Outgoing, reason: &str) -> JobFailure {
         (outgoing.state, outgoing.next_at) = (DeliveryState::Dropped, None);
         outgoing.ended_at = Some(Timestamp::now());
         counter!(JOBS_WEBHOOK_DELIVERIES_TOTAL, "state" => DeliveryState::Dropped.name()).increment(1);
-        self.note(outgoing, JobFailure::new(DISABLED, reason).permanent()).await
+        self.note(&outgoing, JobFailure::new(DISABLED, reason).permanent()).await
     }
 
     /// Writes a delivery down before its job says the same; if that fails, the try is repeated.
-    async fn note(&self, outgoing: Outgoing, failure: JobFailure) -> JobFailure {
+    async fn note(&self, outgoing: &Outgoing, failure: JobFailure) -> JobFailure {
         match self.0.store.execute(&NOTE, outgoing.note()).await {
             Ok(_) => failure,
             Err(error) => WebhookError::from(error).into(),

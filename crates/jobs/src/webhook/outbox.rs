@@ -18,8 +18,8 @@ use paddock_platform::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    DELIVER, DeliveryAttempt, DeliveryId, DeliveryState, EventPattern, WEBHOOK_REFUSED, WebhookError, WebhookId,
-    WebhookOptions, Webhooks,
+    DELIVER, DeliveryAttempt, DeliveryId, DeliveryState, EventPattern, WEBHOOK_REFUSED, WebhookError,
+    WebhookId, WebhookOptions, Webhooks,
     deliver::UNDELIVERABLE,
     payload,
     store::{ADD_DELIVERY, DEAD, NewDelivery, REDRIVE},

@@ -4,9 +4,7 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use paddock_platform::{
     config::Section,
-    egress::{
-        Destination, Host, LocalAddresses, Network, Refusal, Resolve, Rules, SystemResolver, network_name,
-    },
+    egress::{Host, LocalAddresses, Network, Refusal, Resolve, Rules, SystemResolver, network_name},
 };
 use reqwest::dns::{Addrs, Name, Resolving};
 use url::Url;
@@ -77,50 +75,35 @@ impl Resolver {
         Self(Arc::new(Inner { options, system: Box::new(system), local: LocalAddresses::default() }))
     }
 
-    /// Checks a URL that somebody registers: its form, its scheme, and where its host leads now. A host that does not
-    /// resolve now may do so later; it is checked at every delivery anyway.
+    /// Checks a URL: its form, where its host leads now, and that nobody on the way can read along. A host that does not
+    /// resolve now may do so later; it is checked for every connection anyway.
     pub(super) async fn check(&self, url: &Url) -> Result<(), TargetError> {
         let host = host_of(url);
-        match &host {
-            Host::Address(address) => _ = self.permitted(&host, &[*address])?,
-            Host::Name(name) => {
-                if let Ok(addresses) = self.0.system.resolve(name.clone()).await
-                    && !addresses.is_empty()
-                {
-                    self.permitted(&host, &addresses)?;
-                }
-            }
-        }
-        self.check_scheme(url)
-    }
-
-    /// What can be told without resolving anything: for every delivery, before its host is resolved and checked.
-    pub(super) fn check_text(&self, url: &Url) -> Result<(), TargetError> {
-        let host = host_of(url);
-        if let Host::Address(address) = &host {
-            self.permitted(&host, &[*address])?;
-        }
-        self.check_scheme(url)
-    }
-
-    /// Over plain `http` anybody on the way can read the event, and answer for the receiver.
-    fn check_scheme(&self, url: &Url) -> Result<(), TargetError> {
-        let allow = self.0.options.current().allow;
-        let host = host_of(url);
-        let named = match &host {
-            Host::Address(address) => allow.iter().any(|rule| rule.has_address(*address)),
-            // A name is allowed by itself, or by the network that it leads to, which is known when it is resolved.
-            Host::Name(name) => {
-                let by_network = |rule: &Destination| matches!(rule, Destination::Network(_));
-                allow.iter().any(|rule| rule.has_host(name) || by_network(rule))
-            }
+        let addresses = match &host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => self.0.system.resolve(name.clone()).await.unwrap_or_default(),
         };
-        if url.scheme() == "https" || named {
+        let permitted = if addresses.is_empty() { addresses } else { self.permitted(&host, &addresses)? };
+        if url.scheme() == "https" {
+            return Ok(());
+        }
+        let allow = self.0.options.current().allow;
+        let rules = Rules { allow: &allow, deny: &[], local: &[] };
+        if !permitted.is_empty() && permitted.iter().all(|address| rules.allows(&host, *address)) {
             return Ok(());
         }
         Err(TargetError::Url(
             "is not an https URL; plain http is for hosts that `[jobs.webhooks] allow` lists",
         ))
+    }
+
+    /// What is checked before a connection is asked for: what the resolver of the connection is not asked about, which is
+    /// an address that needs no resolving, and plain http.
+    pub(super) async fn check_before(&self, url: &Url) -> Result<(), TargetError> {
+        match host_of(url) {
+            Host::Name(_) if url.scheme() == "https" => Ok(()),
+            Host::Name(_) | Host::Address(_) => self.check(url).await,
+        }
     }
 
     fn permitted(

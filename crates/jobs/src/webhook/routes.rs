@@ -153,7 +153,7 @@ async fn rotate(
 ) -> Result<Json<WithSecret>, Problem> {
     caller.require(WRITE)?;
     let rotation = rotation.map(|Json(rotation)| rotation).unwrap_or_default();
-    Ok(Json(webhooks.rotate(caller.tenant(), &known(&id)?, rotation).await?))
+    Ok(Json(webhooks.rotate(caller.tenant(), &known(&id)?, &rotation).await?))
 }
 
 /// Send a webhook a ping

@@ -127,7 +127,7 @@ impl Sender {
     ) -> Result<Answer, Failed> {
         let refused = |error: super::resolver::TargetError| Failed::new("not_allowed", error.to_string());
         let url = parse_url(url).map_err(refused)?;
-        self.resolver.check_text(&url).map_err(refused)?;
+        self.resolver.check_before(&url).await.map_err(refused)?;
         let seconds = at.as_second();
         let request = self
             .client

@@ -17,6 +17,7 @@ use paddock_platform::{
     store::Store,
     task::Tasks,
 };
+use tokio::sync::Mutex;
 use url::Url;
 
 use super::{
@@ -57,6 +58,8 @@ pub(super) struct Inner {
     /// What webhooks want of all jobs, as of a moment ago.
     pub(super) subscriptions: ArcSwap<Subscriptions>,
     pub(super) census: ArcSwap<Census>,
+    /// Held while the subscriptions are read: an older reading must not replace a newer one.
+    pub(super) refreshing: Mutex<()>,
     resolver: Resolver,
     names: Cache<(Tenant, String), WebhookId>,
     /// Weak: the queue knows the webhooks.
@@ -116,6 +119,7 @@ impl Webhooks {
             events,
             subscriptions: ArcSwap::default(),
             census: ArcSwap::default(),
+            refreshing: Mutex::default(),
             resolver,
             names,
             jobs: Arc::downgrade(&jobs.0),
@@ -294,7 +298,7 @@ impl Webhooks {
         &self,
         tenant: &Tenant,
         id: &WebhookId,
-        rotation: Rotation,
+        rotation: &Rotation,
     ) -> Result<WithSecret, WebhookError> {
         let overlap = rotation.overlap.map_or(OVERLAP_DEFAULT, |overlap| overlap.get());
         if overlap > OVERLAP_MAX {

@@ -77,6 +77,7 @@ impl Webhooks {
 
     /// Learns what the webhooks want of all jobs.
     pub(super) async fn refresh(&self) -> Result<(), WebhookError> {
+        let _alone = self.0.refreshing.lock().await;
         let mut subscriptions = Subscriptions::default();
         for row in self.0.store.query(&SUBSCRIBED, params![]).await? {
             // What a newer version wrote is no reason to tell nobody.
@@ -88,7 +89,8 @@ impl Webhooks {
     }
 
     pub(super) async fn forget(&self) -> Result<(), WebhookError> {
-        let retention = SignedDuration::try_from(self.0.options.current().retention.get()).unwrap_or(SignedDuration::MAX);
+        let retention =
+            SignedDuration::try_from(self.0.options.current().retention.get()).unwrap_or(SignedDuration::MAX);
         let before = Timestamp::now().saturating_sub(retention).unwrap_or(Timestamp::MIN);
         while self.0.store.execute(&FORGET, params![before, FORGET_MAX]).await? == FORGET_MAX.unsigned_abs() {
         }

@@ -248,13 +248,13 @@ async fn while_a_secret_is_replaced_both_sign() {
     on_each_engine(async |fixture: &Fixture| {
         let (bed, receiver) = (Bed::start(fixture, options()).await, Receiver::start(&fixture.tasks).await);
         let (webhook, first) = bed.webhook(&receiver.url(), &[]).await;
-        let rotated = bed.webhooks.rotate(bed.tenant(), &webhook, Rotation::default()).await.unwrap();
+        let rotated = bed.webhooks.rotate(bed.tenant(), &webhook, &Rotation::default()).await.unwrap();
         let second: SigningSecret = rotated.secret.parse().unwrap();
         assert!(rotated.webhook.previous_secret_until.is_some() && first != second);
         bed.webhooks.ping(bed.tenant(), &webhook).await.unwrap();
         let at_once = Rotation { overlap: Some(HumanDuration::from_millis(0)), secret: None };
         let third: SigningSecret =
-            bed.webhooks.rotate(bed.tenant(), &webhook, at_once).await.unwrap().secret.parse().unwrap();
+            bed.webhooks.rotate(bed.tenant(), &webhook, &at_once).await.unwrap().secret.parse().unwrap();
         bed.webhooks.ping(bed.tenant(), &webhook).await.unwrap();
         let got = receiver.got();
         assert!(got[0].is_signed_with(&first) && got[0].is_signed_with(&second));
