@@ -140,9 +140,8 @@ impl Webhooks {
     }
 
     async fn write(&self, tx: &mut Transaction, told: Told<'_>) -> Result<Vec<PreparedJob>, StoreError> {
-        let subscriptions = self.0.subscriptions.load();
         let mut webhooks: Vec<WebhookId> = told.named.into_iter().collect();
-        webhooks.extend(subscriptions.of(told.tenant, told.event).cloned());
+        webhooks.extend(self.0.subscriptions.load().of(told.tenant, told.event).cloned());
         webhooks.sort_unstable();
         webhooks.dedup();
         let mut enqueued = Vec::new();
