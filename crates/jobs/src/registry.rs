@@ -95,6 +95,30 @@ pub enum Outcome {
     Wait(Option<Apply>),
 }
 
+impl Outcome {
+    /// [`Outcome::Apply`] of a function.
+    pub fn apply<F>(write: F) -> Self
+    where
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<Applied, StoreError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self::Apply(Arc::new(write))
+    }
+
+    /// [`Outcome::Wait`] with a function.
+    pub fn wait<F>(write: F) -> Self
+    where
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<Applied, StoreError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self::Wait(Some(Arc::new(write)))
+    }
+}
+
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

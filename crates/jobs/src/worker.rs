@@ -62,6 +62,7 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
     let span = tracing::debug_span!(
         "job", job.id = %job.id, job.kind = &*job.kind, job.attempt = job.attempt, trace = job.terms.trace.as_deref()
     );
+    let stopping = core.tasks.stop_token();
     let timeout = job.timeout(&queue.options);
     let context = JobContext {
         job: Arc::clone(&job),
@@ -82,6 +83,7 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
             cancelled.cancel();
             Went::Stopped(stop)
         }
+        () = stopping.cancelled() => Went::Stopped(Stop::Released),
     };
     core.running.leave(job.id.key(), job.attempt);
     match went {

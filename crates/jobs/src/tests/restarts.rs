@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 use paddock_platform::{
     identity::{Caller, Tenant},
     params,
-    store::{Statement, testing::on_each_engine},
+    store::{
+        Statement,
+        testing::{Fixture, on_each_engine},
+    },
     units::HumanDuration,
 };
 use serde_json::json;
@@ -14,6 +17,14 @@ use super::support::{Server, echo_job, options, tool_job};
 use crate::{AttemptOutcome, JobState, NewJob, Role};
 
 static END_LEASES: Statement = Statement::new("lab", "end_leases", "UPDATE jobs SET lease = 1 WHERE state = 2");
+
+/// The server after one that died. Where servers share a store, the others wait for the leases of the dead: they are over.
+async fn next(fixture: &Fixture) -> Server {
+    let server = Server::open(fixture, options()).await;
+    server.store.execute(&END_LEASES, params![]).await.unwrap();
+    server.run(Role { works: true, queues: Vec::new() }).await;
+    server
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ran_when_a_server_died_is_done_by_the_next() {
@@ -25,9 +36,7 @@ async fn what_ran_when_a_server_died_is_done_by_the_next() {
         let scheduled = first.enqueue(NewJob { run_at: later, ..echo_job("later") }).await;
         first.kill().await;
 
-        let second = Server::start(fixture, options()).await;
-        // Where servers share a store the others wait for the leases of the dead.
-        second.store.execute(&END_LEASES, params![]).await.unwrap();
+        let second = next(fixture).await;
         second.eventually(async || second.seen.hanging.load(Ordering::SeqCst) == 1).await;
         let job = second.get(running).await;
         assert_eq!((job.state, job.attempt), (JobState::Running, 2));
@@ -46,13 +55,11 @@ async fn a_job_that_takes_its_server_with_it_every_time_dies() {
         first.reaches(id, JobState::Running).await;
         first.kill().await;
         for _ in 0..2 {
-            let server = Server::start(fixture, options()).await;
-            server.store.execute(&END_LEASES, params![]).await.unwrap();
+            let server = next(fixture).await;
             server.eventually(async || server.seen.hanging.load(Ordering::SeqCst) == 1).await;
             server.kill().await;
         }
-        let last = Server::start(fixture, options()).await;
-        last.store.execute(&END_LEASES, params![]).await.unwrap();
+        let last = next(fixture).await;
         let job = last.reaches(id, JobState::Dead).await;
         assert_eq!((job.attempt, job.error.unwrap().class.as_str()), (3, "lost"));
         last.stop().await;

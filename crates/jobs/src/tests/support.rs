@@ -17,6 +17,7 @@ use paddock_platform::{
     store::{Store, testing::Fixture},
     task::Tasks,
     tool::{Tool, Toolbox},
+    units::HumanDuration,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -164,10 +165,11 @@ pub(super) struct Server {
 
 /// Options that let a test see retries.
 pub(super) fn options() -> JobsOptions {
-    let mut options = JobsOptions { concurrency: 8, ..JobsOptions::default() };
+    let drain = HumanDuration::from_millis(200);
+    let mut options = JobsOptions { concurrency: 8, drain, ..JobsOptions::default() };
     let quick = crate::RetryPolicy {
         attempts: 3,
-        waits: vec![paddock_platform::units::HumanDuration::from_millis(1)],
+        waits: vec![HumanDuration::from_millis(1)],
         ..crate::RetryPolicy::default()
     };
     let queue = QueueOptions { retry: quick, ..QueueOptions::default() };

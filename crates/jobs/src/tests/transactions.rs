@@ -68,14 +68,14 @@ impl JobKind for Patient {
                 return Ok(Outcome::Done(json!("resumed")));
             }
             let id = context.job.id.to_string();
-            Ok(Outcome::Wait(Some(Arc::new(move |tx: &mut Transaction| {
+            Ok(Outcome::wait(move |tx| {
                 let params = params![id.clone(), "waits"];
                 async move {
                     tx.execute(&NOTE, params).await?;
                     Ok(Applied::default())
                 }
                 .boxed()
-            }))))
+            }))
         }
         .boxed()
     }
@@ -89,7 +89,7 @@ impl JobKind for Writes {
         let jobs = self.0.clone();
         async move {
             let id = context.job.id.to_string();
-            Ok(Outcome::Apply(Arc::new(move |tx: &mut Transaction| {
+            Ok(Outcome::apply(move |tx| {
                 let (params, jobs) = (params![id.clone(), "written"], jobs.clone());
                 async move {
                     tx.execute(&NOTE, params).await?;
@@ -99,7 +99,7 @@ impl JobKind for Writes {
                     Ok(Applied { result: json!(7), effects })
                 }
                 .boxed()
-            })))
+            }))
         }
         .boxed()
     }
