@@ -37,12 +37,13 @@ impl Stream {
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let rest = rest.to_owned();
                 let field = |name: &str| {
                     let line = event.lines().find_map(|line| line.strip_prefix(name));
                     line.unwrap_or_default().trim().to_owned()
                 };
                 let found = (field("id:"), field("event:"), field("data:"));
-                self.text = rest.to_owned();
+                self.text = rest;
                 if !found.2.is_empty() {
                     return Some((found.0, found.1, serde_json::from_str(&found.2).unwrap()));
                 }

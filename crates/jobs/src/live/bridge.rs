@@ -73,7 +73,11 @@ pub fn publish(jobs: &Jobs, events: &Events, tasks: &Tasks) {
     for topic in [STATES, PROGRESS] {
         // Weak: the queue's own areas know the feed.
         let (source, jobs) = (Arc::clone(&source), Arc::downgrade(&jobs.0));
-        let start = move || _ = jobs.upgrade().map(|core| source.start(&Jobs(core)));
+        let start = move || {
+            if let Some(core) = jobs.upgrade() {
+                source.start(&Jobs(core));
+            }
+        };
         events.declare_on_demand(topic, Arc::new(start));
     }
     let (jobs, events, stopping) = (jobs.clone(), events.clone(), tasks.stop_token());

@@ -117,7 +117,7 @@ impl Webhooks {
             Gate::Paused(until) => Ok(Some(until)),
             Gate::Probe => {
                 let until = later(now, options.timeout.get().saturating_add(JITTER_FLOOR));
-                let seen = endpoint.breaker.paused_until.map_or(0, |at| at.as_millisecond());
+                let seen = endpoint.breaker.paused_until.map_or(0, Timestamp::as_millisecond);
                 let taken = self.0.store.execute(&PROBE, params![endpoint.id.as_str(), seen, until]).await?;
                 Ok((taken == 0).then_some(until))
             }

@@ -16,6 +16,7 @@ use paddock_platform::{
     seal::{Seal, SealError},
     store::Store,
     task::Tasks,
+    units::HumanDuration,
 };
 use tokio::sync::Mutex;
 use url::Url;
@@ -300,7 +301,7 @@ impl Webhooks {
         id: &WebhookId,
         rotation: &Rotation,
     ) -> Result<WithSecret, WebhookError> {
-        let overlap = rotation.overlap.map_or(OVERLAP_DEFAULT, |overlap| overlap.get());
+        let overlap = rotation.overlap.map_or(OVERLAP_DEFAULT, HumanDuration::get);
         if overlap > OVERLAP_MAX {
             return Err(WebhookError::invalid("overlap", "is over 30 days"));
         }

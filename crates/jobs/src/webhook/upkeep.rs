@@ -68,7 +68,7 @@ pub(super) fn spawn(webhooks: &Webhooks, tasks: &Tasks) {
 impl Webhooks {
     async fn tend(&self, round: u32) -> Result<(), WebhookError> {
         self.refresh().await?;
-        if round % CENSUS_EVERY == 0 {
+        if round.is_multiple_of(CENSUS_EVERY) {
             self.forget().await?;
             self.count().await?;
         }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     JobError,
-    webhook::{WebhookChange, WebhookError, WebhookState},
+    webhook::{Rotation, WebhookChange, WebhookError, WebhookState},
 };
 
 fn new(url: &str) -> NewWebhook {
@@ -32,7 +32,7 @@ async fn a_webhook_is_its_tenants_alone() {
         assert!(bed.webhooks.list(tenant).await.unwrap().is_empty());
         assert_eq!(slug(bed.webhooks.get(tenant, &id).await), "not-found");
         assert_eq!(slug(bed.webhooks.change(tenant, &id, WebhookChange::default()).await), "not-found");
-        assert_eq!(slug(bed.webhooks.rotate(tenant, &id, &Default::default()).await), "not-found");
+        assert_eq!(slug(bed.webhooks.rotate(tenant, &id, &Rotation::default()).await), "not-found");
         assert_eq!(slug(bed.webhooks.ping(tenant, &id).await), "not-found");
         assert_eq!(slug(bed.webhooks.deliveries(tenant, &id, &DeliveryFilter::default(), 1).await), "not-found");
         assert_eq!(slug(bed.webhooks.redrive(tenant, &id, None).await), "not-found");

@@ -28,7 +28,7 @@ use paddock_platform::{
     blobs::{Blobs, BlobsOptions},
     config::Section,
     egress::Resolve,
-    events::Events,
+    events::{Events, EventsOptions},
     identity::{Caller, Scope, Tenant},
     seal::Seal,
     store::{Store, testing::Fixture},
@@ -75,7 +75,7 @@ impl Bed {
         let blobs = Blobs::open(&BlobsOptions::default(), fixture.data_dir()).unwrap();
         let section = Section::fixed(JobsOptions::default());
         let jobs = Jobs::open(store.clone(), blobs, section, tasks).await.unwrap();
-        let (events, names) = (Events::new(&Default::default(), tasks.stop_token()), Names::default());
+        let (events, names) = (Events::new(&EventsOptions::default(), tasks.stop_token()), Names::default());
         let section = Section::fixed(options);
         let resolver = Resolver::with(section.clone(), names.clone());
         let seal = Seal::of(b"of a test").unwrap();
