@@ -75,7 +75,7 @@ impl fmt::Display for EventPattern {
 }
 
 /// A webhook to be made.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewWebhook {
     /// Where events are posted: `https`, and a host on the public internet unless the operator allows others.
@@ -106,7 +106,7 @@ pub struct WebhookChange {
 }
 
 /// How a secret is replaced.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rotation {
     /// How long deliveries carry signatures of both secrets; a day when left out, 30 days at most.
@@ -114,6 +114,28 @@ pub struct Rotation {
     pub overlap: Option<HumanDuration>,
     /// The new secret; one is made when left out.
     pub secret: Option<String>,
+}
+
+/// Without the secret, as the two below.
+impl fmt::Debug for NewWebhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewWebhook")
+            .field("url", &self.url)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation").field("overlap", &self.overlap).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WithSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WithSecret").field("webhook", &self.webhook).finish_non_exhaustive()
+    }
 }
 
 /// How a webhook does.
@@ -216,7 +238,7 @@ pub struct Webhook {
 }
 
 /// A webhook with the secret that was just made for it: shown this once.
-#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+#[derive(Clone, Serialize, JsonSchema, ToSchema)]
 pub struct WithSecret {
     /// The webhook.
     pub webhook: Webhook,
