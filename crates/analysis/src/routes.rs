@@ -134,10 +134,8 @@ fn failed(job: &Job) -> Response {
 }
 
 fn accepted_response(jobs: &Jobs, job: &Job) -> Response {
-    let headers = [
-        (header::LOCATION, header_value(&format!("/jobs/{}", job.id))),
-        (header::RETRY_AFTER, LOOK_AGAIN),
-    ];
+    let headers =
+        [(header::LOCATION, header_value(&format!("/jobs/{}", job.id))), (header::RETRY_AFTER, LOOK_AGAIN)];
     (StatusCode::ACCEPTED, headers, Json(jobs.view(job))).into_response()
 }
 

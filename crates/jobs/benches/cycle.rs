@@ -19,7 +19,8 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use paddock_jobs::{
-    ClaimRequest, Completion, JobContext, JobFailure, JobId, JobKind, Jobs, JobsOptions, NewJob, Outcome, Role,
+    ClaimRequest, Completion, JobContext, JobFailure, JobId, JobKind, Jobs, JobsOptions, NewJob, Outcome,
+    Role,
 };
 use paddock_platform::{
     blobs::{Blobs, BlobsOptions},
@@ -239,7 +240,8 @@ async fn claim_p99_ms(server: &Server) -> f64 {
         let began = Instant::now();
         let claimed = server.jobs.claim(&Caller::local(), request).await.unwrap();
         times.push(began.elapsed().as_secs_f64() * 1_000.0);
-        let done = |job: &Arc<paddock_jobs::Job>| Completion { id: job.id, attempt: job.attempt, result: json!(1) };
+        let done =
+            |job: &Arc<paddock_jobs::Job>| Completion { id: job.id, attempt: job.attempt, result: json!(1) };
         server.jobs.complete(&Caller::local(), claimed.iter().map(done).collect()).await.unwrap();
     }
     times.sort_by(f64::total_cmp);
@@ -285,7 +287,9 @@ async fn million(fixture: &Fixture) -> Figures {
 
 async fn fixture(engine: &str) -> Fixture {
     match engine {
-        "postgres" => Fixture::durable_postgres().await.unwrap_or_else(|| panic!("PostgreSQL is not installed")),
+        "postgres" => {
+            Fixture::durable_postgres().await.unwrap_or_else(|| panic!("PostgreSQL is not installed"))
+        }
         _ => Fixture::sqlite(),
     }
 }

@@ -171,7 +171,8 @@ impl Core {
             recovered += rows.len();
             for row in &rows {
                 let job = Arc::new(row::job(row, &self.ids)?);
-                let verdict = Verdict::lost(&job, &self.policy().of(&job.queue).options, Moment::now(Duration::ZERO));
+                let verdict =
+                    Verdict::lost(&job, &self.policy().of(&job.queue).options, Moment::now(Duration::ZERO));
                 self.ledger.end(Ending::new(job, verdict)).await?;
             }
             self.ledger.settled().await;

@@ -20,10 +20,13 @@ pub(crate) async fn look(core: &Core) -> Finding {
     for queue in &statuses {
         if queue.dead >= dead_alert {
             troubles.push(format!("{} dead in `{}`", queue.dead, queue.name));
-            advice = Some("`paddock jobs list --state dead` shows why; `paddock jobs retry --all` tries them again");
+            advice = Some(
+                "`paddock jobs list --state dead` shows why; `paddock jobs retry --all` tries them again",
+            );
         }
         if queue.oldest_ready_seconds > latency_alert && queue.mode != crate::QueueMode::Paused {
-            troubles.push(format!("the oldest of `{}` waits for {:.0}s", queue.name, queue.oldest_ready_seconds));
+            troubles
+                .push(format!("the oldest of `{}` waits for {:.0}s", queue.name, queue.oldest_ready_seconds));
             let more = "raise `jobs.concurrency`, start another server with `--roles jobs`, or see that the external \
                         workers of its kinds run";
             advice = advice.or(Some(more));

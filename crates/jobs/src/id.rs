@@ -22,7 +22,9 @@ pub(crate) const NODES_MAX: u16 = 1 << (LOW_BITS - SEQUENCE_BITS);
 const CODE_BITS: u32 = 52;
 
 /// Identity of a job: a UUIDv7 that begins with the time of its creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema,
+)]
 #[serde(transparent)]
 #[schema(value_type = String, format = "uuid")]
 pub struct JobId(#[schemars(with = "String")] Uuid);

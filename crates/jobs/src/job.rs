@@ -12,7 +12,9 @@ use utoipa::ToSchema;
 use crate::{JobId, new_job::Terms};
 
 /// Where a job stands. See the crate's picture for how it gets from one to the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Ready; waits for its turn.

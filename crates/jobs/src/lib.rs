@@ -103,7 +103,8 @@ pub use id::{JobId, ParseJobIdError};
 pub use job::{Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payload};
 pub use new_job::{NewJob, RetryPolicy, Target, Terms};
 pub use registry::{
-    Applied, Apply, Effects, EndHook, Finish, JobContext, JobFailure, JobKind, Outcome, Registry, WebhookCheck,
+    Applied, Apply, Effects, EndHook, Finish, JobContext, JobFailure, JobKind, Outcome, Registry,
+    WebhookCheck,
 };
 pub use routes::{JobView, STREAM_ROUTES, UNTIMED_ROUTES, routes};
 pub use service::{

@@ -72,9 +72,7 @@ impl KindMeters {
     fn new(queue: &str, kind: &str) -> Self {
         let (queue, kind) = (queue.to_owned(), kind.to_owned());
         let labels = || [("queue", queue.clone()), ("kind", kind.clone())];
-        let ended = |state: JobState| {
-            counter!(JOBS_ENDED_TOTAL, "queue" => queue.clone(), "kind" => kind.clone(), "state" => state.name())
-        };
+        let ended = |state: JobState| counter!(JOBS_ENDED_TOTAL, "queue" => queue.clone(), "kind" => kind.clone(), "state" => state.name());
         Self {
             enqueued: counter!(JOBS_ENQUEUED_TOTAL, &labels()),
             retries: counter!(JOBS_RETRIES_TOTAL, &labels()),

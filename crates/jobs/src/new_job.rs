@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_class_has_its_own_count() {
-        let policy: RetryPolicy = serde_json::from_str(r#"{"attempts": 9, "classes": {"timeout": 2}}"#).unwrap();
+        let policy: RetryPolicy =
+            serde_json::from_str(r#"{"attempts": 9, "classes": {"timeout": 2}}"#).unwrap();
         assert_eq!((policy.attempts_of("timeout"), policy.attempts_of("lost")), (2, 9));
     }
 

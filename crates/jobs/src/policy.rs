@@ -122,9 +122,14 @@ impl Policy {
         let build = |name: String, weight: u32| {
             let queue_options = of(&name);
             let name: Arc<str> = name.into();
-            let live = before.and_then(|before| before.queues.get(&name)).map(|queue| Arc::clone(&queue.live));
-            let queue =
-                Queue { name: Arc::clone(&name), weight: weight.max(1), options: queue_options, live: live.unwrap_or_default() };
+            let live =
+                before.and_then(|before| before.queues.get(&name)).map(|queue| Arc::clone(&queue.live));
+            let queue = Queue {
+                name: Arc::clone(&name),
+                weight: weight.max(1),
+                options: queue_options,
+                live: live.unwrap_or_default(),
+            };
             (name, Arc::new(queue))
         };
         let queues = weights.into_iter().map(|(name, weight)| build(name, weight)).collect();

@@ -12,13 +12,7 @@ use paddock_platform::{
     store::{Durability, Params, StoreError},
 };
 
-use crate::{
-    EventKind, Job, JobEvent, JobProgress,
-    core::Core,
-    running::Stop,
-    store::sql,
-    verdict::later,
-};
+use crate::{EventKind, Job, JobEvent, JobProgress, core::Core, running::Stop, store::sql, verdict::later};
 
 /// How often progress is looked for; what a tool reports in between is not told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
@@ -130,7 +124,9 @@ async fn beat(core: &Arc<Core>) {
                     core.running.stop(job.id.key(), Some(job.attempt), why);
                 }
             }
-            Err(error) => tracing::warn!(%error, "the leases of running jobs cannot be renewed; trying again"),
+            Err(error) => {
+                tracing::warn!(%error, "the leases of running jobs cannot be renewed; trying again")
+            }
         }
     }
 }

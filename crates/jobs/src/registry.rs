@@ -190,11 +190,7 @@ pub trait EndHook: Send + Sync + 'static {
 /// Knows what a job's `webhook` may be.
 pub trait WebhookCheck: Send + Sync + 'static {
     /// Turns what a caller wrote, an id or a URL, into the id of a webhook of its tenant.
-    fn check<'a>(
-        &'a self,
-        caller: &'a Caller,
-        webhook: &'a str,
-    ) -> BoxFuture<'a, Result<String, JobError>>;
+    fn check<'a>(&'a self, caller: &'a Caller, webhook: &'a str) -> BoxFuture<'a, Result<String, JobError>>;
 }
 
 /// What can run a job: tools, kinds that are compiled in, and for any other kind external workers. Cheap to clone.

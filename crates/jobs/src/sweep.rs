@@ -217,7 +217,8 @@ async fn measure(core: &Core) -> Result<(), StoreError> {
         let dead = counts.get(&(name.to_string(), JobState::Dead.name())).copied().unwrap_or(0);
         if queue.live.more_dead(dead) && dead.cast_unsigned() >= policy.options.dead_alert {
             tracing::warn!(
-                job.queue = &**name, dead,
+                job.queue = &**name,
+                dead,
                 "jobs died; `paddock jobs list --state dead` shows why, `paddock jobs retry` tries them again"
             );
         }
@@ -239,7 +240,8 @@ pub(crate) async fn oldest(core: &Core, queue: &str) -> Result<Option<Duration>,
     let mut longest = None;
     let mut last = (queue.to_owned(), String::new(), String::new());
     for _ in 0..BATCH {
-        let Some(row) = core.store.query_first(&sql::NEXT_LANE, params![&last.0, &last.1, &last.2]).await? else {
+        let Some(row) = core.store.query_first(&sql::NEXT_LANE, params![&last.0, &last.1, &last.2]).await?
+        else {
             break;
         };
         last = (row.get(0_usize)?, row.get(1_usize)?, row.get(2_usize)?);
@@ -270,7 +272,8 @@ async fn let_go(core: &Arc<Core>) -> Result<(), StoreError> {
                 Box::pin(async move { let_go_of_key(tx, &of, &name, &key, limit).await })
             })
             .await?;
-        let lane = |pool: String| Lane { queue: queue.as_str().into(), pool: pool.into(), tenant: tenant.clone() };
+        let lane =
+            |pool: String| Lane { queue: queue.as_str().into(), pool: pool.into(), tenant: tenant.clone() };
         core.supply.lanes(pools.into_iter().map(lane).collect());
     }
     Ok(())

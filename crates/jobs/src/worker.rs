@@ -127,11 +127,8 @@ fn panicked(job: &Job, panic: &(dyn std::any::Any + Send)) -> JobFailure {
 
 /// What becomes of a job whose attempt failed.
 pub(crate) fn failed(queue: &Queue, job: Arc<Job>, failure: JobFailure) -> Ending {
-    let postponed = if failure.retryable {
-        queue.live.budget.ask(queue.options.retry_budget)
-    } else {
-        Duration::ZERO
-    };
+    let postponed =
+        if failure.retryable { queue.live.budget.ask(queue.options.retry_budget) } else { Duration::ZERO };
     let verdict = Verdict::failed(&job, &queue.options, failure, Moment::now(postponed));
     Ending::new(job, verdict)
 }
@@ -164,7 +161,9 @@ pub(crate) async fn succeeded(core: &Core, queue: &Queue, job: Arc<Job>, result:
         return Ending::new(job, Verdict::succeeded(Some(result), None));
     }
     let kept = match result_key(&job) {
-        Some(key) => core.blobs.put(&key, result.as_str().to_owned().into()).await.map_err(|error| error.to_string()),
+        Some(key) => {
+            core.blobs.put(&key, result.as_str().to_owned().into()).await.map_err(|error| error.to_string())
+        }
         None => Err("its key is none".to_owned()),
     };
     match kept {

@@ -98,7 +98,9 @@ impl ServeArgs {
             return Err(CommandError::new(Exit::Usage, message));
         }
         let known = |name: &String| {
-            config.jobs.queues.contains_key(name) || config.jobs.queue.contains_key(name) || name == "standard"
+            config.jobs.queues.contains_key(name)
+                || config.jobs.queue.contains_key(name)
+                || name == "standard"
         };
         if let Some(unknown) = self.queues.iter().find(|name| !known(name)) {
             let known: Vec<&str> = config.jobs.queues.keys().map(String::as_str).collect();
@@ -246,7 +248,9 @@ impl Parts {
             Sessions::open(store.clone(), keys.clone(), section).await.map_err(|error| failure(&error))?;
         let browser = BrowserService::new(fleet).with_sessions(sessions);
         let section = live.section(|config| &config.jobs);
-        let jobs = Jobs::open(store.clone(), blobs, section.clone(), &tasks).await.map_err(|error| failure(&error))?;
+        let jobs = Jobs::open(store.clone(), blobs, section.clone(), &tasks)
+            .await
+            .map_err(|error| failure(&error))?;
         live::publish(&jobs, &events, &tasks);
         let seal = Seal::open(config.store.seal_key.as_ref(), &data).map_err(|error| failure(&error))?;
         let section = section.map(|options| options.webhooks);

@@ -25,7 +25,9 @@ async fn analyze(server: &TestServer, url: &str) -> (StatusCode, Value) {
         .post(format!("{}/analysis", server.base))
         .header("prefer", "wait=90")
         .json(&body)
-        .send().await.unwrap();
+        .send()
+        .await
+        .unwrap();
     (response.status(), response.json().await.unwrap())
 }
 

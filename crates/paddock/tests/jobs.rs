@@ -50,7 +50,10 @@ async fn a_job_is_accepted_with_a_place_to_look_and_then_done() {
     let ended = get(&server, &format!("{location}?wait=30")).await;
     let etag = ended.headers()["etag"].clone();
     let job: Value = ended.json().await.unwrap();
-    assert_eq!((job["state"].as_str(), job["attempts"][0]["outcome"].as_str()), (Some("succeeded"), Some("succeeded")));
+    assert_eq!(
+        (job["state"].as_str(), job["attempts"][0]["outcome"].as_str()),
+        (Some("succeeded"), Some("succeeded"))
+    );
     assert!(job["result"]["queues"].is_array());
     let known = client().get(format!("{}{location}", server.base)).header("if-none-match", etag);
     assert_eq!(known.send().await.unwrap().status(), StatusCode::NOT_MODIFIED);
@@ -61,7 +64,8 @@ async fn a_job_is_accepted_with_a_place_to_look_and_then_done() {
 #[tokio::test]
 async fn a_caller_who_waits_gets_the_job_when_it_is_done() {
     let server = server();
-    let request = client().post(format!("{}/jobs", server.base)).header("prefer", "wait=30").json(&queues_job());
+    let request =
+        client().post(format!("{}/jobs", server.base)).header("prefer", "wait=30").json(&queues_job());
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["preference-applied"], "wait=30");
@@ -99,7 +103,12 @@ async fn bad_requests_are_refused_with_a_problem_that_says_why() {
         ("/jobs", json!({"tool": "jobs_queues", "queues": "low"}), 400, "queues"),
         ("/jobs", json!({"kind": "mission:run"}), 400, "kind"),
         ("/jobs", json!({"tool": "jobs_queues", "run_at": "tomorrow"}), 400, "run_at"),
-        ("/jobs/batch", json!({"jobs": [{"tool": "jobs_queues"}, {"tool": "jobs_queues", "queue": "x"}]}), 400, "jobs[1].queue"),
+        (
+            "/jobs/batch",
+            json!({"jobs": [{"tool": "jobs_queues"}, {"tool": "jobs_queues", "queue": "x"}]}),
+            400,
+            "jobs[1].queue",
+        ),
         ("/jobs/batch", json!({"jobs": []}), 400, "jobs"),
         ("/jobs/queues/urgent/pause", json!({}), 404, "urgent"),
         ("/jobs/work/claim", json!({"worker": "a", "kinds": ["x"], "max": 0}), 400, "max"),
@@ -123,14 +132,21 @@ async fn a_worker_of_any_language_does_jobs_over_http() {
     let claim = json!({"worker": "w1", "kinds": ["resize"], "wait": 20});
     let claimed = answer(&server, "/jobs/work/claim", claim).await;
     let job = &claimed["jobs"][0];
-    assert_eq!((&job["id"], &job["attempt"], &job["input"]), (&accepted["id"], &json!(1), &json!({"width": 7})));
-    let beat = json!({"jobs": [{"id": job["id"], "attempt": 1, "progress": {"percent": 50, "message": "half"}}]});
+    assert_eq!(
+        (&job["id"], &job["attempt"], &job["input"]),
+        (&accepted["id"], &json!(1), &json!({"width": 7}))
+    );
+    let beat =
+        json!({"jobs": [{"id": job["id"], "attempt": 1, "progress": {"percent": 50, "message": "half"}}]});
     assert_eq!(answer(&server, "/jobs/work/heartbeat", beat).await["jobs"][0]["status"], "ok");
     let stale = json!({"jobs": [{"id": job["id"], "attempt": 2, "result": 1}]});
     assert_eq!(answer(&server, "/jobs/work/complete", stale).await["jobs"][0]["status"], "lost");
     let done = json!({"jobs": [{"id": job["id"], "attempt": 1, "result": {"bytes": 9}}]});
     let settled = answer(&server, "/jobs/work/complete", done).await;
-    assert_eq!((&settled["jobs"][0]["status"], &settled["jobs"][0]["state"]), (&json!("ok"), &json!("succeeded")));
+    assert_eq!(
+        (&settled["jobs"][0]["status"], &settled["jobs"][0]["state"]),
+        (&json!("ok"), &json!("succeeded"))
+    );
     let shown: Value = get(&server, accepted["links"]["self"].as_str().unwrap()).await.json().await.unwrap();
     assert_eq!((&shown["result"]["bytes"], &shown["progress"]["percent"]), (&json!(9), &json!(50.0)));
     assert!(shown["kind"] == "resize" && shown["tool"].is_null());
@@ -180,7 +196,8 @@ async fn an_analysis_is_a_job_unless_its_caller_waits() {
 #[tokio::test]
 async fn metrics_and_health_tell_of_jobs() {
     let server = server();
-    let request = client().post(format!("{}/jobs", server.base)).header("prefer", "wait=30").json(&queues_job());
+    let request =
+        client().post(format!("{}/jobs", server.base)).header("prefer", "wait=30").json(&queues_job());
     request.send().await.unwrap();
     let metrics = get(&server, "/metrics").await.text().await.unwrap();
     for name in ["jobs_enqueued_total", "jobs_ended_total", "jobs_run_duration_seconds", "jobs_depth"] {

@@ -18,7 +18,13 @@ fn client() -> reqwest::Client {
 
 async fn analyze(server: &TestServer, url: &str) -> (StatusCode, Value) {
     let body = json!({"url": url, "viewports": ["desktop"], "fresh": true});
-    let response = client().post(format!("{}/analysis", server.base)).header("prefer", "wait=90").json(&body).send().await.unwrap();
+    let response = client()
+        .post(format!("{}/analysis", server.base))
+        .header("prefer", "wait=90")
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
     (response.status(), response.json().await.unwrap())
 }
 

@@ -85,9 +85,7 @@ impl fmt::Display for HumanDuration {
 
 /// Reads a duration that must not be zero, for `#[serde(deserialize_with = "non_zero_duration")]`: a limit of no time
 /// refuses everything.
-pub fn non_zero_duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<HumanDuration, D::Error> {
+pub fn non_zero_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HumanDuration, D::Error> {
     let duration = HumanDuration::deserialize(deserializer)?;
     if duration.get() > Duration::ZERO {
         return Ok(duration);

@@ -22,13 +22,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 
 pub(crate) use poll::Poll;
 
-use crate::{
-    Job, JobError,
-    core::Core,
-    running::Stop,
-    service::Role,
-    worker,
-};
+use crate::{Job, JobError, core::Core, running::Stop, service::Role, worker};
 
 /// Lanes to remember as news; beyond that the store is asked where jobs are.
 const NEWS_MAX: usize = 10_000;
@@ -166,7 +160,10 @@ pub(crate) async fn drain(core: &Arc<Core>) {
         tracing::info!(jobs = core.running.busy(), "giving back the jobs that still run");
         core.running.stop_all(Stop::Released);
         if tokio::time::timeout(STOP_GRACE, idle(core)).await.is_err() {
-            tracing::warn!(jobs = core.running.busy(), "jobs did not let themselves be stopped; they are taken up again");
+            tracing::warn!(
+                jobs = core.running.busy(),
+                "jobs did not let themselves be stopped; they are taken up again"
+            );
         }
     }
     if tokio::time::timeout(STOP_GRACE, core.ledger.settled()).await.is_err() {

@@ -9,10 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use metrics::gauge;
-use paddock_platform::{
-    params,
-    store::StoreError,
-};
+use paddock_platform::{params, store::StoreError};
 use tokio::sync::mpsc;
 
 use super::{
@@ -22,12 +19,7 @@ use super::{
     poll::Poll,
 };
 use crate::{
-    Job, JobState,
-    core::Core,
-    ledger::Ending,
-    metrics::JOBS_WORKERS,
-    policy::QueueMode,
-    store::sql,
+    Job, JobState, core::Core, ledger::Ending, metrics::JOBS_WORKERS, policy::QueueMode, store::sql,
     verdict::Verdict,
 };
 

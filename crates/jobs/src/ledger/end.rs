@@ -71,7 +71,6 @@ pub(super) async fn write(core: &Arc<Core>, batch: Vec<End>) {
     futures_util::join!(write_plain(core, plain), futures_util::future::join_all(special));
 }
 
-
 async fn write_plain(core: &Arc<Core>, batch: Vec<End>) {
     if batch.is_empty() {
         return;
@@ -259,8 +258,7 @@ struct Special {
 async fn write_special(core: &Arc<Core>, end: End, hooks: Vec<Arc<dyn EndHook>>) {
     let End { ending, answer } = end;
     let hooks: Arc<[Arc<dyn EndHook>]> = hooks.into();
-    let outcome =
-        insist(core, || keep_special(Arc::clone(core), ending.clone(), Arc::clone(&hooks))).await;
+    let outcome = insist(core, || keep_special(Arc::clone(core), ending.clone(), Arc::clone(&hooks))).await;
     match outcome {
         Ok(special) => {
             let mut told = Told::default();
@@ -291,8 +289,7 @@ async fn keep_special(
                 let params = params![ending.job.id.key(), &ending.job.tenant];
                 let current = tx.query_first(&sql::FIND_LOCKED, params).await?;
                 let current = current.map(|row| row::job(&row, &writer.ids)).transpose()?;
-                let runs =
-                    |job: &Job| job.state == JobState::Running && job.attempt == ending.job.attempt;
+                let runs = |job: &Job| job.state == JobState::Running && job.attempt == ending.job.attempt;
                 let Some(current) = current.filter(runs) else {
                     return Ok(Special { ending, written: LOST, let_go: Vec::new(), effects });
                 };

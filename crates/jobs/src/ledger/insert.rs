@@ -82,7 +82,8 @@ async fn insert_all(
             Some(key) if !kept.contains(&job.id().key()) => {
                 let row = tx.query_first(&sql::BY_UNIQUE_KEY, params![job.tenant(), key]).await?;
                 // Between the two its retention may have ended.
-                let gone = || StoreError::Conflict("the job of this unique key was just forgotten".to_owned());
+                let gone =
+                    || StoreError::Conflict("the job of this unique key was just forgotten".to_owned());
                 let known = row::job(&row.ok_or_else(gone)?, ids)?;
                 if !job.asks_for(&known) {
                     // None of those that were handed over together is accepted then.

@@ -27,9 +27,7 @@ pub(crate) use end::{EndStatus, Ending, finish_idle, let_go_of_key};
 pub(crate) use insert::{Inserted, insert_in};
 pub(crate) use tell::{Announcement, CHANNEL, Told, announce};
 
-use crate::{
-    Durability, JobError, core::Core, metrics::JOBS_LEDGER_BATCH, service::PreparedJob,
-};
+use crate::{Durability, JobError, core::Core, metrics::JOBS_LEDGER_BATCH, service::PreparedJob};
 
 /// Changes that share a transaction at most.
 const BATCH_MAX: usize = 1_000;
@@ -178,7 +176,11 @@ pub(crate) fn spawn(core: &Arc<Core>, intake: Intake) {
 }
 
 /// What waits, up to the size of a batch; `None` when shutdown has begun and nothing is left.
-async fn gather<T>(core: &Core, intake: &Mutex<mpsc::Receiver<T>>, size: impl Fn(&T) -> usize) -> Option<Vec<T>> {
+async fn gather<T>(
+    core: &Core,
+    intake: &Mutex<mpsc::Receiver<T>>,
+    size: impl Fn(&T) -> usize,
+) -> Option<Vec<T>> {
     let mut intake = intake.lock().await;
     let stopping = core.tasks.stop_token();
     let first = tokio::select! {

@@ -161,7 +161,9 @@ impl Told {
         let job = &ending.job;
         let EndStatus::Ended(state) = written.status else { return };
         let meters = core.meters.of(&job.queue, &job.kind);
-        if let (Some(started), false) = (job.started_at, matches!(ending.verdict, Verdict::Again { counts: false, .. })) {
+        if let (Some(started), false) =
+            (job.started_at, matches!(ending.verdict, Verdict::Again { counts: false, .. }))
+        {
             let ran = ending.at.duration_since(started).unsigned_abs();
             meters.ran(ran);
             let slow = core.policy().options.slow.get();

@@ -22,9 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use view::JobView;
 
-use crate::{
-    Accepted, Job, JobError, JobFilter, JobId, JobState, Jobs, NewJob, Redriven, Selection,
-};
+use crate::{Accepted, Job, JobError, JobFilter, JobId, JobState, Jobs, NewJob, Redriven, Selection};
 
 const TAG: &str = "jobs";
 /// When a caller should look for the end of a job that it did not wait for.
@@ -249,7 +247,9 @@ async fn show(
         Some(seconds @ 0..=WAIT_MAX_S) => {
             jobs.wait(caller.tenant(), id, Duration::from_secs(seconds)).await?
         }
-        Some(_) => return Err(Problem::invalid_field("wait", format_args!("must be 0 to {WAIT_MAX_S} seconds"))),
+        Some(_) => {
+            return Err(Problem::invalid_field("wait", format_args!("must be 0 to {WAIT_MAX_S} seconds")));
+        }
         None => jobs.get(caller.tenant(), id).await?,
     };
     let body = serde_json::to_vec(&jobs.view(&job))

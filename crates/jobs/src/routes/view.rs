@@ -121,13 +121,7 @@ impl Links {
     fn of(id: JobId) -> Self {
         let itself = format!("/jobs/{id}");
         let to = |what: &str| format!("{itself}/{what}");
-        Self {
-            events: to("events"),
-            result: to("result"),
-            cancel: to("cancel"),
-            retry: to("retry"),
-            itself,
-        }
+        Self { events: to("events"), result: to("result"), cancel: to("cancel"), retry: to("retry"), itself }
     }
 }
 

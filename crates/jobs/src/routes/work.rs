@@ -12,8 +12,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{TAG, parse_id};
 use crate::{
-    Beat, BeatStatus, ClaimRequest, Completion, Failure, Fault, Job, JobFailure, JobId, JobProgress, JobState,
-    Jobs, Settled,
+    Beat, BeatStatus, ClaimRequest, Completion, Failure, Fault, Job, JobFailure, JobId, JobProgress,
+    JobState, Jobs, Settled,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Jobs> {

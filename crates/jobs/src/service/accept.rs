@@ -205,7 +205,9 @@ fn within(index: usize, error: JobError) -> JobError {
             let field = extensions.as_ref().and_then(|members| members.get("field")?.as_str());
             let field = field.map_or(String::new(), |field| format!(".{field}"));
             let detail = format!("jobs[{index}]: {detail}");
-            JobError::Refused(Problem { detail, ..problem.clone() }.with("field", format!("jobs[{index}]{field}")))
+            JobError::Refused(
+                Problem { detail, ..problem.clone() }.with("field", format!("jobs[{index}]{field}")),
+            )
         }
         error => error,
     }
@@ -218,7 +220,8 @@ pub(super) fn prepare(core: &Core, caller: &Caller, job: NewJob) -> Result<Prepa
     check_terms(&job)?;
     let input = Payload::from(&job.input);
     if input.len() as u64 > policy.options.input_max.get() {
-        let reason = format!("has {} bytes; `jobs.input_max` allows {}", input.len(), policy.options.input_max);
+        let reason =
+            format!("has {} bytes; `jobs.input_max` allows {}", input.len(), policy.options.input_max);
         return Err(JobError::invalid("input", reason));
     }
     let id = core.ids.next(caller.tenant());
@@ -237,8 +240,7 @@ pub(super) fn prepare(core: &Core, caller: &Caller, job: NewJob) -> Result<Prepa
         webhook: job.webhook,
         trace: job.trace,
     };
-    let terms_text =
-        (terms != Terms::default()).then(|| serde_json::to_string(&terms).unwrap_or_default());
+    let terms_text = (terms != Terms::default()).then(|| serde_json::to_string(&terms).unwrap_or_default());
     Ok(PreparedJob(Arc::new(Prepared {
         id,
         tenant: caller.tenant().clone(),
@@ -273,7 +275,8 @@ fn target(core: &Core, caller: &Caller, job: &NewJob) -> Result<(String, bool), 
             Ok((kind.to_owned(), false))
         }
         Some(Target::Kind(kind)) => {
-            let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
+            let fits =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
             if !(1..=KIND_LENGTH_MAX).contains(&kind.len()) || !kind.bytes().all(fits) {
                 return Err(JobError::invalid("kind", "must be 1 to 64 of a-z, 0-9, `_`, `-` and `.`"));
             }
@@ -308,7 +311,10 @@ fn check_terms(job: &NewJob) -> Result<(), JobError> {
 fn check_policy(policy: &RetryPolicy) -> Result<(), JobError> {
     let counts = policy.classes.values().chain([&policy.attempts]);
     if counts.into_iter().any(|attempts| !(1..=ATTEMPTS_MAX).contains(attempts)) {
-        return Err(JobError::invalid("retry.attempts", format!("must be 1 to {ATTEMPTS_MAX}, for each class, too")));
+        return Err(JobError::invalid(
+            "retry.attempts",
+            format!("must be 1 to {ATTEMPTS_MAX}, for each class, too"),
+        ));
     }
     if !(1.0..=10.0).contains(&policy.factor) {
         return Err(JobError::invalid("retry.factor", "must be 1 to 10"));

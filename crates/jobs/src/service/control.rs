@@ -95,9 +95,10 @@ impl Selection {
     fn fits(&self, job: &Job) -> bool {
         self.queue.as_deref().is_none_or(|queue| queue == &*job.queue)
             && self.kind.as_deref().is_none_or(|kind| kind == &*job.kind)
-            && self.class.as_deref().is_none_or(|class| {
-                job.error.as_ref().is_some_and(|error| error.class == class)
-            })
+            && self
+                .class
+                .as_deref()
+                .is_none_or(|class| job.error.as_ref().is_some_and(|error| error.class == class))
     }
 }
 

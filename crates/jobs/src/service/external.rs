@@ -1,9 +1,6 @@
 //! External workers: claiming, signs of life, results.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use paddock_platform::{
@@ -189,12 +186,7 @@ fn lease_of(core: &Core, lease: Option<Duration>) -> Result<Duration, JobError> 
 }
 
 /// The job of an attempt that an external worker has or had; `None` if it is not the current one.
-async fn attempt(
-    core: &Core,
-    caller: &Caller,
-    id: JobId,
-    number: u32,
-) -> Result<Option<Arc<Job>>, JobError> {
+async fn attempt(core: &Core, caller: &Caller, id: JobId, number: u32) -> Result<Option<Arc<Job>>, JobError> {
     let own = |job: &Arc<Job>| tenants(caller).is_none_or(|tenant| *tenant == job.tenant);
     if let Some(job) = core.outstanding.get(id.key(), number).filter(|job| job.id == id).filter(own) {
         return Ok(Some(job));
@@ -228,14 +220,16 @@ pub(super) async fn heartbeat(
             continue;
         }
         let progress = beat.progress.map(JobProgress::bounded);
-        let size = progress.as_ref().and_then(|progress| progress.data.as_ref()).map(|data| data.to_string().len());
+        let size =
+            progress.as_ref().and_then(|progress| progress.data.as_ref()).map(|data| data.to_string().len());
         if size.is_some_and(|size| size > PROGRESS_SIZE_MAX) {
             return Err(JobError::invalid("progress.data", format!("is over {PROGRESS_SIZE_MAX} bytes")));
         }
         let lease_until = later(now, lease).min(deadline(core, &job));
         signs.push((answers.len() - 1, Sign { job, lease_until, progress }));
     }
-    let places: Vec<(usize, Timestamp)> = signs.iter().map(|(index, sign)| (*index, sign.lease_until)).collect();
+    let places: Vec<(usize, Timestamp)> =
+        signs.iter().map(|(index, sign)| (*index, sign.lease_until)).collect();
     let statuses = pulse::write(core, signs.into_iter().map(|(_, sign)| sign).collect()).await?;
     for ((index, lease_until), status) in places.into_iter().zip(statuses) {
         answers[index].status = match status {
@@ -301,13 +295,16 @@ pub(super) async fn fail(
         }
         let job = attempt(core, caller, id, number).await?;
         let job = job.filter(|job| job.state == JobState::Running);
-        endings.push((id, match job {
-            Some(job) => {
-                let queue = Arc::clone(core.policy().of(&job.queue));
-                Ok(worker::failed(&queue, job, failure))
-            }
-            None => Err(Settled { id, state: None, run_at: None }),
-        }));
+        endings.push((
+            id,
+            match job {
+                Some(job) => {
+                    let queue = Arc::clone(core.policy().of(&job.queue));
+                    Ok(worker::failed(&queue, job, failure))
+                }
+                None => Err(Settled { id, state: None, run_at: None }),
+            },
+        ));
     }
     settle(core, endings).await
 }

@@ -48,7 +48,11 @@ pub(super) async fn get(core: &Core, tenant: &Tenant, id: JobId) -> Result<Job, 
 }
 
 /// The job that a unique key names.
-pub(super) async fn by_unique_key(core: &Core, tenant: &Tenant, key: &str) -> Result<Option<Job>, StoreError> {
+pub(super) async fn by_unique_key(
+    core: &Core,
+    tenant: &Tenant,
+    key: &str,
+) -> Result<Option<Job>, StoreError> {
     let row = core.store.query_first(&sql::BY_UNIQUE_KEY, params![tenant, key]).await?;
     row.map(|row| row::job(&row, &core.ids)).transpose()
 }

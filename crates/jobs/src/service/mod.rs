@@ -26,8 +26,8 @@ pub use self::{
     look::JobFilter,
 };
 use crate::{
-    Effects, Finish, Job, JobError, JobEvent, JobId, JobState, JobsOptions, Registry, core::Core, dispatch, health, node, pulse,
-    sweep,
+    Effects, Finish, Job, JobError, JobEvent, JobId, JobState, JobsOptions, Registry, core::Core, dispatch,
+    health, node, pulse, sweep,
 };
 
 /// The jobs of a server. Cheap to clone; see the [crate](crate) for the model.

@@ -10,9 +10,7 @@ use paddock_platform::{
 use serde::Deserialize;
 
 use super::state;
-use crate::{
-    Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payload, id::Ids, new_job::Terms,
-};
+use crate::{Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payload, id::Ids, new_job::Terms};
 
 /// What tells apart who can run a job: empty for this program, otherwise the kind of the external workers.
 pub(crate) fn pool_is_external(pool: &str) -> bool {

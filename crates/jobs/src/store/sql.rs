@@ -66,7 +66,8 @@ statement!(
     postgres: concat!(inserted!(), insert_unnest!(), unless_known!())
 );
 statement!(
-    BY_UNIQUE_KEY, "find_by_unique_key",
+    BY_UNIQUE_KEY,
+    "find_by_unique_key",
     concat!("SELECT ", columns!(), " FROM jobs WHERE tenant = ?1 AND unique_key = ?2")
 );
 statement!(FIND, "find", concat!("SELECT ", columns!(), " FROM jobs WHERE id = ?1 AND tenant = ?2"));
@@ -101,12 +102,14 @@ statement!(
                set_config('enable_sort', 'off', true)"
 );
 statement!(
-    NEXT_LANE, "next_lane",
+    NEXT_LANE,
+    "next_lane",
     "SELECT queue, pool, tenant FROM jobs WHERE state = 0 AND (queue, pool, tenant) > (?1, ?2, ?3) \
      ORDER BY queue, pool, tenant LIMIT 1"
 );
 statement!(
-    LANE_HEAD, "lane_head",
+    LANE_HEAD,
+    "lane_head",
     "SELECT id, run_at FROM jobs WHERE state = 0 AND queue = ?1 AND pool = ?2 AND tenant = ?3 \
      ORDER BY rank, id LIMIT 1"
 );
@@ -117,22 +120,26 @@ statement!(
 );
 statement!(COUNT_RUNNING, "count_running", "SELECT count(*) FROM jobs WHERE state = 2 AND queue = ?1");
 statement!(
-    COUNT_RUNNING_OF_TENANT, "count_running_of_tenant",
+    COUNT_RUNNING_OF_TENANT,
+    "count_running_of_tenant",
     "SELECT count(*) FROM jobs WHERE state = 2 AND queue = ?1 AND tenant = ?2"
 );
 statement!(
-    COUNT_RUNNING_OF_KEY, "count_running_of_key",
+    COUNT_RUNNING_OF_KEY,
+    "count_running_of_key",
     "SELECT count(*) FROM jobs WHERE tenant = ?1 AND queue = ?2 AND concurrency_key = ?3 AND state IN (2, 8) \
      AND state = 2"
 );
 // These take back a claim within its transaction: nobody has seen it.
 statement!(
-    HOLD, "hold",
+    HOLD,
+    "hold",
     "UPDATE jobs SET state = 8, attempt = attempt - 1, changes = changes - 1, started = NULL, lease = NULL, \
      worker = NULL WHERE id = ?1"
 );
 statement!(
-    POSTPONE, "postpone",
+    POSTPONE,
+    "postpone",
     "UPDATE jobs SET state = 1, attempt = attempt - 1, changes = changes - 1, started = NULL, lease = NULL, \
      worker = NULL, paced = TRUE, run_at = ?2 WHERE id = ?1"
 );
@@ -149,12 +156,14 @@ statement!(
 );
 statement!(FORGET_KEYS, "forget_keys", "DELETE FROM job_keys WHERE paced_us < ?1");
 statement!(
-    LET_GO, "let_go",
+    LET_GO,
+    "let_go",
     "UPDATE jobs SET state = 0 WHERE id = (SELECT id FROM jobs WHERE tenant = ?1 AND queue = ?2 \
      AND concurrency_key = ?3 AND state IN (2, 8) AND state = 8 ORDER BY rank, id LIMIT 1) RETURNING pool"
 );
 statement!(
-    HELD_KEYS, "held_keys",
+    HELD_KEYS,
+    "held_keys",
     "SELECT DISTINCT tenant, queue, concurrency_key FROM jobs WHERE concurrency_key IS NOT NULL \
      AND state IN (2, 8) AND state = 8 LIMIT 1000"
 );
@@ -164,8 +173,19 @@ statement!(
 macro_rules! finish_set {
     ($given:literal, $state:expr) => {
         concat!(
-            "UPDATE jobs SET state = ", $state, ", finished = ", $given, "4, expires = ", $given, "5, result = ",
-            $given, "6, result_size = ", $given, "7, error = ", $given, "8, lease = NULL, cancelling = FALSE, \
+            "UPDATE jobs SET state = ",
+            $state,
+            ", finished = ",
+            $given,
+            "4, expires = ",
+            $given,
+            "5, result = ",
+            $given,
+            "6, result_size = ",
+            $given,
+            "7, error = ",
+            $given,
+            "8, lease = NULL, cancelling = FALSE, \
              changes = changes + 1"
         )
     };
@@ -187,7 +207,8 @@ statement!(
 );
 // A job that does not run.
 statement!(
-    FINISH_IDLE, "finish_idle",
+    FINISH_IDLE,
+    "finish_idle",
     concat!(
         finish_set!("?", "?3"),
         " WHERE id = ?1 AND attempt = ?2 AND state IN (0, 1, 3, 8) RETURNING id, state, changes"
@@ -200,7 +221,13 @@ macro_rules! remember {
         concat!(
             "json_insert(CASE WHEN json_array_length(history) >= 100 THEN json_remove(history, '$[1]') \
              ELSE COALESCE(history, '[]') END, '$[#]', \
-             json_array(attempt, worker, started, ", $now, ", ", $outcome, ", json(", $error, ")))"
+             json_array(attempt, worker, started, ",
+            $now,
+            ", ",
+            $outcome,
+            ", json(",
+            $error,
+            ")))"
         )
     };
 }
@@ -218,7 +245,9 @@ macro_rules! remember_postgres {
 macro_rules! again {
     ($history:expr) => {
         concat!(
-            "UPDATE jobs SET state = ?3, run_at = ?4, history = ", $history, ", error = COALESCE(?7, error), \
+            "UPDATE jobs SET state = ?3, run_at = ?4, history = ",
+            $history,
+            ", error = COALESCE(?7, error), \
              spared = spared + ?8, started = NULL, lease = NULL, paced = FALSE, changes = changes + 1 \
              WHERE id = ?1 AND attempt = ?2 AND state = 2 AND NOT cancelling RETURNING id, state, changes"
         )
@@ -234,7 +263,9 @@ macro_rules! resume {
     ($guard:literal) => {
         concat!(
             "UPDATE jobs SET state = 0, run_at = ?3, spared = attempt, changes = changes + 1 \
-             WHERE id = ?1 AND attempt = ?2 AND ", $guard, " RETURNING id, state, changes"
+             WHERE id = ?1 AND attempt = ?2 AND ",
+            $guard,
+            " RETURNING id, state, changes"
         )
     };
 }
@@ -263,7 +294,8 @@ statement!(
 );
 
 statement!(
-    ASK_TO_CANCEL, "ask_to_cancel",
+    ASK_TO_CANCEL,
+    "ask_to_cancel",
     "UPDATE jobs SET cancelling = TRUE, changes = changes + 1 WHERE id = ?1 AND state = 2 \
      RETURNING id, state, changes"
 );
@@ -271,8 +303,14 @@ statement!(
 macro_rules! beat {
     ($given:literal) => {
         concat!(
-            "UPDATE jobs SET lease = ", $given, "3, progress = COALESCE(", $given, "4, progress), \
-             changes = changes + ", $given, "5"
+            "UPDATE jobs SET lease = ",
+            $given,
+            "3, progress = COALESCE(",
+            $given,
+            "4, progress), \
+             changes = changes + ",
+            $given,
+            "5"
         )
     };
 }
@@ -293,8 +331,10 @@ statement!(
 macro_rules! due {
     ($from:literal, $to:literal) => {
         concat!(
-            "UPDATE jobs SET state = 0, changes = changes + 1 WHERE id ", $from,
-            "SELECT id FROM jobs WHERE state = 1 AND run_at <= ?1 ORDER BY run_at LIMIT ?2", $to,
+            "UPDATE jobs SET state = 0, changes = changes + 1 WHERE id ",
+            $from,
+            "SELECT id FROM jobs WHERE state = 1 AND run_at <= ?1 ORDER BY run_at LIMIT ?2",
+            $to,
             " RETURNING id, tenant, queue, pool, kind, attempt, changes, parent"
         )
     };
@@ -303,16 +343,20 @@ macro_rules! due {
 statement!(DUE, "due", due!("IN (", ")"), postgres: due!("= ANY(ARRAY(", " FOR UPDATE SKIP LOCKED))"));
 statement!(NEXT_DUE, "next_due", "SELECT min(run_at) FROM jobs WHERE state = 1");
 statement!(
-    LOST, "lost",
+    LOST,
+    "lost",
     concat!("SELECT ", columns!(), " FROM jobs WHERE state = 2 AND lease <= ?1 LIMIT ?2")
 );
 // What a server ran that is no more; nobody else uses this store.
 statement!(
-    ORPHANED, "orphaned",
+    ORPHANED,
+    "orphaned",
     concat!("SELECT ", columns!(), " FROM jobs WHERE state = 2 AND pool = '' LIMIT ?1")
 );
 statement!(
-    EXPIRED, "expired", "SELECT id, tenant, result_size FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2"
+    EXPIRED,
+    "expired",
+    "SELECT id, tenant, result_size FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2"
 );
 statement!(
     FORGET_EACH, "forget", "DELETE FROM jobs WHERE id = ?1 AND expires IS NOT NULL",
@@ -346,7 +390,8 @@ statement!(LIST_DEAD, "list_dead", list!("state IN (3, 5, 6, 7) AND state = 7"))
 
 // Each of these is answered out of an index. `?1` is a tenant, or empty for all.
 statement!(
-    COUNT, "count",
+    COUNT,
+    "count",
     "SELECT queue, 0, count(*) FROM jobs WHERE state = 0 AND (?1 = '' OR tenant = ?1) GROUP BY queue \
      UNION ALL SELECT queue, 1, count(*) FROM jobs WHERE state = 1 AND (?1 = '' OR tenant = ?1) GROUP BY queue \
      UNION ALL SELECT queue, 2, count(*) FROM jobs WHERE state = 2 AND (?1 = '' OR tenant = ?1) GROUP BY queue \
@@ -360,12 +405,14 @@ statement!(
 
 statement!(MODES, "queue_modes", "SELECT name, mode FROM job_queues");
 statement!(
-    SET_MODE, "set_queue_mode",
+    SET_MODE,
+    "set_queue_mode",
     "INSERT INTO job_queues (name, mode) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET mode = excluded.mode"
 );
 statement!(NODES, "nodes", "SELECT number, name, seen FROM job_nodes ORDER BY number");
 statement!(
-    TAKE_NODE, "take_node",
+    TAKE_NODE,
+    "take_node",
     "INSERT INTO job_nodes (number, name, seen) VALUES (?1, ?2, ?3) \
      ON CONFLICT (number) DO UPDATE SET name = excluded.name, seen = excluded.seen"
 );
@@ -373,5 +420,7 @@ statement!(SEE_NODE, "see_node", "UPDATE job_nodes SET seen = ?3 WHERE number = 
 statement!(LEAVE_NODE, "leave_node", "DELETE FROM job_nodes WHERE number = ?1 AND name = ?2");
 statement!(META, "meta", "SELECT content FROM job_meta WHERE name = ?1");
 statement!(
-    SET_META, "set_meta", "INSERT INTO job_meta (name, content) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING"
+    SET_META,
+    "set_meta",
+    "INSERT INTO job_meta (name, content) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING"
 );

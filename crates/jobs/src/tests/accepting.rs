@@ -22,7 +22,10 @@ async fn a_job_is_kept_as_it_was_handed_over() {
         job.concurrency_key = Some("shop".to_owned());
         let id = server.enqueue(job).await;
         let kept = server.get(id).await;
-        assert_eq!((kept.state, kept.priority, &*kept.queue, &*kept.kind), (JobState::Queued, 7, "critical", "lab_echo"));
+        assert_eq!(
+            (kept.state, kept.priority, &*kept.queue, &*kept.kind),
+            (JobState::Queued, 7, "critical", "lab_echo")
+        );
         assert_eq!(kept.input.value(), json!({"name": "a"}));
         assert_eq!((kept.attempt, kept.changes, kept.concurrency_key.as_deref()), (0, 1, Some("shop")));
         server.stop().await;
@@ -50,12 +53,21 @@ async fn what_cannot_be_done_is_refused_with_the_member_named() {
             (with(|job| job.priority = 101), "priority"),
             (with(|job| job.unique_key = Some(String::new())), "unique_key"),
             (with(|job| job.concurrency_key = Some("x".repeat(256))), "concurrency_key"),
-            (with(|job| job.retry = Some(crate::RetryPolicy { attempts: 0, ..Default::default() })), "attempts"),
-            (with(|job| job.retry = Some(crate::RetryPolicy { factor: 0.5, ..Default::default() })), "factor"),
+            (
+                with(|job| job.retry = Some(crate::RetryPolicy { attempts: 0, ..Default::default() })),
+                "attempts",
+            ),
+            (
+                with(|job| job.retry = Some(crate::RetryPolicy { factor: 0.5, ..Default::default() })),
+                "factor",
+            ),
             (tool_job("lab_echo", json!({"name": "x".repeat(2 << 20)})), "input"),
         ] {
             let problem = Problem::from(server.jobs.enqueue(&Caller::local(), job).await.unwrap_err());
-            assert!(problem.kind.status.is_client_error() && problem.detail.contains(field), "{field}: {problem}");
+            assert!(
+                problem.kind.status.is_client_error() && problem.detail.contains(field),
+                "{field}: {problem}"
+            );
         }
         assert_eq!(server.count(JobState::Queued).await, 0);
         server.stop().await;
@@ -75,7 +87,10 @@ async fn a_batch_is_accepted_whole_or_not_at_all() {
         let accepted = server.jobs.enqueue_many(&Caller::local(), good).await.unwrap();
         assert_eq!((accepted.len(), server.count(JobState::Queued).await), (50, 50));
         let many = (0..1_001).map(|n| echo_job(&n.to_string())).collect();
-        assert!(matches!(server.jobs.enqueue_many(&Caller::local(), many).await, Err(JobError::Invalid { .. })));
+        assert!(matches!(
+            server.jobs.enqueue_many(&Caller::local(), many).await,
+            Err(JobError::Invalid { .. })
+        ));
         server.stop().await;
     })
     .await;

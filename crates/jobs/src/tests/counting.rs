@@ -88,7 +88,11 @@ async fn servers_that_share_a_store_hear_of_each_other() {
     let hanging = front.enqueue(super::support::tool_job("lab_hang", serde_json::json!({"name": "b"}))).await;
     front.reaches(hanging, JobState::Running).await;
     front.jobs.cancel(&paddock_platform::identity::Tenant::local(), hanging).await.unwrap();
-    assert_eq!(front.ended(hanging).await.state, JobState::Cancelled, "a cancellation reaches the other server");
+    assert_eq!(
+        front.ended(hanging).await.state,
+        JobState::Cancelled,
+        "a cancellation reaches the other server"
+    );
 
     front.jobs.pause_queue("low").await.unwrap();
     let paused = front.enqueue(NewJob { queue: Some("low".to_owned()), ..echo_job("c") }).await;

@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// As if the leases of everything that runs were over.
-static END_LEASES: Statement = Statement::new("lab", "end_leases", "UPDATE jobs SET lease = 1 WHERE state = 2");
+static END_LEASES: Statement =
+    Statement::new("lab", "end_leases", "UPDATE jobs SET lease = 1 WHERE state = 2");
 
 fn work(name: &str) -> NewJob {
     NewJob::kind("resize", json!({"name": name}))
@@ -40,13 +41,18 @@ fn ask(max: usize, wait: Duration) -> ClaimRequest {
 async fn a_worker_claims_tells_how_far_it_is_and_completes() {
     on_each_engine(async |fixture| {
         let (server, caller) = (Server::start(fixture, options()).await, Caller::local());
-        let ids = [server.enqueue(work("a")).await, server.enqueue(work("b")).await, server.enqueue(work("c")).await];
+        let ids = [
+            server.enqueue(work("a")).await,
+            server.enqueue(work("b")).await,
+            server.enqueue(work("c")).await,
+        ];
         let claimed = server.jobs.claim(&caller, ask(2, Duration::ZERO)).await.unwrap();
         assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), ids[..2], "in order, two at most");
         let job = &claimed[0];
         assert_eq!((job.attempt, job.worker.as_deref()), (1, Some("resizer-1")));
 
-        let progress = Some(JobProgress { percent: 40.0, message: "half".to_owned(), data: Some(json!({"n": 1})) });
+        let progress =
+            Some(JobProgress { percent: 40.0, message: "half".to_owned(), data: Some(json!({"n": 1})) });
         let beat = |id, attempt, progress| Beat { id, attempt, lease: None, progress };
         let answers = server
             .jobs
@@ -58,7 +64,8 @@ async fn a_worker_claims_tells_how_far_it_is_and_completes() {
         assert_eq!(server.get(job.id).await.progress, progress);
 
         let done = |id| Completion { id, attempt: 1, result: json!({"width": 7}) };
-        let settled = server.jobs.complete(&caller, vec![done(ids[0]), done(ids[1]), done(ids[2])]).await.unwrap();
+        let settled =
+            server.jobs.complete(&caller, vec![done(ids[0]), done(ids[1]), done(ids[2])]).await.unwrap();
         assert_eq!(
             settled.iter().map(|one| one.state).collect::<Vec<_>>(),
             [Some(JobState::Succeeded), Some(JobState::Succeeded), None],
@@ -87,7 +94,10 @@ async fn a_worker_that_is_lost_hands_its_job_on_and_its_late_answer_changes_noth
         let beat = Beat { id, attempt: 1, lease: None, progress: None };
         assert_eq!(server.jobs.heartbeat(&caller, vec![beat]).await.unwrap()[0].status, BeatStatus::Lost);
         let done = Completion { id, attempt: 2, result: json!("in time") };
-        assert_eq!(server.jobs.complete(&caller, vec![done]).await.unwrap()[0].state, Some(JobState::Succeeded));
+        assert_eq!(
+            server.jobs.complete(&caller, vec![done]).await.unwrap()[0].state,
+            Some(JobState::Succeeded)
+        );
         let job = server.get(id).await;
         assert_eq!(job.result.as_ref().unwrap().value(), json!("in time"));
         assert_eq!(job.attempts()[0].outcome, Some(AttemptOutcome::Lost));
@@ -120,7 +130,10 @@ async fn a_failure_of_a_worker_follows_the_policy() {
         let id = server.enqueue(work("a")).await;
         let fail = |attempt, failure| vec![Failure { id, attempt, failure }];
         let claimed = server.jobs.claim(&caller, ask(1, Duration::ZERO)).await.unwrap();
-        let failure = JobFailure { retry_after: Some(Duration::from_millis(50)), ..JobFailure::new("bad-image", "not a PNG") };
+        let failure = JobFailure {
+            retry_after: Some(Duration::from_millis(50)),
+            ..JobFailure::new("bad-image", "not a PNG")
+        };
         let settled = server.jobs.fail(&caller, fail(claimed[0].attempt, failure)).await.unwrap();
         assert_eq!(settled[0].state, Some(JobState::Scheduled));
         assert!(settled[0].run_at.is_some());
@@ -143,7 +156,10 @@ async fn a_worker_learns_that_its_job_was_cancelled_and_ends_it() {
             server.jobs.claim(&caller, ask(1, Duration::ZERO)).await.unwrap();
             assert!(server.jobs.cancel(&Tenant::local(), id).await.unwrap().cancelling);
             let beat = Beat { id, attempt: 1, lease: None, progress: None };
-            assert_eq!(server.jobs.heartbeat(&caller, vec![beat]).await.unwrap()[0].status, BeatStatus::Cancel);
+            assert_eq!(
+                server.jobs.heartbeat(&caller, vec![beat]).await.unwrap()[0].status,
+                BeatStatus::Cancel
+            );
             let settled = if failing {
                 let failure = JobFailure::new("stopped", "as asked");
                 server.jobs.fail(&caller, vec![Failure { id, attempt: 1, failure }]).await.unwrap()
@@ -174,7 +190,10 @@ async fn a_worker_sees_the_jobs_of_its_tenant_unless_it_administers() {
         assert_eq!(claimed[0].id, id);
         let done = || Completion { id, attempt: 1, result: json!(1) };
         assert_eq!(server.jobs.complete(&theirs, vec![done()]).await.unwrap()[0].state, None);
-        assert_eq!(server.jobs.complete(&admin, vec![done()]).await.unwrap()[0].state, Some(JobState::Succeeded));
+        assert_eq!(
+            server.jobs.complete(&admin, vec![done()]).await.unwrap()[0].state,
+            Some(JobState::Succeeded)
+        );
         server.stop().await;
     })
     .await;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use paddock_platform::{identity::{Caller, Tenant}, store::testing::on_each_engine};
+use paddock_platform::{
+    identity::{Caller, Tenant},
+    store::testing::on_each_engine,
+};
 use serde_json::json;
 
 use super::support::{Server, echo_job, tool_job, with_queue};

@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use paddock_platform::{
     identity::{Caller, Tenant},
-    store::testing::Fixture,
+    store::{Statement, testing::Fixture},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::json;
 
 use super::support::{Server, with_queue};
 use crate::{
-    Beat, BeatStatus, ClaimRequest, Completion, Failure, JobError, JobFailure, JobId, JobState, Jobs, NewJob, Role,
+    Beat, BeatStatus, ClaimRequest, Completion, Failure, JobError, JobFailure, JobId, JobState, Jobs, NewJob,
+    Role,
 };
 
 /// What is done. Numbers pick a job among those that there are.
@@ -241,7 +242,11 @@ impl Pair<'_> {
 fn check(fixture: impl AsyncFn() -> Fixture, cases: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = runtime.block_on(fixture());
-    let server = runtime.block_on(Server::start_as(&fixture, with_queue(|queue| queue.retry_budget = 1.0), Role { works: false, queues: Vec::new() }));
+    let server = runtime.block_on(Server::start_as(
+        &fixture,
+        with_queue(|queue| queue.retry_budget = 1.0),
+        Role { works: false, queues: Vec::new() },
+    ));
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let result = TestRunner::new(config).run(&steps(), |steps| {
         runtime.block_on(async {
@@ -259,10 +264,10 @@ fn check(fixture: impl AsyncFn() -> Fixture, cases: u32) {
     runtime.block_on(server.stop());
 }
 
+static CLEAR: Statement = Statement::new("lab", "clear", "DELETE FROM jobs");
+
 /// Nothing of one case is left for the next.
 async fn clear(server: &Server) {
-    static CLEAR: paddock_platform::store::Statement =
-        paddock_platform::store::Statement::new("lab", "clear", "DELETE FROM jobs");
     server.store.execute(&CLEAR, Vec::new()).await.unwrap();
 }
 

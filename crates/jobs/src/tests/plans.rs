@@ -22,11 +22,11 @@ static EXPLAIN_SQLITE: Statement = Statement::new(
     "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE state = 0 AND queue = 'standard' AND pool = '' \
      AND tenant = 'local' ORDER BY rank, id LIMIT 100",
 );
-static EXPLAIN_DUE: Statement = Statement::new(
-    "lab", "explain_due", "EXPLAIN QUERY PLAN SELECT min(run_at) FROM jobs WHERE state = 1",
-);
+static EXPLAIN_DUE: Statement =
+    Statement::new("lab", "explain_due", "EXPLAIN QUERY PLAN SELECT min(run_at) FROM jobs WHERE state = 1");
 static EXPLAIN_EXPIRED: Statement = Statement::new(
-    "lab", "explain_expired",
+    "lab",
+    "explain_expired",
     "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE expires <= 7 ORDER BY expires LIMIT 10",
 );
 

@@ -16,7 +16,8 @@ use serde_json::json;
 use super::support::{Server, echo_job, options, tool_job};
 use crate::{AttemptOutcome, JobState, NewJob, Role};
 
-static END_LEASES: Statement = Statement::new("lab", "end_leases", "UPDATE jobs SET lease = 1 WHERE state = 2");
+static END_LEASES: Statement =
+    Statement::new("lab", "end_leases", "UPDATE jobs SET lease = 1 WHERE state = 2");
 
 /// The server after one that died. Where servers share a store, the others wait for the leases of the dead: they are over.
 async fn next(fixture: &Fixture) -> Server {

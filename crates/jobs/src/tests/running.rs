@@ -36,11 +36,15 @@ async fn a_failure_is_tried_again_and_dies_with_its_whole_history() {
         let job = server.ended(id).await;
         assert_eq!((job.state, job.attempt), (JobState::Dead, 3));
         let error = job.error.clone().unwrap();
-        assert_eq!((error.class.as_str(), error.problem.unwrap()["part"].clone()), ("overloaded", json!("wheel")));
+        assert_eq!(
+            (error.class.as_str(), error.problem.unwrap()["part"].clone()),
+            ("overloaded", json!("wheel"))
+        );
         let attempts = job.attempts();
         assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(attempts.iter().all(|attempt| attempt.outcome == Some(AttemptOutcome::Failed)
-            && attempt.error.as_ref().unwrap().message == "it broke" && attempt.ended_at.is_some()));
+            && attempt.error.as_ref().unwrap().message == "it broke"
+            && attempt.ended_at.is_some()));
 
         let again = server.jobs.retry(&Tenant::local(), id).await.unwrap();
         assert_eq!(again.past_attempts.len(), 3);
@@ -132,7 +136,8 @@ async fn a_large_result_is_kept_and_forgotten_with_its_job() {
     on_each_engine(async |fixture| {
         let server = Server::start(fixture, options()).await;
         let retention = Some(HumanDuration::from_secs(3_600));
-        let id = server.enqueue(NewJob { retention, ..tool_job("lab_large", json!({"size": 200_000})) }).await;
+        let id =
+            server.enqueue(NewJob { retention, ..tool_job("lab_large", json!({"size": 200_000})) }).await;
         let job = server.ended(id).await;
         assert!(job.result.is_none() && job.result_size.unwrap() > 200_000);
         let result = server.jobs.result(&Tenant::local(), id).await.unwrap().unwrap();
@@ -142,10 +147,13 @@ async fn a_large_result_is_kept_and_forgotten_with_its_job() {
             ..tool_job("lab_large", json!({"size": 200_000}))
         };
         let short = server.enqueue(short).await;
-        let gone = async || matches!(server.jobs.get(&Tenant::local(), short).await, Err(JobError::Expired(_)));
+        let gone =
+            async || matches!(server.jobs.get(&Tenant::local(), short).await, Err(JobError::Expired(_)));
         server.eventually(gone).await;
         let kept = |id| fixture.data_dir().join(format!("blobs/jobs/{id}")).exists();
-        server.eventually(async || !fixture.data_dir().join(format!("blobs/jobs/{short}/1.json")).exists()).await;
+        server
+            .eventually(async || !fixture.data_dir().join(format!("blobs/jobs/{short}/1.json")).exists())
+            .await;
         assert!(kept(id));
         server.stop().await;
     })

@@ -1,6 +1,9 @@
 //! Work of other areas in the transactions of jobs, and jobs in theirs.
 
-use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use paddock_platform::{
@@ -18,10 +21,15 @@ use crate::{
 
 const NOTES: Migrations = Migrations::new(
     "lab",
-    &[Migration::new(1, "notes", "CREATE TABLE lab_notes (id TEXT NOT NULL PRIMARY KEY, content TEXT NOT NULL)")],
+    &[Migration::new(
+        1,
+        "notes",
+        "CREATE TABLE lab_notes (id TEXT NOT NULL PRIMARY KEY, content TEXT NOT NULL)",
+    )],
 );
 static NOTE: Statement = Statement::new("lab", "note", "INSERT INTO lab_notes (id, content) VALUES (?1, ?2)");
-static COUNT: Statement = Statement::new("lab", "count_notes", "SELECT count(*) FROM lab_notes WHERE content = ?1");
+static COUNT: Statement =
+    Statement::new("lab", "count_notes", "SELECT count(*) FROM lab_notes WHERE content = ?1");
 
 async fn notes(store: &Store, content: &str) -> u64 {
     store.query_first(&COUNT, params![content]).await.unwrap().unwrap().get(0_usize).unwrap()
@@ -215,7 +223,8 @@ async fn a_hook_runs_with_every_way_to_end_exactly_once() {
         server.reaches(hangs, JobState::Running).await;
         server.jobs.cancel(&Tenant::local(), hangs).await.unwrap();
         server.ended(hangs).await;
-        let waits = server.enqueue(child(NewJob { waiting: true, ..NewJob::kind("lab:patient", json!({})) })).await;
+        let waits =
+            server.enqueue(child(NewJob { waiting: true, ..NewJob::kind("lab:patient", json!({})) })).await;
         server.jobs.cancel(&Tenant::local(), waits).await.unwrap();
         for (state, count) in [("succeeded", 1), ("dead", 1), ("failed", 1), ("cancelled", 2)] {
             assert_eq!(notes(&server.store, state).await, count, "{state}");

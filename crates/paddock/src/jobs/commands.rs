@@ -49,7 +49,10 @@ pub(crate) async fn run(args: JobsArgs) -> CommandResult {
 pub(super) fn checked(text: &str) -> Result<String, CommandError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.is_empty() || !text.chars().all(fits) {
-        return Err(CommandError::new(Exit::Usage, format!("`{}` is neither an id nor a name", printable(text))));
+        return Err(CommandError::new(
+            Exit::Usage,
+            format!("`{}` is neither an id nor a name", printable(text)),
+        ));
     }
     Ok(text.to_owned())
 }
@@ -145,10 +148,9 @@ impl Asked {
         let answer = self.post("/jobs/redrive", &body).await?;
         let matched = answer["matched"].as_u64().unwrap_or_default();
         let redriven = answer["redriven"].as_u64().unwrap_or_default();
-        self.print(&answer, || match args.dry_run {
-            true => say(format_args!("{} would be tried again", counted(matched, "job"))),
-            false => say(format_args!("{} back in their queues", counted(redriven, "job"))),
-        });
+        let (count, what) =
+            if args.dry_run { (matched, "would be tried again") } else { (redriven, "back in their queues") };
+        self.print(&answer, || say(format_args!("{} {what}", counted(count, "job"))));
         Ok(())
     }
 
@@ -156,7 +158,8 @@ impl Asked {
     async fn each(&self, ids: &[String], verb: &str) -> CommandResult {
         for id in ids {
             let job = self.post(&format!("/jobs/{}/{verb}", checked(id)?), &json!({})).await?;
-            let state = if job["cancelling"] == true { "ends shortly".to_owned() } else { text(&job, "state") };
+            let state =
+                if job["cancelling"] == true { "ends shortly".to_owned() } else { text(&job, "state") };
             self.print(&job, || say(format_args!("{id}  {state}")));
         }
         Ok(())
@@ -171,7 +174,8 @@ impl Asked {
 
 /// JSON of the command line, of a file or of standard input.
 fn input(given: &str) -> Result<Value, CommandError> {
-    let unreadable = |error: std::io::Error| CommandError::new(Exit::Usage, format!("cannot read `{given}`: {error}"));
+    let unreadable =
+        |error: std::io::Error| CommandError::new(Exit::Usage, format!("cannot read `{given}`: {error}"));
     let text = match given.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).map_err(unreadable)?,
         None if given == "-" => {

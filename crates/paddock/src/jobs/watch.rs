@@ -1,9 +1,6 @@
 //! `paddock jobs watch` and `top`: the same looks, over and over.
 
-use std::{
-    io::IsTerminal,
-    time::Duration,
-};
+use std::{io::IsTerminal, time::Duration};
 
 use reqwest::Method;
 use serde_json::Value;
@@ -52,7 +49,8 @@ pub(super) async fn job(client: &Client, id: &str, json: bool) -> CommandResult 
                     say(format_args!("{job:#}"));
                 }
                 let why = news(&job);
-                let message = format!("the job {id} is {state}{}{why}", if why.is_empty() { "" } else { "; " });
+                let message =
+                    format!("the job {id} is {state}{}{why}", if why.is_empty() { "" } else { "; " });
                 return Err(CommandError::new(Exit::Refused, message));
             }
             _ => tokio::time::sleep(LOOK_INTERVAL).await,

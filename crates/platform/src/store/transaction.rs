@@ -5,7 +5,8 @@ use super::{Params, Row, Statement, StoreError, Value, postgres::PostgresSession
 /// One array per parameter.
 fn transposed(rows: &[Params]) -> Params {
     let width = rows.first().map_or(0, Vec::len);
-    let column = |index: usize| rows.iter().map(|row| row.get(index).cloned().unwrap_or(Value::Null)).collect();
+    let column =
+        |index: usize| rows.iter().map(|row| row.get(index).cloned().unwrap_or(Value::Null)).collect();
     (0..width).map(|index| Value::Array(column(index))).collect()
 }
 

@@ -1,9 +1,6 @@
 //! A connection beside the pool that hears what is announced.
 
-use std::{
-    future::poll_fn,
-    time::Duration,
-};
+use std::{future::poll_fn, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},

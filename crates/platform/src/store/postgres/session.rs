@@ -8,7 +8,9 @@ use tokio::time::error::Elapsed;
 use tokio_postgres::error::SqlState;
 
 use super::{Limits, NETWORK_GRACE};
-use crate::store::{ConstraintKind, Durability, Params, ROWS_MAX, Row, Statement, StoreError, Value, value::refuse_nul};
+use crate::store::{
+    ConstraintKind, Durability, Params, ROWS_MAX, Row, Statement, StoreError, Value, value::refuse_nul,
+};
 
 /// A connection from the pool. It goes back there, unless its state is in doubt: then it is closed.
 pub(in crate::store) struct PostgresSession {

@@ -269,7 +269,9 @@ impl rusqlite::ToSql for Value {
             Self::Bool(flag) => ValueRef::Integer((*flag).into()),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Blob(bytes) => ValueRef::Blob(bytes),
-            Self::Array(_) => return Err(rusqlite::Error::ToSqlConversionFailure("an array is for PostgreSQL".into())),
+            Self::Array(_) => {
+                return Err(rusqlite::Error::ToSqlConversionFailure("an array is for PostgreSQL".into()));
+            }
         }))
     }
 }
