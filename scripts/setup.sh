@@ -54,6 +54,7 @@ if [[ $purpose != run ]]; then
   need '/usr/lib/chromium/chromium' chromium
   need Xvfb xvfb
   need ffmpeg ffmpeg
+  need python3 python3
 fi
 if [[ $purpose == bench ]]; then
   need valgrind valgrind

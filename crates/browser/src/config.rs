@@ -159,8 +159,6 @@ pub struct BrowserOptions {
     pub crawl_pages_max: usize,
     /// How long one audit or crawl may take. Pages that it does not come to are reported as such.
     pub crawl_duration_max: HumanDuration,
-    /// Most event streams (`/browser/events`) open at a time. Takes effect at the next start.
-    pub event_streams_max: usize,
     /// Most tabs watched live (`/browser/screencast`) at a time. Takes effect at the next start.
     pub screencasts_max: usize,
     /// How long a recording may be; at a bound no more pictures are taken.
@@ -236,7 +234,6 @@ impl Default for BrowserOptions {
             tasks_kept_max: 1000,
             crawl_pages_max: 500,
             crawl_duration_max: HumanDuration::from_secs(600),
-            event_streams_max: 256,
             screencasts_max: 32,
             record_duration_max: HumanDuration::from_secs(300),
             record_frames_max: 600,

@@ -14,7 +14,9 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use paddock_cdp::protocol::target::{GetBrowserContexts, GetTargets};
-use paddock_platform::{config::Section, identity::Tenant, store::Store, task::Tasks};
+use paddock_platform::{
+    config::Section, events::Events as EventFeed, identity::Tenant, store::Store, task::Tasks,
+};
 use tokio::{
     sync::{Notify, broadcast, oneshot},
     time::timeout,
@@ -92,23 +94,26 @@ impl Fleet {
         data_dir: &Path,
         tasks: &Tasks,
     ) -> Result<Self, BrowserError> {
-        Self::start_over(options, data_dir, None, tasks).await
+        Self::start_over(options, data_dir, None, EventFeed::default(), tasks).await
     }
 
-    /// Starts a fleet whose instances are in a store: those that were there before come back, hibernated.
+    /// Starts a fleet whose instances are in a store: those that were there before come back, hibernated. What happens in
+    /// it is told in `feed`.
     pub async fn start_with_store(
         options: Section<BrowserOptions>,
         data_dir: &Path,
         store: Store,
+        feed: EventFeed,
         tasks: &Tasks,
     ) -> Result<Self, BrowserError> {
-        Self::start_over(options, data_dir, Some(store), tasks).await
+        Self::start_over(options, data_dir, Some(store), feed, tasks).await
     }
 
     async fn start_over(
         options: Section<BrowserOptions>,
         data_dir: &Path,
         store: Option<Store>,
+        feed: EventFeed,
         tasks: &Tasks,
     ) -> Result<Self, BrowserError> {
         crate::metrics::describe();
@@ -142,7 +147,7 @@ impl Fleet {
             events: Events::default(),
             promised: Promised::default(),
             ports: Ports::default(),
-            feed: Feed::default(),
+            feed: Feed::new(feed),
             instances: Mutex::default(),
             ready: Mutex::default(),
             upkeep: Notify::new(),

@@ -174,8 +174,6 @@ pub struct BrowserService {
     cdp_clients: ClientLimits,
     /// Lists that are remembered.
     lists: Lists,
-    /// One permit per event stream.
-    event_streams: Arc<Semaphore>,
     /// One permit per viewer of a tab.
     screencasts: Arc<Semaphore>,
     recordings: Recordings,
@@ -204,7 +202,6 @@ impl BrowserService {
             shared: Arc::default(),
             cdp_clients: ClientLimits::default(),
             lists: Lists::new(),
-            event_streams: Arc::new(Semaphore::new(options.event_streams_max.min(Semaphore::MAX_PERMITS))),
             screencasts: Arc::new(Semaphore::new(options.screencasts_max.min(Semaphore::MAX_PERMITS))),
             recordings: Recordings::default(),
         };

@@ -29,7 +29,7 @@ use paddock_browser::{
     BrowserOptions, EngineChoice, Fleet, Instance, InstanceSpec, NavigateError, NavigateOptions, Navigation,
     Tab, TabSpec, Wait,
 };
-use paddock_platform::{config::Section, identity::Tenant, store::Store, task::Tasks};
+use paddock_platform::{config::Section, events::Events, identity::Tenant, store::Store, task::Tasks};
 use tempfile::TempDir;
 use url::Url;
 
@@ -65,7 +65,8 @@ impl TestFleet {
     pub async fn start_in(store: Store, data: TempDir, options: BrowserOptions) -> Self {
         let tasks = Tasks::default();
         let section = Section::fixed(options);
-        let fleet = Fleet::start_with_store(section, data.path(), store, &tasks).await.unwrap();
+        let fleet =
+            Fleet::start_with_store(section, data.path(), store, Events::default(), &tasks).await.unwrap();
         let pages = Pages::serve(&tasks).await;
         Self { fleet, tasks, data, pages }
     }

@@ -1,4 +1,4 @@
-//! A network or the hosts of a name, as `[browser] allow` and `deny` list them.
+//! A network or the hosts of a name, as lists of what is allowed and denied have them.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -22,7 +22,7 @@ pub enum Destination {
 
 impl Destination {
     /// Whether it names this host.
-    pub(super) fn has_host(&self, host: &str) -> bool {
+    pub fn has_host(&self, host: &str) -> bool {
         match self {
             Self::Network(_) => false,
             Self::Host(name) => name == host,
@@ -34,7 +34,7 @@ impl Destination {
     }
 
     /// Whether it names this address.
-    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+    pub fn has_address(&self, address: IpAddr) -> bool {
         match self {
             Self::Network(network) => network.contains(address),
             Self::Host(_) | Self::Domain(_) => false,

@@ -1,4 +1,4 @@
-//! A network in CIDR notation, as `[browser] allow` lists them.
+//! A network in CIDR notation, as lists of what is allowed have them.
 
 use std::{
     fmt,

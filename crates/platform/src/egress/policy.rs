@@ -1,4 +1,4 @@
-//! Which addresses pages may reach: the public internet, and what the operator allows beside it.
+//! Which addresses may be reached: the public internet, and what the operator allows beside it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -69,11 +69,11 @@ const NAT64: Network = Network::v6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)
 /// 6to4 (RFC 3056): bits 16 to 48 are the IPv4 address of the router.
 const SIX_TO_FOUR: Network = Network::v6(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16);
 
-/// The range that keeps pages from `address`, or `None` when they may connect to it.
+/// The range that keeps everybody from `address`, or `None` when it may be connected to.
 ///
 /// `allow` lifts the refusal for its networks. An address that carries an IPv4 address within (mapped, NAT64, 6to4)
 /// is judged by that one.
-pub(super) fn refusal(address: IpAddr, allow: &[Network]) -> Option<Network> {
+pub fn refusal(address: IpAddr, allow: &[Network]) -> Option<Network> {
     if allow.iter().any(|network| network.contains(address)) {
         return None;
     }
@@ -87,7 +87,7 @@ pub(super) fn refusal(address: IpAddr, allow: &[Network]) -> Option<Network> {
 }
 
 /// What a refused network is, in a few words.
-pub(super) fn name(network: &Network) -> &'static str {
+pub fn network_name(network: &Network) -> &'static str {
     SPECIAL_V4
         .iter()
         .chain(&SPECIAL_V6)
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn every_range_has_a_name() {
         for special in SPECIAL_V4.iter().chain(&SPECIAL_V6) {
-            assert_eq!(name(&special.network), special.name);
+            assert_eq!(network_name(&special.network), special.name);
         }
     }
 

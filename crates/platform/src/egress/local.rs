@@ -12,10 +12,11 @@ const AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The addresses, read anew when they are old.
 #[derive(Debug, Default)]
-pub(super) struct LocalAddresses(Mutex<Option<(Instant, Arc<[IpAddr]>)>>);
+pub struct LocalAddresses(Mutex<Option<(Instant, Arc<[IpAddr]>)>>);
 
 impl LocalAddresses {
-    pub(super) fn current(&self) -> Arc<[IpAddr]> {
+    /// The addresses as they are now, or were a moment ago.
+    pub fn current(&self) -> Arc<[IpAddr]> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((read, addresses)) = &*known
             && read.elapsed() < AGE_MAX

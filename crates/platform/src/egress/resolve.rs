@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-/// Resolves host names. The egress asks anew for every connection and checks every answer.
+/// Resolves host names. Who connects asks anew for every connection and checks every answer.
 pub trait Resolve: Send + Sync + 'static {
     /// The addresses of a name, best first; empty or an error when it has none.
     fn resolve(&self, name: String) -> BoxFuture<'_, io::Result<Vec<IpAddr>>>;
