@@ -102,13 +102,14 @@ impl Blank {
         let events = session.subscribe(EVENTS, EVENTS_MAX);
         let everything = [RequestPattern { url_pattern: "*".to_owned(), resource_type: None }];
         let hold = fetch::Enable { patterns: &everything, handle_auth_requests: false };
+        let (network, bypass) = (network::Enable::default(), SetBypassServiceWorker { bypass: true });
         let (tree, ..) = tokio::try_join!(
             session.send(&GetFrameTree {}),
             session.send(&page::Enable {}),
             session.send(&hold),
-            session.send(&network::Enable::default()),
+            session.send(&network),
             // One of the site would answer with the site's page.
-            session.send(&SetBypassServiceWorker { bypass: true })
+            session.send(&bypass)
         )?;
         Ok(Self { session, frame_id: tree.frame_tree.frame.id, events, _target: target })
     }
