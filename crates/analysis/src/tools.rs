@@ -53,7 +53,7 @@ fn run(analyses: Analyses) -> Tool {
             let analyses = analyses.clone();
             async move {
                 let progress = tool_progress(context.progress);
-                Ok::<Report, Problem>(analyses.run(&context.caller, input, &progress).await?)
+                analyses.run(&context.caller, input, &progress).await
             }
         },
     )

@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use paddock_browser::{BrowserOptions, Engine};
 use paddock_platform::identity::{Caller, Scope, Tenant};
 use serde_json::{Value, json};
-use support::{TestFleet, eventually};
+use support::eventually;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 

@@ -21,7 +21,7 @@ use paddock_platform::task::Tasks;
 use serde_json::{Value, json};
 use support::{TestFleet, eventually, options};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn chromium() -> BrowserOptions {
     BrowserOptions { engine: EngineChoice::Chromium, ..options() }

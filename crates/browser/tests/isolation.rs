@@ -29,7 +29,7 @@ use paddock_platform::identity::Caller;
 use serde_json::{Value, json};
 use support::{TestFleet, eventually, options, quick};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const COUNT: usize = 30;
 
 async fn at(instance: &Instance, url: &str) -> Tab {

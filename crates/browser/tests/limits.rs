@@ -12,7 +12,6 @@ use paddock_browser::{BrowserError, BrowserOptions, Instance, InstanceSpec, Inst
 use paddock_platform::{
     identity::Tenant,
     params,
-    problem::Problem,
     store::{Statement, testing},
     units::ByteSize,
 };

@@ -31,12 +31,9 @@ async fn site(tasks: &Tasks) -> String {
         .route(
             "/private",
             get(|headers: HeaderMap| async move {
-                match headers.get(header::AUTHORIZATION) {
-                    Some(_) => (StatusCode::OK, HeaderMap::new()),
-                    None => {
-                        let demand = [(header::WWW_AUTHENTICATE, "Basic realm=x".parse().unwrap())];
-                        (StatusCode::UNAUTHORIZED, demand.into_iter().collect())
-                    }
+                if let Some(_) = headers.get(header::AUTHORIZATION) { (StatusCode::OK, HeaderMap::new()) } else {
+                    let demand = [(header::WWW_AUTHENTICATE, "Basic realm=x".parse().unwrap())];
+                    (StatusCode::UNAUTHORIZED, demand.into_iter().collect())
                 }
             }),
         );

@@ -201,7 +201,7 @@ async fn nobody_is_told_of_another_tenants_jobs_or_of_areas_that_its_key_may_not
     }
     let anonymous = client()
         .get(format!("{}/events", server.base))
-        .timeout(Duration::from_secs(60))
+        .timeout(Duration::from_mins(1))
         .send()
         .await
         .unwrap();

@@ -42,7 +42,7 @@ pub(crate) async fn run(args: MissionsArgs) -> CommandResult {
                 let stored = save(&asked, file).await?;
                 let note = if stored["created"] == true { "" } else { "  (as before)" };
                 asked.print(&stored, || {
-                    say(format_args!("{}@{}{note}", text(&stored, "name"), stored["version"]))
+                    say(format_args!("{}@{}{note}", text(&stored, "name"), stored["version"]));
                 });
             }
             Ok(())
@@ -222,20 +222,17 @@ async fn watch(asked: &Asked, id: &str) -> CommandResult {
 
 async fn decide(asked: &Asked, args: &DecideArgs, verb: &str) -> CommandResult {
     let id = checked(&args.id)?;
-    let step = match &args.step {
-        Some(step) => checked(step)?,
-        None => {
-            let mission = asked.get(&format!("/missions/{id}"), &[]).await?;
-            let steps = mission["steps"].as_array().cloned().unwrap_or_default();
-            let mut asking =
-                steps.iter().filter(|step| step["state"] == "waiting").map(|step| text(step, "name"));
-            match (asking.next(), asking.next()) {
-                (Some(only), None) => only,
-                (None, _) => {
-                    return Err(CommandError::new(Exit::Refused, "no step of the mission asks anything"));
-                }
-                _ => return Err(CommandError::new(Exit::Usage, "several steps ask; name one")),
+    let step = if let Some(step) = &args.step { checked(step)? } else {
+        let mission = asked.get(&format!("/missions/{id}"), &[]).await?;
+        let steps = mission["steps"].as_array().cloned().unwrap_or_default();
+        let mut asking =
+            steps.iter().filter(|step| step["state"] == "waiting").map(|step| text(step, "name"));
+        match (asking.next(), asking.next()) {
+            (Some(only), None) => only,
+            (None, _) => {
+                return Err(CommandError::new(Exit::Refused, "no step of the mission asks anything"));
             }
+            _ => return Err(CommandError::new(Exit::Usage, "several steps ask; name one")),
         }
     };
     let body = args.comment.as_ref().map_or_else(|| json!({}), |comment| json!({"comment": comment}));
