@@ -323,12 +323,22 @@ async fn settle(
             Verdict::Again { run_at, .. } => Some(*run_at),
             Verdict::Finish { .. } => None,
         };
+        let job = Arc::clone(&ending.job);
         Ok(match core.ledger.end_and_tell(ending).await? {
-            EndStatus::Lost => Settled { id, state: None, run_at: None },
+            EndStatus::Lost => Settled { id, state: ended_before(core, &job).await?, run_at: None },
             EndStatus::Ended(state) => {
                 Settled { id, state: Some(state), run_at: again_at.filter(|_| !state.is_final()) }
             }
         })
     });
     futures_util::future::try_join_all(settle).await
+}
+
+/// Whether this very attempt had ended the job already: the first answer of the store was lost on the way.
+async fn ended_before(core: &Core, attempt: &Job) -> Result<Option<JobState>, JobError> {
+    match look::get(core, &attempt.tenant, attempt.id).await {
+        Ok(job) if job.attempt == attempt.attempt && job.state == JobState::Succeeded => Ok(Some(job.state)),
+        Ok(_) | Err(JobError::Expired(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
