@@ -33,4 +33,4 @@ lint: ## Run clippy; warnings are errors
 
 bench: ## Measure what objectives.toml promises, the quick tier, on an optimised build
 	@scripts/setup.sh test
-	@scripts/bench.sh
+	@scripts/benchmark.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what this machine lacks for running (`setup.sh run`) or testing (`setup.sh test`) Paddock.
+# Installs what this machine lacks for running (`setup.sh run`), testing (`setup.sh test`) or measuring Paddock against
+# other programs and under valgrind (`setup.sh bench`).
 #
 # Debian and its relatives, through apt. Safe to repeat: when nothing is missing it installs nothing, asks nobody and
 # returns at once. Other systems get the list of what to install.
@@ -7,9 +8,9 @@ set -euo pipefail
 
 purpose=${1:-run}
 case $purpose in
-  run | test) ;;
+  run | test | bench) ;;
   *)
-    echo "usage: scripts/setup.sh run|test" >&2
+    echo "usage: scripts/setup.sh run|test|bench" >&2
     exit 2
     ;;
 esac
@@ -43,30 +44,51 @@ need make make
 need '/usr/lib/chromium*/chromium-headless-shell' chromium-headless-shell
 need '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf' fonts-dejavu-core
 need '/usr/share/fonts/truetype/liberation*/LiberationSans-Regular.ttf' fonts-liberation
-if [[ $purpose == test ]]; then
+if [[ $purpose != run ]]; then
   need '/usr/lib/postgresql/*/bin/initdb' postgresql
   need promtool prometheus
   need wrk wrk
   need node nodejs
   need npm npm
+  # The full browser, windows without a display, and films: `run` does without, and says so when they are asked for.
+  need '/usr/lib/chromium/chromium' chromium
+  need Xvfb xvfb
+  need ffmpeg ffmpeg
+  need python3 python3
+fi
+if [[ $purpose == bench ]]; then
+  need valgrind valgrind
+  need hey hey
 fi
 
-# Clients nobody here wrote, for the tests: from their lock files, and only when these have changed.
+# Clients nobody here wrote, for the tests: from their lock file, and only when that has changed.
 node_packages() {
-  [[ $purpose == test ]] || return 0
-  local name dir
-  for name in clients e2e; do
-    dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tests/$name" && pwd)
-    [[ $dir/node_modules/.package-lock.json -nt $dir/package-lock.json ]] && continue
-    echo "setup: installing the node packages of tests/$name"
-    if ! (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null && touch node_modules/.package-lock.json); then
-      echo "setup: npm could not install them; the tests with other people's clients will be skipped" >&2
-    fi
-  done
+  [[ $purpose != run ]] || return 0
+  local dir
+  dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tests/clients" && pwd)
+  [[ $dir/node_modules/.package-lock.json -nt $dir/package-lock.json ]] && return 0
+  echo "setup: installing the node packages of tests/clients"
+  if ! (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null && touch node_modules/.package-lock.json); then
+    echo "setup: npm could not install them; the tests with other people's clients will be skipped" >&2
+  fi
+}
+
+# What counts instructions: of the version that Cargo.lock names, else it refuses to work.
+instruction_runner() {
+  [[ $purpose == bench ]] || return 0
+  local lock wanted
+  lock=$(dirname "${BASH_SOURCE[0]}")/../Cargo.lock
+  wanted=$(grep -A1 '^name = "gungraun-runner"' "$lock" | sed -n 's/^version = "\(.*\)"/\1/p')
+  cargo install --list 2>/dev/null | grep -q "^gungraun-runner v$wanted:" && return 0
+  echo "setup: building gungraun-runner $wanted (a minute or two)"
+  if ! cargo install --quiet --locked gungraun-runner --version "$wanted"; then
+    echo "setup: it could not be built; instructions will not be counted" >&2
+  fi
 }
 
 if ((${#missing[@]} == 0)); then
   node_packages
+  instruction_runner
   echo "setup: everything for \`make $purpose\` is installed"
   exit 0
 fi
@@ -95,7 +117,7 @@ policy=/usr/sbin/policy-rc.d
 cluster=/etc/postgresql-common/createcluster.d/paddock-setup.conf
 undo=()
 trap '((${#undo[@]} == 0)) || "${as_root[@]}" rm -f "${undo[@]}"' EXIT
-if [[ $purpose == test ]]; then
+if [[ $purpose != run ]]; then
   if [[ ! -e $policy ]]; then
     undo+=("$policy")
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
@@ -124,4 +146,5 @@ if ! install; then
 fi
 rm -f "$log"
 node_packages
+instruction_runner
 echo "setup: done"

@@ -1,12 +1,17 @@
-//! The area's tools: the same calls as its routes.
+//! The area's tools: the same calls as its routes. A model reads a report as Markdown; programs get it as data, in the
+//! form that `docs/analysis-report.schema.json` describes.
 
-use paddock_platform::{identity::Scope, problem::Problem, tool::Tool};
+use paddock_platform::{
+    identity::Scope,
+    problem::Problem,
+    tool::{Content, Readable, Tool},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     analyses::{Analyses, AnalysisInput},
-    report::Report,
+    report::{Report, markdown},
     service::tool_progress,
     store::ReportSummary,
 };
@@ -29,11 +34,17 @@ pub fn tools(analyses: &Analyses) -> Vec<Tool> {
     vec![run(analyses.clone()), list(analyses.clone())]
 }
 
+impl Readable for Report {
+    fn content(&self) -> Vec<Content> {
+        vec![Content::Text(markdown::render(self))]
+    }
+}
+
 /// The tool that analyses: what a job of `POST /analysis` calls.
 pub(crate) const RUN: &str = "analysis_run";
 
 fn run(analyses: Analyses) -> Tool {
-    Tool::new(
+    Tool::reading(
         RUN,
         "Analyses a web page on desktop and mobile: what costs it visitors and customers, as findings with evidence, \
          selector, measured value and recommendation.",

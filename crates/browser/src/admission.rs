@@ -22,8 +22,8 @@ use crate::{
 const VICTIMS_MAX: usize = 3;
 
 /// What an instance is expected to need before it is known.
-const fn estimate(placement: Placement) -> u64 {
-    match (placement.headed, placement.isolation) {
+fn estimate(placement: &Placement) -> u64 {
+    match (placement.needs_chromium(), placement.isolation) {
         (true, _) => 250 << 20,
         (false, Isolation::Process) => 60 << 20,
         (false, Isolation::Context) => 16 << 20,
@@ -63,7 +63,7 @@ impl Shared {
     /// Finds room for one more context, of `which` instance if that exists already.
     pub(crate) async fn admit(
         self: &Arc<Self>,
-        placement: Placement,
+        placement: &Placement,
         which: Option<&InstanceId>,
     ) -> Result<Admitted, BrowserError> {
         let bytes = estimate(placement);
@@ -81,7 +81,7 @@ impl Shared {
                 BrowserError::RunningExhausted { .. } => "made room for another instance",
                 _ => "memory is short",
             };
-            if let Err(error) = victim.hibernate(cause).await {
+            if let Err(error) = victim.make_room(cause).await {
                 tracing::debug!(browser.instance = %victim.id(), %error, "an idle instance did not hibernate");
                 continue;
             }
@@ -125,7 +125,7 @@ impl Shared {
             .handles()
             .into_iter()
             .filter(|instance| {
-                instance.is_kept()
+                instance.is_saved()
                     && Some(instance.id()) != but
                     && instance.status() == InstanceStatus::Running
             })

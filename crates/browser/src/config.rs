@@ -97,10 +97,21 @@ pub struct BrowserOptions {
     pub connect_timeout: HumanDuration,
     /// How long a page's connection may stay open without a byte in either direction.
     pub connection_idle_timeout: HumanDuration,
-    /// What is done about text of pages that addresses a model instead of people: `off`, `warn` or `strip`.
+    /// What is done about text of pages that addresses a model instead of people: `off`, `warn`, `strip` or `block`.
     pub content_guard: ContentGuard,
-    /// Most bytes of a file that is fetched for a caller.
+    /// Most bytes of a file that is fetched for a caller, or that a page downloads.
     pub download_size_max: ByteSize,
+    /// Whether pages may download files: into a directory of their instance, from which callers fetch them. Takes effect
+    /// when an instance wakes.
+    pub page_downloads: bool,
+    /// Most downloads of one instance that are remembered; the oldest make room.
+    pub downloads_max: usize,
+    /// Bytes of the files that one instance's pages downloaded; the oldest make room.
+    pub downloads_size_max: ByteSize,
+    /// Directories of unpacked extensions that callers may have in their instances, by path or by name of the directory.
+    pub extensions: Vec<PathBuf>,
+    /// Hosts, beside this machine's loopback addresses, whose Chromes callers with `browser:admin` may attach to.
+    pub attach_hosts: Vec<String>,
     /// The directory that callers may upload files of this machine from, by `paths`. If there is none, they may not.
     pub uploads_dir: Option<PathBuf>,
     /// What saved states are encrypted with when a caller asks for it without a passphrase: `env:NAME` or `file:/path`.
@@ -130,8 +141,24 @@ pub struct BrowserOptions {
     pub cdp_queue_max: ByteSize,
     /// Most addresses of one `/browser/batch-navigate`.
     pub batch_max: usize,
-    /// Most event streams (`/browser/events`) open at a time. Takes effect at the next start.
-    pub event_streams_max: usize,
+    /// Most tasks (`/browser/tasks`) of one tenant that wait for their turn.
+    pub tasks_queued_max: usize,
+    /// Most tasks of one agent that wait.
+    pub tasks_queued_per_agent_max: usize,
+    /// Most tasks of one tenant that are under way at a time.
+    pub tasks_running_max: usize,
+    /// Most tasks of one agent that are under way at a time.
+    pub tasks_running_per_agent_max: usize,
+    /// Most tasks of one `/browser/tasks/batch`.
+    pub task_batch_max: usize,
+    /// How long a task that has ended can be asked for.
+    pub task_kept_for: HumanDuration,
+    /// Most tasks of one tenant that have ended and can be asked for; the oldest make room.
+    pub tasks_kept_max: usize,
+    /// Most pages of one audit (`/browser/audit`) or crawl (`/browser/scrape`).
+    pub crawl_pages_max: usize,
+    /// How long one audit or crawl may take. Pages that it does not come to are reported as such.
+    pub crawl_duration_max: HumanDuration,
     /// Most tabs watched live (`/browser/screencast`) at a time. Takes effect at the next start.
     pub screencasts_max: usize,
     /// How long a recording may be; at a bound no more pictures are taken.
@@ -180,6 +207,11 @@ impl Default for BrowserOptions {
             connection_idle_timeout: HumanDuration::from_secs(600),
             content_guard: ContentGuard::Warn,
             download_size_max: ByteSize::mib(20),
+            page_downloads: true,
+            downloads_max: 100,
+            downloads_size_max: ByteSize::mib(100),
+            extensions: Vec::new(),
+            attach_hosts: Vec::new(),
             uploads_dir: None,
             state_key: None,
             page_size_max: ByteSize::mib(50),
@@ -193,7 +225,15 @@ impl Default for BrowserOptions {
             cdp_message_max: ByteSize::mib(16),
             cdp_queue_max: ByteSize::mib(64),
             batch_max: 100,
-            event_streams_max: 256,
+            tasks_queued_max: 1000,
+            tasks_queued_per_agent_max: 100,
+            tasks_running_max: 20,
+            tasks_running_per_agent_max: 10,
+            task_batch_max: 50,
+            task_kept_for: HumanDuration::from_secs(300),
+            tasks_kept_max: 1000,
+            crawl_pages_max: 500,
+            crawl_duration_max: HumanDuration::from_secs(600),
             screencasts_max: 32,
             record_duration_max: HumanDuration::from_secs(300),
             record_frames_max: 600,

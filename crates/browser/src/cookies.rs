@@ -22,7 +22,7 @@ impl Instance {
     /// All its cookies.
     pub async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError> {
         let Some(lease) = self.lease() else { return Ok(Vec::new()) };
-        let command = storage::GetCookies { browser_context_id: Some(lease.context_id()) };
+        let command = storage::GetCookies { browser_context_id: lease.name() };
         Ok(lease.process().connection().browser().send(&command).await?.cookies)
     }
 
@@ -30,7 +30,7 @@ impl Instance {
     pub async fn set_cookies(&self, cookies: &[CookieParam]) -> Result<usize, BrowserError> {
         let Some(lease) = self.lease() else { return Ok(0) };
         let browser = lease.process().connection().browser();
-        let command = |cookies| storage::SetCookies { cookies, browser_context_id: Some(lease.context_id()) };
+        let command = |cookies| storage::SetCookies { cookies, browser_context_id: lease.name() };
         if browser.send(&command(cookies)).await.is_ok() {
             return Ok(cookies.len());
         }
@@ -48,7 +48,7 @@ impl Instance {
     /// Forgets all its cookies.
     pub async fn clear_cookies(&self) -> Result<(), BrowserError> {
         let Some(lease) = self.lease() else { return Ok(()) };
-        let command = storage::ClearCookies { browser_context_id: Some(lease.context_id()) };
+        let command = storage::ClearCookies { browser_context_id: lease.name() };
         lease.process().connection().browser().send(&command).await?;
         Ok(())
     }

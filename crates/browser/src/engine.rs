@@ -28,6 +28,12 @@ const HEADLESS_SHELLS: [&str; 6] = [
 const CHROMIUMS: [&str; 5] =
     ["/usr/lib/chromium/chromium", "chromium", "chromium-browser", "google-chrome", "chrome"];
 
+/// Parts of Chrome that are left out: processes and traffic that nobody here asks for.
+const DISABLED_FEATURES: &str =
+    "SpareRendererForSitePerProcess,Translate,AudioServiceOutOfProcess,MediaRouter,OptimizationHints";
+/// Where windows are on the display.
+const WINDOW: &[&str] = &["--window-position=0,0", "--window-size=1440,900"];
+
 /// A Chrome that is installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
@@ -37,8 +43,6 @@ pub struct Engine {
     pub kind: EngineKind,
     /// Whether it runs in its own sandbox.
     pub sandbox: Sandbox,
-    /// Whether its windows are on a display.
-    pub headed: bool,
 }
 
 /// The two builds of Chrome.
@@ -72,12 +76,23 @@ pub enum EngineError {
         /// The command that installs it on Debian.
         install: &'static str,
     },
-    /// Windows were asked for where no display is.
+    /// Windows were asked for where no display is and none can be made.
     #[error(
-        "there is no display for a headed browser; run the server under `xvfb-run` (`apt-get install xvfb`) or with \
-         DISPLAY set, or start the instance headless"
+        "there is no display for a headed browser; `apt-get install xvfb` lets the server make one, DISPLAY names \
+         another, or start the instance headless"
     )]
     NoDisplay,
+    /// The display for windows does not come up.
+    #[error("Xvfb made no display: {0}")]
+    Display(String),
+    /// A path is that of another build than is needed.
+    #[error(
+        "`{}` of `[browser] engine` has neither windows nor extensions; they need the full browser", path.display()
+    )]
+    NotFull {
+        /// The path.
+        path: PathBuf,
+    },
     /// The configured path is not an executable file.
     #[error("`{}` of `[browser] engine` is not an executable file", path.display())]
     NotExecutable {
@@ -103,21 +118,20 @@ impl Engine {
             (true, true) => Sandbox::OffForRoot,
             (true, false) => Sandbox::On,
         };
-        Ok(Self { path, kind, sandbox, headed: false })
+        Ok(Self { path, kind, sandbox })
     }
 
-    /// The full browser, for windows on the display of the server's environment.
-    pub fn headed(options: &BrowserOptions) -> Result<Self, EngineError> {
+    /// The full browser, which windows and extensions need, also where the options name the headless shell.
+    pub fn full(options: &BrowserOptions) -> Result<Self, EngineError> {
         let engine = match &options.engine {
             EngineChoice::HeadlessShell => EngineChoice::Chromium,
             other => other.clone(),
         };
         let engine = Self::find(&BrowserOptions { engine, ..options.clone() })?;
-        let display = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-        if display("DISPLAY") || display("WAYLAND_DISPLAY") {
-            Ok(Self { headed: true, ..engine })
+        if engine.kind == EngineKind::Chromium {
+            Ok(engine)
         } else {
-            Err(EngineError::NoDisplay)
+            Err(EngineError::NotFull { path: engine.path })
         }
     }
 
@@ -143,14 +157,13 @@ impl Engine {
     /// GPU, network and audio run inside the browser process: half the processes and a sixth less start-up time, for
     /// the price that a crash of one of them takes the process. The zygote stays: contexts need 10 MB each with it and
     /// 17 without, and the sandbox needs it.
-    pub(crate) fn arguments(&self, profile: &Path) -> Vec<String> {
-        const ALWAYS: [&str; 24] = [
+    pub(crate) fn arguments(&self, profile: &Path, headed: bool, extensions: &[PathBuf]) -> Vec<String> {
+        const ALWAYS: [&str; 22] = [
             "--remote-debugging-pipe",
             "--in-process-gpu",
             "--disable-gpu",
             "--disable-software-rasterizer",
             "--enable-features=NetworkServiceInProcess2",
-            "--disable-features=SpareRendererForSitePerProcess,Translate,AudioServiceOutOfProcess,MediaRouter,OptimizationHints",
             "--disable-breakpad",
             "--mute-audio",
             "--no-first-run",
@@ -160,7 +173,6 @@ impl Engine {
             "--disable-default-apps",
             "--disable-domain-reliability",
             "--disable-sync",
-            "--disable-extensions",
             "--metrics-recording-only",
             "--password-store=basic",
             "--hide-scrollbars",
@@ -175,8 +187,21 @@ impl Engine {
         let mut arguments: Vec<String> = ALWAYS.map(str::to_owned).into();
         arguments.push(format!("--user-data-dir={}", profile.display()));
         if self.kind == EngineKind::Chromium {
+            let look: &[&str] = if headed { WINDOW } else { &["--headless=new"] };
             arguments.push("--no-startup-window".to_owned());
-            arguments.extend((!self.headed).then(|| "--headless=new".to_owned()));
+            arguments.extend(look.iter().map(|argument| (*argument).to_owned()));
+        }
+        if extensions.is_empty() {
+            arguments.push(format!("--disable-features={DISABLED_FEATURES}"));
+            arguments.push("--disable-extensions".to_owned());
+        } else {
+            // Branded builds do not load extensions from the command line unless they are told to.
+            arguments.push(format!(
+                "--disable-features={DISABLED_FEATURES},DisableLoadExtensionCommandLineSwitch"
+            ));
+            let paths: Vec<_> = extensions.iter().map(|path| path.to_string_lossy()).collect();
+            arguments.push(format!("--load-extension={}", paths.join(",")));
+            arguments.push(format!("--disable-extensions-except={}", paths.join(",")));
         }
         if self.sandbox != Sandbox::On {
             arguments.push("--no-sandbox".to_owned());
@@ -262,7 +287,8 @@ mod tests {
         {
             let engine = Engine::find(&BrowserOptions { sandbox, ..BrowserOptions::default() }).unwrap();
             assert_eq!(engine.sandbox, expected);
-            let flag = engine.arguments(Path::new("/tmp/profile")).contains(&"--no-sandbox".to_owned());
+            let arguments = engine.arguments(Path::new("/tmp/profile"), false, &[]);
+            let flag = arguments.contains(&"--no-sandbox".to_owned());
             assert_eq!(flag, expected != Sandbox::On);
         }
     }

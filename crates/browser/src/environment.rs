@@ -1,5 +1,7 @@
 //! What belongs to a tab whatever page it shows, and whichever session shows it: its log, its rules, and what it
-//! pretends to be. It outlives the session: a tab that is opened anew gets it applied again.
+//! pretends to be. It outlives the session: a tab that is opened anew gets it applied again, after hibernation and when
+//! its Chrome died. Settings and rules are saved with the tab and survive the server too; credentials are not, because
+//! they were given for use and not for keeping.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +19,12 @@ use paddock_cdp::{
     },
 };
 use paddock_platform::task::Tasks;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     console,
     network::{Interception, Log},
+    saved::SavedTab,
 };
 
 /// What a tab keeps.
@@ -33,7 +37,8 @@ pub(crate) struct Environment {
 }
 
 /// What a tab was told to pretend.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Settings {
     pub(crate) viewport: Option<Viewport>,
     pub(crate) geolocation: Option<SetGeolocationOverride>,
@@ -43,7 +48,11 @@ pub(crate) struct Settings {
 }
 
 /// A screen.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::unsafe_derive_deserialize,
+    reason = "the unsafe code is in the macro that awaits several calls"
+)]
 pub(crate) struct Viewport {
     pub(crate) width: u32,
     pub(crate) height: u32,
@@ -52,6 +61,20 @@ pub(crate) struct Viewport {
 }
 
 impl Environment {
+    /// That of a tab that was saved.
+    pub(crate) fn of(saved: &SavedTab) -> Self {
+        Self {
+            settings: Mutex::new(saved.settings.clone()),
+            interception: Arc::new(Interception::of(saved.routes.clone())),
+            ..Self::default()
+        }
+    }
+
+    /// Gives back what can be large and is about pages that are gone: the log.
+    pub(crate) fn rest(&self) {
+        self.log.clear();
+    }
+
     /// What it pretends now.
     pub(crate) fn settings(&self) -> Settings {
         self.lock().clone()
@@ -67,7 +90,7 @@ impl Environment {
     /// Puts all of it in force for a session that knows nothing of it.
     pub(crate) async fn apply(&self, session: &Session, tasks: &Tasks) -> Result<(), CallError> {
         let settings = self.settings();
-        if settings != Settings::default() {
+        if !settings.is_empty() {
             settings.apply(session).await?;
         }
         if !self.interception.is_idle() {
@@ -82,6 +105,11 @@ impl Environment {
 }
 
 impl Settings {
+    /// Whether it pretends nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     async fn apply(&self, session: &Session) -> Result<(), CallError> {
         if let Some(viewport) = self.viewport {
             viewport.apply(session).await?;

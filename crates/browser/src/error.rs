@@ -10,6 +10,7 @@ use paddock_platform::{
 use std::time::Duration;
 
 use crate::{
+    attach::ATTACH_FAILED,
     egress::EgressError,
     engine::EngineError,
     evaluate::{EvaluateError, look_problem},
@@ -107,6 +108,11 @@ pub enum BrowserError {
     /// The instance is used and cannot hibernate.
     #[error("instance `{0}` is in use; it cannot hibernate now")]
     InstanceInUse(InstanceId),
+    /// The instance stands for a Chrome that somebody else started.
+    #[error(
+        "instance `{0}` stands for a Chrome that was not started here; it is neither put to sleep nor restarted"
+    )]
+    InstanceAttached(InstanceId),
     /// The instance lost its Chrome and is being restored.
     #[error("instance `{0}` is being restored; try again")]
     InstanceRestarting(InstanceId),
@@ -205,6 +211,7 @@ impl From<BrowserError> for Problem {
     fn from(error: BrowserError) -> Self {
         let text = error_chain(&error);
         match error {
+            BrowserError::Launch(LaunchError::Connect(_)) => Self::new(ATTACH_FAILED, text),
             BrowserError::Engine(_) | BrowserError::Launch(_) => {
                 Self::new(BROWSER_UNAVAILABLE, text).retry_after(RETRY_AFTER)
             }
@@ -220,6 +227,7 @@ impl From<BrowserError> for Problem {
             | BrowserError::ProfilesExhausted { .. }
             | BrowserError::InstanceBusy { .. } => Self::new(RATE_LIMITED, text).retry_after(RETRY_AFTER),
             BrowserError::InstanceInUse(_)
+            | BrowserError::InstanceAttached(_)
             | BrowserError::ProfileInUse { .. }
             | BrowserError::PortTaken { .. }
             | BrowserError::ProfileExists(_) => Self::new(CONFLICT, text),

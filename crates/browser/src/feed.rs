@@ -1,24 +1,25 @@
-//! What happens in the fleet and on its pages, for those who watch: the stream behind `/browser/events`.
+//! What happens in the fleet and on its pages, for those who watch: it goes into the server's feed, which `/events` and
+//! `/browser/events` show.
 //!
-//! Events are numbered and the last ones are kept, so that a watcher who lost its connection goes on where it was. Each
-//! tenant also has a generation, which grows with every change of its instances and tabs: what is remembered of a list
+//! Each tenant also has a generation, which grows with every change of its instances and tabs: what is remembered of a list
 //! holds for one generation alone.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter};
 use paddock_cdp::{Event, Session};
-use paddock_platform::identity::Tenant;
+use paddock_platform::{
+    events::{Events, News, Topic},
+    identity::Tenant,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::broadcast;
-use uuid::Uuid;
 
 use crate::{
+    downloads::PageDownload,
     ids::{InstanceId, TabId},
     instance::InstanceStatus,
 };
@@ -26,12 +27,17 @@ use crate::{
 /// Events that happened, by `type`.
 pub(crate) const BROWSER_EVENTS_TOTAL: &str = "browser_events_total";
 
-/// Events that are kept for watchers who come back.
-const RING_LEN_MAX: usize = 2048;
-/// Bytes of them.
-const RING_SIZE_MAX: usize = 2 << 20;
-/// Events that a watcher may lag behind.
-const LAG_MAX: usize = 1024;
+/// Events of instances.
+pub(crate) const INSTANCES: &str = "browser.instances";
+/// Events of tabs and of the pages in them.
+pub(crate) const TABS: &str = "browser.tabs";
+const TOPICS: [Topic; 2] = [
+    Topic { name: INSTANCES, about: "instances that start, stop, sleep and fail" },
+    Topic { name: TABS, about: "tabs that open, navigate, crash and close; their dialogs and downloads" },
+];
+/// The member with the instance's id, and the one with the tab's.
+pub(crate) const INSTANCE_ID: &str = "instanceId";
+pub(crate) const TAB_ID: &str = "tabId";
 /// Characters kept of what a page says.
 const TEXT_LEN_MAX: usize = 2000;
 /// A tab's messages that wait to be looked at.
@@ -45,60 +51,34 @@ pub(crate) fn describe() {
     describe_counter!(BROWSER_EVENTS_TOTAL, Unit::Count, "Events of instances and pages, by type");
 }
 
-/// One event.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    /// Its number, one more than that of the event before, whosever that was.
-    pub(crate) number: u64,
-    pub(crate) tenant: Tenant,
-    pub(crate) instance: InstanceId,
-    pub(crate) tab: Option<TabId>,
-    /// `instance`, `tabOpened`, `tabNavigated`, …
-    pub(crate) kind: &'static str,
-    /// The event as JSON.
-    pub(crate) text: String,
-}
-
-/// What a watcher begins with.
-#[derive(Debug)]
-pub(crate) struct Watching {
-    /// What it missed since it was last connected.
-    pub(crate) missed: Vec<Arc<Entry>>,
-    /// Whether older ones are gone for good.
-    pub(crate) lost: bool,
-    /// What comes.
-    pub(crate) events: broadcast::Receiver<Arc<Entry>>,
-}
-
-/// Takes events in and hands them out. Cheap to clone.
+/// Takes events in and publishes them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Tells the numbers of this run from those of another.
-    run: String,
-    events: broadcast::Sender<Arc<Entry>>,
+    events: Events,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    ring: VecDeque<Arc<Entry>>,
-    ring_size: usize,
-    number_last: u64,
     instances: HashMap<InstanceId, (Tenant, InstanceStatus)>,
     generations: HashMap<Tenant, u64>,
 }
 
-impl Default for Feed {
-    fn default() -> Self {
-        let run = Uuid::now_v7().simple().to_string();
-        Self(Arc::new(Inner { run, events: broadcast::Sender::new(LAG_MAX), state: Mutex::default() }))
-    }
-}
-
 impl Feed {
+    /// Publishes to the server's feed.
+    pub(crate) fn new(events: Events) -> Self {
+        events.declare(&TOPICS);
+        Self(Arc::new(Inner { events, state: Mutex::default() }))
+    }
+
+    /// The server's feed.
+    pub(crate) fn events(&self) -> &Events {
+        &self.0.events
+    }
+
     /// An instance is in another state than before.
     pub(crate) fn instance(
         &self,
@@ -113,6 +93,11 @@ impl Feed {
         if status == InstanceStatus::Stopped {
             state.instances.remove(id);
         }
+    }
+
+    /// An instance of an earlier run: nothing happened to it, but something may.
+    pub(crate) fn knows(&self, id: &InstanceId, tenant: &Tenant, status: InstanceStatus) {
+        self.state().instances.insert(id.clone(), (tenant.clone(), status));
     }
 
     /// Something happened to a tab.
@@ -158,11 +143,26 @@ impl Feed {
         // The task must not keep the session: it ends with the last handle.
         drop(session);
         while let Some(event) = messages.next().await {
-            if let Ok(Download { url, suggested_filename }) = event.parse() {
-                let data = json!({ "url": cut(url), "filename": cut(suggested_filename) });
+            if let Ok(Download { guid, url, suggested_filename }) = event.parse() {
+                let data = json!({
+                    "downloadId": guid,
+                    "url": cut(url),
+                    "filename": cut(suggested_filename),
+                });
                 self.tab(&instance, &tab, "download", data);
             }
         }
+    }
+
+    /// A download of a page came to its end.
+    pub(crate) fn download(&self, instance: &InstanceId, download: &PageDownload) {
+        let data = json!({
+            "downloadId": download.id,
+            "filename": download.filename,
+            "state": download.state,
+            "size": download.size,
+        });
+        self.publish(&mut self.state(), instance, download.tab_id.as_ref(), "downloadEnded", data);
     }
 
     /// Something changed that no event tells of.
@@ -178,25 +178,6 @@ impl Feed {
         self.state().generations.get(tenant).copied().unwrap_or(0)
     }
 
-    /// Watches from now on, or from after the event of an id that the watcher saw last.
-    pub(crate) fn watch(&self, last_id: Option<&str>) -> Watching {
-        let state = self.state();
-        let events = self.0.events.subscribe();
-        let Some(last_id) = last_id else { return Watching { missed: Vec::new(), lost: false, events } };
-        let number =
-            last_id.strip_prefix(&self.0.run).and_then(|rest| rest.strip_prefix('-')?.parse::<u64>().ok());
-        let kept_from = state.ring.front().map_or(state.number_last + 1, |entry| entry.number);
-        let lost = number.is_none_or(|number| number + 1 < kept_from);
-        let after = number.unwrap_or(state.number_last);
-        let missed = state.ring.iter().filter(|entry| entry.number > after).cloned().collect();
-        Watching { missed, lost, events }
-    }
-
-    /// The id of an event, as [`Feed::watch`] takes it.
-    pub(crate) fn id_of(&self, number: u64) -> String {
-        format!("{}-{number}", self.0.run)
-    }
-
     fn publish(
         &self,
         state: &mut State,
@@ -208,33 +189,11 @@ impl Feed {
         let Some((tenant, _)) = state.instances.get(instance).cloned() else { return };
         *state.generations.entry(tenant.clone()).or_default() += 1;
         counter!(BROWSER_EVENTS_TOTAL, "type" => kind).increment(1);
-        state.number_last += 1;
-        let mut event = Map::new();
-        event.insert("type".to_owned(), kind.into());
-        event.insert("at".to_owned(), Timestamp::now().to_string().into());
-        event.insert("instanceId".to_owned(), instance.as_str().into());
-        if let Some(tab) = tab {
-            event.insert("tabId".to_owned(), tab.as_str().into());
-        }
-        if let Value::Object(data) = data {
-            event.extend(data.into_iter().filter(|(_, value)| !value.is_null()));
-        }
-        let entry = Arc::new(Entry {
-            number: state.number_last,
-            tenant,
-            instance: instance.clone(),
-            tab: tab.cloned(),
-            kind,
-            text: Value::Object(event).to_string(),
-        });
-        state.ring_size += entry.text.len();
-        state.ring.push_back(Arc::clone(&entry));
-        while state.ring.len() > RING_LEN_MAX || state.ring_size > RING_SIZE_MAX {
-            let Some(oldest) = state.ring.pop_front() else { break };
-            state.ring_size -= oldest.text.len();
-        }
-        // An error means that nobody watches.
-        self.0.events.send(entry).ok();
+        let mut about = vec![(INSTANCE_ID, Arc::from(instance.as_str()))];
+        about.extend(tab.map(|tab| (TAB_ID, Arc::from(tab.as_str()))));
+        let topic = if tab.is_some() { TABS } else { INSTANCES };
+        let data = if let Value::Object(data) = data { data } else { Map::new() };
+        self.0.events.publish(News { tenant: Some(tenant), topic, kind, about, data });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -274,47 +233,38 @@ struct Dialog {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Download {
+    #[serde(default)]
+    guid: String,
     url: String,
     suggested_filename: String,
 }
 
 #[cfg(test)]
 mod tests {
+    use paddock_platform::{events::EventFilter, identity::Caller};
+
     use super::*;
 
     fn feed_of(instance: &InstanceId) -> Feed {
-        let feed = Feed::default();
+        let feed = Feed::new(Events::default());
         let tenant = Tenant::local();
         feed.state().instances.insert(instance.clone(), (tenant, InstanceStatus::Running));
         feed
     }
 
-    #[test]
-    fn a_watcher_who_comes_back_gets_what_it_missed() {
+    #[tokio::test]
+    async fn what_happens_to_a_tab_is_published_under_its_topic() {
         let (instance, tab) = (InstanceId::new(), TabId::new());
         let feed = feed_of(&instance);
-        for _ in 0..3 {
-            feed.tab(&instance, &tab, "tabNavigated", json!({ "url": "http://a/" }));
-        }
-        let watching = feed.watch(Some(&feed.id_of(1)));
-        assert_eq!(watching.missed.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 3]);
-        assert!(!watching.lost);
-        assert!(watching.missed[0].text.contains("\"url\":\"http://a/\""));
-        let stranger = feed.watch(Some("another-run-1"));
-        assert!(stranger.lost && stranger.missed.is_empty());
-        assert!(!feed.watch(None).lost);
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded_and_what_is_gone_is_told() {
-        let (instance, tab) = (InstanceId::new(), TabId::new());
-        let feed = feed_of(&instance);
-        for _ in 0..RING_LEN_MAX + 10 {
-            feed.tab(&instance, &tab, "tabCrashed", json!({}));
-        }
-        assert_eq!(feed.state().ring.len(), RING_LEN_MAX);
-        assert!(feed.watch(Some(&feed.id_of(1))).lost);
-        assert!(!feed.watch(Some(&feed.id_of(10))).lost);
+        let filter = EventFilter::new(feed.events(), &Caller::local(), Some("browser")).unwrap();
+        let mut watch = feed.events().watch(filter.about(TAB_ID, Some(tab.as_str())), None).unwrap();
+        feed.tab(&instance, &tab, "tabNavigated", json!({ "url": "http://a/" }));
+        let event = watch.events.recv().await.unwrap();
+        assert!(event.topic == TABS && watch.filter.admits(&event));
+        assert!(event.text.contains("\"url\":\"http://a/\""), "{}", event.text);
+        feed.instance(&instance, &Tenant::local(), InstanceStatus::Stopped, None);
+        let event = watch.events.recv().await.unwrap();
+        assert!(event.topic == INSTANCES && !watch.filter.admits(&event));
     }
 
     #[test]

@@ -5,13 +5,20 @@
 //! A text *about* such attacks quotes them, so a match is a reason to be careful, not to refuse. Each rule wants a verb
 //! and its object close together; single words are never enough. Texts in other languages and in pictures are not seen.
 //!
-//! `[browser] content_guard`: `off`, `warn` (flags beside the text), `strip` (the sentence is replaced by a mark too).
+//! `[browser] content_guard`: `off`, `warn` (flags beside the text), `strip` (the sentence is replaced by a mark too),
+//! `block` (the page is not shown at all).
 
 use std::borrow::Cow;
 
+use http::StatusCode;
+use paddock_platform::problem::{Problem, ProblemKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// A page speaks to a model, and the operator does not want such pages shown.
+pub const IDPI_BLOCKED: ProblemKind =
+    ProblemKind::new("idpi-blocked", StatusCode::FORBIDDEN, "Page addresses a model");
 
 /// Flags of one text; it has enough of them then.
 const FLAGS_MAX: usize = 20;
@@ -35,6 +42,8 @@ pub enum ContentGuard {
     Warn,
     /// It is flagged and taken out.
     Strip,
+    /// A page that has such text is not shown: 403.
+    Block,
 }
 
 /// What a sentence tries.
@@ -236,15 +245,15 @@ pub fn warning(flags: &[Flag]) -> Option<String> {
 }
 
 /// Guards a rendered answer that is made of `texts`: takes the sentences out of it if that is wanted, and returns the
-/// warning that belongs beside it.
+/// warning that belongs beside it; or refuses it.
 pub(crate) fn guard<'a>(
     mode: ContentGuard,
     texts: impl Iterator<Item = &'a str>,
     body: &mut String,
     is_json: bool,
-) -> Option<String> {
+) -> Result<Option<String>, Problem> {
     if mode == ContentGuard::Off {
-        return None;
+        return Ok(None);
     }
     let mut flags = Vec::new();
     for text in texts {
@@ -261,7 +270,13 @@ pub(crate) fn guard<'a>(
             break;
         }
     }
-    warning(&flags)
+    match warning(&flags) {
+        Some(warning) if mode == ContentGuard::Block => {
+            let detail = format!("blocked by IDPI (`[browser] content_guard`): {warning}");
+            Err(Problem::new(IDPI_BLOCKED, detail))
+        }
+        warning => Ok(warning),
+    }
 }
 
 /// Sentences and lines, with where they begin. A quotation mark ends none.
@@ -400,7 +415,7 @@ mod tests {
             (ContentGuard::Strip, true, true),
         ] {
             let mut guarded = body.clone();
-            let warning = guard(mode, texts.into_iter(), &mut guarded, true);
+            let warning = guard(mode, texts.into_iter(), &mut guarded, true).unwrap();
             assert_eq!((warning.is_some(), guarded.contains(STRIPPED)), (warned, stripped));
             assert!(serde_json::from_str::<serde_json::Value>(&guarded).is_ok());
         }

@@ -146,6 +146,7 @@ async fn take_in(tab: &Tab, instance: &Instance, event: &Event) {
                 let main = frame.parent_id.is_none();
                 arrived(tab, instance, &frame.url, main).await;
                 if main {
+                    instance.note_visited(&frame.url);
                     inner.tell(FleetChange::TabNavigated { tab_id: tab.id().clone(), url: frame.url });
                 }
             }

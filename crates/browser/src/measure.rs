@@ -60,8 +60,9 @@ pub(crate) async fn measure(fleet: &Fleet) -> BTreeMap<InstanceId, Cost> {
     let mut asked = Vec::new();
     for instance in fleet.handles() {
         for tab in instance.tabs() {
-            instances.entry(tab.process_id()).or_default().insert(instance.id().clone());
-            asked.push(ask(instance.id().clone(), tab));
+            let Some(pid) = tab.process_id() else { continue };
+            instances.entry(pid).or_default().insert(instance.id().clone());
+            asked.push(ask(pid, instance.id().clone(), tab));
         }
         if let Some(pid) = instance.process_id() {
             instances.entry(pid).or_default().insert(instance.id().clone());
@@ -84,7 +85,14 @@ pub(crate) async fn measure(fleet: &Fleet) -> BTreeMap<InstanceId, Cost> {
     costs
 }
 
-async fn ask(instance: InstanceId, tab: Tab) -> (i32, Page) {
+/// Proportional set size of process groups, in bytes.
+pub(crate) async fn pss_of(groups: BTreeSet<i32>) -> BTreeMap<i32, u64> {
+    let members = tokio::task::spawn_blocking(move || read(&groups)).await.unwrap_or_default();
+    let sum = |members: Vec<Member>| members.iter().map(|member| member.cost.pss).sum();
+    members.into_iter().map(|(group, members)| (group, sum(members))).collect()
+}
+
+async fn ask(pid: i32, instance: InstanceId, tab: Tab) -> (i32, Page) {
     let session = tab.session();
     let answer = async {
         session.send(&Enable {}).await.ok()?;
@@ -93,7 +101,7 @@ async fn ask(instance: InstanceId, tab: Tab) -> (i32, Page) {
         Duration::try_from_secs_f64(time).ok()
     };
     let renderer_time = tokio::time::timeout(ANSWER_DEADLINE, answer).await.ok().flatten();
-    (tab.process_id(), Page { instance, renderer_time })
+    (pid, Page { instance, renderer_time })
 }
 
 /// Gives each instance the renderers of its pages, and an even share of everything else.

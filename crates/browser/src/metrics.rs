@@ -35,6 +35,9 @@ pub const BROWSER_PROCESS_REPLACED_TOTAL: &str = "browser_process_replaced_total
 /// Memory of all Chrome processes with their children: proportional set size.
 pub const BROWSER_MEMORY_BYTES: &str = "browser_memory_bytes";
 
+/// Downloads of pages that came to their end, by `outcome`.
+pub const BROWSER_DOWNLOADS_TOTAL: &str = "browser_downloads_total";
+
 /// Registers the unit and help of each metric.
 pub(crate) fn describe() {
     crate::passthrough::describe();
@@ -93,6 +96,11 @@ pub(crate) fn describe() {
         BROWSER_MEMORY_BYTES,
         Unit::Bytes,
         "Proportional set size of all Chrome processes with their children"
+    );
+    describe_counter!(
+        BROWSER_DOWNLOADS_TOTAL,
+        Unit::Count,
+        "Downloads of pages that came to their end, by outcome"
     );
     describe_counter!(BROWSER_DIALOGS_TOTAL, Unit::Count, "Dialogs of pages that were dismissed");
 }

@@ -2,9 +2,12 @@
 //!
 //! Each process leads a process group of its own. A task supervises it and is the only one that kills: on request, when
 //! the server stops, or after the main process died by itself. If this server dies, the pipe closes and Chrome exits.
+//!
+//! A Chrome that somebody else started is driven through a WebSocket instead: it is let go where others are killed.
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,7 +18,7 @@ use std::{
 
 use metrics::gauge;
 use paddock_cdp::{
-    CallError, Connection, ConnectionOptions, Pipe,
+    CallError, ConnectError, Connection, ConnectionOptions, Pipe,
     protocol::{
         browser::{GetVersion, Version},
         target::SetDiscoverTargets,
@@ -32,7 +35,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, EngineKind},
     metrics::BROWSER_PROCESSES,
     profile::{Profile, Profiles},
 };
@@ -55,8 +58,14 @@ pub(crate) struct LaunchOptions {
     pub(crate) profiles: Profiles,
     /// How long a command may take before the process is taken for hung.
     pub(crate) unresponsive_after: Duration,
+    /// With windows.
+    pub(crate) headed: bool,
+    /// Directories of extensions to load.
+    pub(crate) extensions: Vec<PathBuf>,
     /// Arguments of the fleet, for example those of the egress.
     pub(crate) arguments: Vec<String>,
+    /// Variables of its environment, for example its display.
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 /// A Chrome that did not start.
@@ -84,6 +93,9 @@ pub enum LaunchError {
     /// It did not answer; it was killed.
     #[error("Chrome did not start")]
     Call(#[source] CallError),
+    /// It cannot be connected to.
+    #[error("cannot connect to Chrome")]
+    Connect(#[source] ConnectError),
 }
 
 fn quoted(stderr: &str) -> String {
@@ -96,9 +108,12 @@ pub(crate) struct Process(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    pid: Pid,
+    /// None for one that somebody else started.
+    pid: Option<Pid>,
     connection: Connection,
     version: Version,
+    /// It is the full browser.
+    has_windows: bool,
     unresponsive_after: Duration,
     kill: CancellationToken,
     exit: watch::Receiver<Option<String>>,
@@ -115,8 +130,9 @@ impl Process {
         let profile = options.profiles.create().map_err(LaunchError::Profile)?;
         let mut command = Command::new(&options.engine.path);
         command
-            .args(options.engine.arguments(profile.path()))
+            .args(options.engine.arguments(profile.path(), options.headed, &options.extensions))
             .args(&options.arguments)
+            .envs(options.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -162,9 +178,10 @@ impl Process {
         tracing::info!(browser.pid = pid.as_raw_nonzero(), elapsed_ms, "started {}", version.product);
         let expected = AtomicBool::new(false);
         Ok(Self(Arc::new(Inner {
-            pid,
+            pid: Some(pid),
             connection,
             version,
+            has_windows: options.engine.kind == EngineKind::Chromium,
             unresponsive_after,
             kill,
             exit,
@@ -173,8 +190,49 @@ impl Process {
         })))
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        self.0.pid.as_raw_nonzero().get()
+    /// Connects to a Chrome that runs already, by its `ws://…/devtools/browser/…` address.
+    pub(crate) async fn attach(
+        url: &str,
+        unresponsive_after: Duration,
+        tasks: &Tasks,
+    ) -> Result<Self, LaunchError> {
+        let options = ConnectionOptions { call_deadline: unresponsive_after, ..ConnectionOptions::default() };
+        let (connection, driver) =
+            Connection::open_websocket(url, options).await.map_err(LaunchError::Connect)?;
+        let (kill, stopping) = (CancellationToken::new(), tasks.stop_token());
+        let (exit_sender, exit) = watch::channel(None);
+        let letting_go = kill.clone();
+        tasks.spawn("browser_process_connection", async move {
+            let ended = tokio::select! {
+                () = driver.run() => "it closed the connection",
+                () = letting_go.cancelled() => "it was let go",
+                () = stopping.cancelled() => "the server stops",
+            };
+            exit_sender.send_replace(Some(ended.to_owned()));
+        });
+        // From here on, an early return or a dropped future lets it go.
+        let guard = kill.clone().drop_guard();
+        let browser = connection.browser();
+        let version = browser.send(&GetVersion {}).await.map_err(LaunchError::Call)?;
+        browser.send(&SetDiscoverTargets { discover: true }).await.map_err(LaunchError::Call)?;
+        guard.disarm();
+        tracing::info!("attached to {}", version.product);
+        Ok(Self(Arc::new(Inner {
+            pid: None,
+            connection,
+            version,
+            has_windows: true,
+            unresponsive_after,
+            kill,
+            exit,
+            stderr: Tail::default(),
+            expected: AtomicBool::new(false),
+        })))
+    }
+
+    /// Its process id; none for a Chrome that somebody else started.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.0.pid.map(|pid| pid.as_raw_nonzero().get())
     }
 
     /// Whether this is the same process. Process ids come again, handles do not.
@@ -184,6 +242,11 @@ impl Process {
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.0.connection
+    }
+
+    /// Whether its pages are in windows, seen or not.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.0.has_windows
     }
 
     /// Product and user agent of this Chrome.
@@ -206,7 +269,7 @@ impl Process {
         !self.0.connection.is_closed() && !self.0.kill.is_cancelled()
     }
 
-    /// Kills it with its children; [`Process::ended`] tells when that is done.
+    /// Kills it with its children, or lets it go if it is somebody else's; [`Process::ended`] tells when that is done.
     pub(crate) fn kill(&self) {
         self.0.expected.store(true, Ordering::Relaxed);
         self.0.kill.cancel();
@@ -214,7 +277,7 @@ impl Process {
 
     /// Kills it because it misses deadlines: an unexpected end.
     pub(crate) fn kill_unresponsive(&self) {
-        tracing::warn!(browser.pid = self.pid(), "Chrome does not answer: killing its process group");
+        tracing::warn!(browser.pid = self.pid(), "Chrome does not answer: it is killed, or let go");
         self.0.kill.cancel();
     }
 

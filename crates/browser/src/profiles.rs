@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    databases::Databases,
     error::BrowserError,
     ids::ProfileId,
     pool::Isolation,
-    registry::{Registry, read},
+    registry::{Registry, of_column, read, to_column},
     saved::Saved,
 };
 
@@ -51,6 +52,16 @@ static SAVE: Statement = Statement::new(
     "browser",
     "save_profile",
     "UPDATE browser_profiles SET state = ?2, size = ?3, used_at = ?4 WHERE id = ?1",
+);
+static LOAD_DATABASES: Statement = Statement::new(
+    "browser",
+    "load_profile_databases",
+    "SELECT databases FROM browser_profiles WHERE id = ?1",
+);
+static SAVE_DATABASES: Statement = Statement::new(
+    "browser",
+    "save_profile_databases",
+    "UPDATE browser_profiles SET databases = ?2 WHERE id = ?1",
 );
 static COUNT: Statement =
     Statement::new("browser", "count_profiles", "SELECT count(*) FROM browser_profiles WHERE tenant = ?1");
@@ -158,6 +169,20 @@ impl Registry {
         let size = i64::try_from(state.len()).unwrap_or(i64::MAX);
         let params = params![id.as_str(), state, size, Timestamp::now()];
         self.store().await?.execute(&SAVE, params).await.map(drop)
+    }
+
+    pub(crate) async fn load_profile_databases(&self, id: &ProfileId) -> Result<Databases, StoreError> {
+        let row = self.store().await?.query_first(&LOAD_DATABASES, params![id.as_str()]).await?;
+        of_column(row.as_ref())
+    }
+
+    pub(crate) async fn save_profile_databases(
+        &self,
+        id: &ProfileId,
+        databases: &Databases,
+    ) -> Result<(), StoreError> {
+        let params = params![id.as_str(), to_column(databases)];
+        self.store().await?.execute(&SAVE_DATABASES, params).await.map(drop)
     }
 }
 

@@ -17,13 +17,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::{
+    databases::Databases,
     ids::{InstanceId, TabId},
     instance::InstanceSpec,
     saved::Saved,
 };
 
 /// The schema of the area.
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("browser", &[CREATE]);
+pub(crate) const MIGRATIONS: Migrations = Migrations::new("browser", &[CREATE, KEEP_DATABASES]);
 
 const CREATE: Migration = Migration::new(
     1,
@@ -82,6 +83,17 @@ const CREATE: Migration = Migration::new(
     )",
 );
 
+const KEEP_DATABASES: Migration = Migration::new(
+    2,
+    "keep databases of pages",
+    "ALTER TABLE browser_instances ADD COLUMN databases BLOB;
+    ALTER TABLE browser_profiles ADD COLUMN databases BLOB",
+)
+.with_postgres(
+    "ALTER TABLE browser_instances ADD COLUMN databases BYTEA;
+    ALTER TABLE browser_profiles ADD COLUMN databases BYTEA",
+);
+
 static INSERT: Statement = Statement::new(
     "browser",
     "insert_instance",
@@ -97,6 +109,16 @@ static LOAD: Statement = Statement::new(
     "browser",
     "load_instance",
     "SELECT state FROM browser_instances WHERE node = ?1 AND id = ?2",
+);
+static SAVE_DATABASES: Statement = Statement::new(
+    "browser",
+    "save_instance_databases",
+    "UPDATE browser_instances SET databases = ?3 WHERE node = ?1 AND id = ?2",
+);
+static LOAD_DATABASES: Statement = Statement::new(
+    "browser",
+    "load_instance_databases",
+    "SELECT databases FROM browser_instances WHERE node = ?1 AND id = ?2",
 );
 static LIST: Statement = Statement::new(
     "browser",
@@ -223,6 +245,21 @@ impl Registry {
         Ok(state.map_or_else(Saved::default, |state| read(&state)))
     }
 
+    /// Saves what an instance's pages keep in databases: apart from the rest, because it is larger and read less often.
+    pub(crate) async fn save_databases(
+        &self,
+        id: &InstanceId,
+        databases: &Databases,
+    ) -> Result<(), StoreError> {
+        let params = params![&self.node, id.as_str(), to_column(databases)];
+        self.store().await?.execute(&SAVE_DATABASES, params).await.map(drop)
+    }
+
+    pub(crate) async fn load_databases(&self, id: &InstanceId) -> Result<Databases, StoreError> {
+        let row = self.store().await?.query_first(&LOAD_DATABASES, params![&self.node, id.as_str()]).await?;
+        of_column(row.as_ref())
+    }
+
     pub(crate) async fn delete(&self, id: &InstanceId) -> Result<(), StoreError> {
         self.store().await?.execute(&DELETE, params![&self.node, id.as_str()]).await.map(drop)
     }
@@ -252,6 +289,23 @@ fn record(row: &Row) -> Result<Record, String> {
         created_at: row.get("created_at").map_err(|error| error.to_string())?,
         used_at: row.get("used_at").map_err(|error| error.to_string())?,
     })
+}
+
+/// Databases as they are stored: nothing if there are none.
+pub(crate) fn to_column(databases: &Databases) -> Option<Vec<u8>> {
+    (!databases.is_empty()).then(|| serde_json::to_vec(databases).unwrap_or_default())
+}
+
+/// The databases in a row's `databases`; none if they cannot be read.
+pub(crate) fn of_column(row: Option<&Row>) -> Result<Databases, StoreError> {
+    let text: Option<Bytes> = row.map(|row| row.get("databases")).transpose()?.flatten();
+    let read = |text: Bytes| {
+        serde_json::from_slice(&text).unwrap_or_else(|error| {
+            tracing::warn!(%error, "saved databases cannot be read; starting without");
+            Databases::default()
+        })
+    };
+    Ok(text.map_or_else(Databases::default, read))
 }
 
 /// Reads a saved state.
@@ -284,7 +338,7 @@ mod tests {
     use paddock_platform::store::testing;
 
     use super::*;
-    use crate::{emulation::Emulation, saved::SavedTab};
+    use crate::{emulation::Emulation, environment::Settings, network::Route, saved::SavedTab};
 
     #[tokio::test]
     async fn an_instance_comes_back_as_it_was_saved_and_to_its_own_node_alone() {
@@ -306,6 +360,11 @@ mod tests {
                 session: crate::areas::Areas::default(),
                 emulation: Emulation::mobile(),
                 scripts: vec!["1".to_owned()],
+                settings: Settings {
+                    headers: [("a".to_owned(), "b".to_owned())].into(),
+                    ..Settings::default()
+                },
+                routes: vec![std::sync::Arc::new(Route { pattern: "x".to_owned(), ..Route::default() })],
             };
             let saved = Saved { tabs: vec![tab.clone()], ..Saved::default() };
             registry.save(&id, &saved, at).await.unwrap();
@@ -317,6 +376,11 @@ mod tests {
             assert_eq!((&records[0].id, &*records[0].spec.name, records[0].created_at), (&id, "mine", at));
             assert_eq!(records[0].tabs, [TabHead::from(&tab)]);
             assert_eq!(again.load(&id).await.unwrap(), saved);
+            assert!(again.load_databases(&id).await.unwrap().is_empty());
+            let databases = r#"{"http://a.test":[{"name":"d"}]}"#;
+            again.save_databases(&id, &serde_json::from_str(databases).unwrap()).await.unwrap();
+            let loaded = again.load_databases(&id).await.unwrap();
+            assert_eq!(serde_json::to_string(&loaded).unwrap(), databases);
 
             let other = Registry::open(fixture.open().await, there.path()).await.unwrap();
             assert!(other.list().await.unwrap().is_empty());

@@ -1,8 +1,10 @@
 //! What of an instance outlives its Chrome: cookies, storage, and where its tabs were.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{areas::Areas, emulation::Emulation, ids::TabId};
+use crate::{areas::Areas, emulation::Emulation, environment::Settings, ids::TabId, network::Route};
 
 /// The state of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,12 @@ pub(crate) struct SavedTab {
     /// Scripts that run in every document before its own.
     #[serde(default)]
     pub(crate) scripts: Vec<String>,
+    /// What it was told to pretend.
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub(crate) settings: Settings,
+    /// Its rules about requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) routes: Vec<Arc<Route>>,
 }
 
 /// A cookie as Chrome gives and takes it.
@@ -62,6 +70,15 @@ pub(crate) struct SavedCookie {
 #[expect(clippy::ref_option, reason = "the signature is what serde calls")]
 fn is_of_session(expires: &Option<f64>) -> bool {
     expires.is_none_or(|expires| expires < 0.0)
+}
+
+impl SavedTab {
+    /// Leaves its rules out when they, with the answers that they give, are larger than what may be saved of it.
+    pub(crate) fn bound(&mut self, size_max: usize) {
+        if self.routes.iter().map(|route| route.size()).sum::<usize>() > size_max {
+            self.routes.clear();
+        }
+    }
 }
 
 impl Saved {

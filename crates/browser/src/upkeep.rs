@@ -9,12 +9,13 @@ use paddock_platform::problem::error_chain;
 use tokio::time::Instant;
 
 use crate::{
+    config::BrowserOptions,
     error::BrowserError,
     fleet::{AT_ONCE, Shared},
     instance::{Instance, InstanceStatus},
+    measure::pss_of,
     metrics::{BROWSER_MEMORY_BYTES, BROWSER_PROCESS_REPLACED_TOTAL},
     pool::Resident,
-    usage,
 };
 
 /// How often idle processes and changed options are looked for when nothing else happens.
@@ -50,7 +51,7 @@ async fn keep_ready(shared: Arc<Shared>) {
                     continue;
                 }
                 Ok(false) => retry_at = None,
-                Err(BrowserError::Stopping) => break,
+                Err(_) if shared.pool.is_closed() => break,
                 Err(error) => {
                     tracing::warn!(error = error_chain(&error), "no browser is ready");
                     retry_at = Some(Instant::now() + backoff);
@@ -84,10 +85,11 @@ async fn rounds(shared: Arc<Shared>) {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(ROUND_INTERVAL) => {}
         }
+        let options = shared.options.current();
         let due: Vec<_> = shared
             .handles()
             .into_iter()
-            .filter_map(|instance| Some((due(&shared, &instance)?, instance)))
+            .filter_map(|instance| Some((due(&options, &instance)?, instance)))
             .collect();
         let mut work = stream::iter(due)
             .map(|(due, instance)| {
@@ -99,11 +101,10 @@ async fn rounds(shared: Arc<Shared>) {
     }
 }
 
-fn due(shared: &Shared, instance: &Instance) -> Option<Due> {
-    if !instance.is_kept() {
+fn due(options: &BrowserOptions, instance: &Instance) -> Option<Due> {
+    if !instance.is_saved() {
         return None;
     }
-    let options = shared.options.current();
     let unused = jiff::Timestamp::now().duration_since(instance.used_at());
     if instance.is_idle() && unused.unsigned_abs() >= options.expire_after.get() && unused.is_positive() {
         return Some(Due::Expiry);
@@ -118,7 +119,7 @@ fn due(shared: &Shared, instance: &Instance) -> Option<Due> {
     changed.is_some_and(|since| since.elapsed() >= options.checkpoint_after.get()).then_some(Due::Checkpoint)
 }
 
-async fn attend(shared: &Shared, due: Due, instance: &Instance) {
+async fn attend(shared: &Arc<Shared>, due: Due, instance: &Instance) {
     let result = match due {
         Due::Checkpoint => instance.checkpoint().await,
         Due::Hibernation => instance.hibernate("idle").await,
@@ -149,12 +150,12 @@ async fn measure(shared: Arc<Shared>) {
 
 pub(crate) async fn look_after(shared: &Arc<Shared>) {
     let residents = shared.pool.residents();
-    let groups: BTreeSet<i32> = residents.iter().map(|resident| resident.process.pid()).collect();
-    let usages = tokio::task::spawn_blocking(move || usage::read(&groups)).await.unwrap_or_default();
-    gauge!(BROWSER_MEMORY_BYTES).set(usages.values().map(|usage| usage.memory.get()).sum::<u64>() as f64);
+    let groups: BTreeSet<i32> = residents.iter().filter_map(|resident| resident.process.pid()).collect();
+    let sizes = pss_of(groups).await;
+    gauge!(BROWSER_MEMORY_BYTES).set(sizes.values().sum::<u64>() as f64);
     let options = shared.options.current();
     for Resident { process, age, draining, .. } in residents {
-        let memory = usages.get(&process.pid()).map_or(0, |usage| usage.memory.get());
+        let memory = process.pid().and_then(|pid| sizes.get(&pid)).copied().unwrap_or(0);
         let reason = if memory > options.process_memory_max.get() {
             "memory"
         } else if age > options.process_age_max.get() {
@@ -173,7 +174,7 @@ pub(crate) async fn look_after(shared: &Arc<Shared>) {
         for instance in shared.handles().into_iter().filter(|instance| instance.lives_in(&process)) {
             let idle = instance.idle_since().is_some_and(|since| since.elapsed() >= DRAIN_IDLE_MIN);
             if idle
-                && instance.is_kept()
+                && instance.is_saved()
                 && instance.hibernate("its Chrome process is replaced").await.is_err()
             {
                 tracing::debug!(browser.instance = %instance.id(), "an instance of a process that is replaced is in use");

@@ -9,8 +9,9 @@ use crate::saved::SavedCookie;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GetCookies<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub(crate) browser_context_id: &'a str,
+    /// Which context; the default one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) browser_context_id: Option<&'a str>,
 }
 
 /// Reply of [`GetCookies`].
@@ -29,12 +30,50 @@ impl Command for GetCookies<'_> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SetCookies<'a> {
     pub(crate) cookies: &'a [SavedCookie],
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub(crate) browser_context_id: &'a str,
+    /// Which context; the default one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) browser_context_id: Option<&'a str>,
 }
 
 impl Command for SetCookies<'_> {
     const METHOD: &'static str = "Storage.setCookies";
+    type Reply = Empty;
+}
+
+/// What an origin stores.
+#[derive(Serialize)]
+pub(crate) struct GetUsage<'a> {
+    pub(crate) origin: &'a str,
+}
+
+/// Reply of [`GetUsage`].
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StorageUsage {
+    pub(crate) usage_breakdown: Vec<UsageOfKind>,
+}
+
+/// What an origin stores in one kind of storage.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UsageOfKind {
+    pub(crate) storage_type: String,
+    pub(crate) usage: f64,
+}
+
+impl Command for GetUsage<'_> {
+    const METHOD: &'static str = "Storage.getUsageAndQuota";
+    type Reply = StorageUsage;
+}
+
+/// Has requests not be answered by service workers.
+#[derive(Serialize)]
+pub(crate) struct SetBypassServiceWorker {
+    pub(crate) bypass: bool,
+}
+
+impl Command for SetBypassServiceWorker {
+    const METHOD: &'static str = "Network.setBypassServiceWorker";
     type Reply = Empty;
 }
 

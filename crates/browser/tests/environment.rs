@@ -174,7 +174,11 @@ async fn the_network_log_lists_exports_and_forgets_requests() {
     assert_eq!(of("/old")["status"], json!(303));
     let (_, missing) = api.get("/network?status=4xx&type=xhr").await;
     assert_eq!(missing["count"], json!(1));
-    assert_eq!(api.get("/network?broken=true").await.1["broken"][0]["statusCode"], json!(404));
+    let (_, broken) = api.get("/network?broken=true").await;
+    assert_eq!(
+        (&broken["broken"][0]["statusCode"], &broken["broken"][0]["resourceType"]),
+        (&json!(404), &json!("fetch"))
+    );
     assert_eq!(api.get("/network?filter=*/data*&limit=1").await.1["count"], json!(1));
 
     let id = data["requestId"].as_str().unwrap();
@@ -432,4 +436,17 @@ async fn bodies_are_kept_when_that_is_wanted() {
         "{detail}"
     );
     tokio::time::timeout(Duration::from_secs(30), fleet.finish()).await.unwrap();
+}
+
+#[tokio::test]
+async fn text_that_addresses_a_model_is_flagged_wherever_it_is_read() {
+    let (fleet, _service, api) = started().await;
+    go(&api, fleet.url("/addressed").as_str()).await;
+    for path in ["/text", "/text?mode=raw", "/snapshot"] {
+        let (_, page) = api.get(path).await;
+        assert!(page["idpiWarning"].is_string(), "{path}: {page}");
+    }
+    go(&api, fleet.url("/").as_str()).await;
+    assert!(api.get("/text").await.1["idpiWarning"].is_null());
+    fleet.finish().await;
 }

@@ -11,7 +11,7 @@ use paddock_browser::{
     InstanceStatus, Isolation, NavigateError, Screenshot, TabSpec, World,
 };
 use paddock_cdp::protocol::page;
-use paddock_platform::{identity::Tenant, units::ByteSize};
+use paddock_platform::identity::Tenant;
 use support::{TestFleet, eventually, group_members, options};
 use tokio::io::AsyncBufReadExt;
 
@@ -52,28 +52,6 @@ async fn processes_are_shared_up_to_the_bound_and_alone_on_request() {
     for instance in [a, b, c] {
         instance.open(TabSpec::default()).await.unwrap();
     }
-    fleet.finish().await;
-}
-
-#[tokio::test]
-async fn instances_over_the_bound_are_refused_with_a_time_to_come_back() {
-    let fleet = TestFleet::start_with(BrowserOptions { instances_max: 1, ..options() }).await;
-    let instance = fleet.instance().await;
-    let error = fleet.fleet.create(InstanceSpec::new(Tenant::local())).await.unwrap_err();
-    assert!(matches!(error, BrowserError::InstancesExhausted { max: 1 }), "{error:?}");
-    let problem = paddock_platform::problem::Problem::from(error);
-    assert!(problem.retry_after.is_some() && problem.kind.status == 503, "{problem:?}");
-    instance.close().await;
-    fleet.instance().await;
-    fleet.finish().await;
-}
-
-#[tokio::test]
-async fn a_machine_short_of_memory_gets_no_further_instance() {
-    let memory_floor = ByteSize::bytes(u64::MAX);
-    let fleet = TestFleet::start_with(BrowserOptions { memory_floor, ..options() }).await;
-    let error = fleet.fleet.create(InstanceSpec::new(Tenant::local())).await.unwrap_err();
-    assert!(matches!(error, BrowserError::MemoryLow { .. }), "{error:?}");
     fleet.finish().await;
 }
 
@@ -148,10 +126,9 @@ async fn a_renderer_that_crashes_during_a_navigation_is_a_clear_error() {
     let fleet = TestFleet::start().await;
     let tab = fleet.tab().await;
     let url = fleet.url("/never-ends");
+    let mut committed = tab.session().subscribe(&["Page.frameNavigated"], 16);
     let crash = async {
-        let committed = || tab.session().state() == paddock_cdp::SessionState::Live;
-        eventually("the tab lives", committed).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        committed.next().await;
         tab.session().send(&page::Crash {}).await.ok();
     };
     let (result, ()) = tokio::join!(tab.navigate(&url, support::quick()), crash);
@@ -168,8 +145,9 @@ async fn a_killed_chrome_is_a_clear_error_and_is_replaced() {
     let tab = used.open(TabSpec::default()).await.unwrap();
     let pid = fleet.fleet.process_ids()[0];
     let url = fleet.url("/never-answers");
+    let mut asked = tab.session().subscribe(&["Network.requestWillBeSent"], 16);
     let (result, ()) = tokio::join!(tab.navigate(&url, support::quick()), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        asked.next().await;
         kill(pid);
     });
     let error = result.unwrap_err();
@@ -276,6 +254,20 @@ async fn a_guarded_instance_is_stopped_when_its_work_is_abandoned() {
     };
     assert!(tokio::time::timeout(Duration::from_millis(100), work).await.is_err());
     eventually("it is stopped", || fleet.fleet.instances().is_empty()).await;
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn an_instance_is_stopped_also_if_nobody_waits_for_it() {
+    let fleet = TestFleet::start().await;
+    let instance = fleet.instance().await;
+    instance.open(TabSpec::default()).await.unwrap();
+    let mut stop = Box::pin(fleet.fleet.stop(instance.id()));
+    assert!(futures_util::poll!(&mut stop).is_pending());
+    drop(stop);
+    eventually("it is gone", || fleet.fleet.instances().is_empty()).await;
+    assert!(matches!(instance.enter().await, Err(BrowserError::InstanceStopped(_))));
+    drop(instance);
     fleet.finish().await;
 }
 

@@ -7,16 +7,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use paddock_browser::{
-    BrowserError, BrowserOptions, FleetChange, Instance, InstanceSpec, InstanceStatus, Isolation, Tab, TabId,
-    TabSpec, World,
+    BrowserError, BrowserOptions, FleetChange, Instance, InstanceSpec, InstanceStatus, Tab, TabId, TabSpec,
+    World,
 };
-use paddock_platform::{
-    identity::Tenant,
-    params,
-    problem::Problem,
-    store::{Statement, testing},
-    units::ByteSize,
-};
+use paddock_platform::{identity::Tenant, problem::Problem, store::testing, units::ByteSize};
 use support::{Pages, TestFleet, eventually, group_members, options, quick};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -164,7 +158,9 @@ async fn instances_of_a_killed_chrome_are_restored_at_once() {
         tabs.push(tab_that_stores(&fleet.pages, instance).await.id().clone());
     }
     // Cookies are read, not told: until they are saved they can be lost.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for instance in &instances {
+        instance.checkpoint_fully().await.unwrap();
+    }
     let pid = fleet.fleet.process_ids()[0];
     let started = Instant::now();
     kill(pid);
@@ -212,23 +208,6 @@ async fn what_is_awake_is_bounded_and_the_longest_idle_makes_room() {
 }
 
 #[tokio::test]
-async fn the_bounds_of_tenants_and_of_requests_are_the_callers() {
-    let bounds = BrowserOptions { instances_per_tenant_max: 1, requests_per_instance_max: 2, ..options() };
-    let fleet = TestFleet::start_with(bounds).await;
-    let instance = fleet.instance().await;
-    let error = fleet.fleet.create(InstanceSpec::new(Tenant::local())).await.unwrap_err();
-    assert!(matches!(error, BrowserError::TenantInstancesExhausted { max: 1 }), "{error:?}");
-    let other = fleet.fleet.create(InstanceSpec::new("other".parse().unwrap())).await;
-    other.unwrap();
-    let _two = [instance.enter().await.unwrap(), instance.enter().await.unwrap()];
-    let error = instance.enter().await.unwrap_err();
-    assert!(matches!(error, BrowserError::InstanceBusy { max: 2, .. }), "{error:?}");
-    let problem = Problem::from(error);
-    assert!(problem.retry_after.is_some() && problem.kind.status == 429, "{problem:?}");
-    fleet.finish().await;
-}
-
-#[tokio::test]
 async fn an_instance_that_cannot_wake_for_lack_of_memory_stays_asleep() {
     let data = tempfile::tempdir().unwrap();
     let fixture = testing::Fixture::sqlite();
@@ -247,78 +226,28 @@ async fn an_instance_that_cannot_wake_for_lack_of_memory_stays_asleep() {
     fleet.finish().await;
 }
 
-static INSERT: Statement = Statement::new(
-    "test",
-    "insert",
-    "INSERT INTO browser_instances (id, node, tenant, spec, tabs, created_at, used_at) \
-     VALUES (?1, ?2, 'local', '{}', ?3, ?4, ?4)",
-);
-
 #[tokio::test]
-async fn a_thousand_instances_exist_and_no_more() {
-    let fixture = testing::Fixture::sqlite();
-    let store = fixture.open().await;
-    let data = tempfile::tempdir().unwrap();
-    let fleet = TestFleet::start_in(store.clone(), data, options()).await;
-    let pages = Pages::serve(&fixture.tasks).await;
-    let data = fleet.restart().await;
-    let node = std::fs::read_to_string(data.path().join("browser/node")).unwrap();
-    let url = pages.url("/title/here");
-    store
-        .write(move |tx| {
-            Box::pin(async move {
-                let now = jiff::Timestamp::now();
-                for number in 0..1000 {
-                    let tabs = format!(r#"[{{"id":"tab_{number:08x}","url":"{url}","title":"here"}}]"#);
-                    tx.execute(&INSERT, params![format!("inst_{number:08x}"), &node, tabs, now]).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
-        .unwrap();
-    let fleet =
-        TestFleet::start_in(store, data, BrowserOptions { instances_running_max: 3, ..options() }).await;
-    assert_eq!(fleet.fleet.instances().len(), 1000);
-    let error = fleet.fleet.create(InstanceSpec::new(Tenant::local())).await.unwrap_err();
-    assert!(matches!(error, BrowserError::InstancesExhausted { max: 1000 }), "{error:?}");
-    // One after the other wakes, and others hibernate for it.
-    for number in [0, 7, 499, 998, 999] {
-        let id: TabId = format!("tab_{number:08x}").parse().unwrap();
-        let instance = fleet.fleet.instance_of(&id).unwrap();
-        let (_in_use, tab) = instance.enter_tab(&id).await.unwrap();
-        assert_eq!(tab.info().await.unwrap().title, "here");
-    }
-    let awake = |instance: &&Instance| instance.status() == InstanceStatus::Running;
-    assert!(fleet.fleet.handles().iter().filter(awake).count() <= 3);
-    fleet.restart().await;
-}
-
-#[tokio::test]
-async fn five_hundred_tabs_are_open_and_no_more() {
-    let fleet = TestFleet::start_with(BrowserOptions { tabs_per_instance_max: 500, ..options() }).await;
-    let instance = fleet.instance().await;
-    for _ in 0..500 {
-        instance.open(TabSpec::default()).await.unwrap();
-    }
-    let error = instance.open(TabSpec::default()).await.unwrap_err();
-    assert!(matches!(error, BrowserError::TabsExhausted { max: 500 }), "{error:?}");
-    instance.tabs()[0].close().await;
-    instance.open(TabSpec::default()).await.unwrap();
-    fleet.finish().await;
-}
-
-#[tokio::test]
-async fn windows_need_the_full_browser_and_a_display_and_say_so() {
+async fn an_instance_whose_chrome_ends_again_and_again_waits_until_it_is_wanted() {
     let fleet = TestFleet::start().await;
-    let spec = InstanceSpec { headed: true, ..InstanceSpec::new(Tenant::local()) };
-    match fleet.fleet.create(spec).await {
-        Ok(instance) => assert_eq!(instance.info().spec.isolation, Isolation::Context),
-        Err(error) => {
-            let problem = Problem::from(error);
-            assert_eq!(problem.kind.status, 503);
-            assert!(problem.detail.contains("apt-get install"), "{problem:?}");
-        }
+    let instance = fleet.instance().await;
+    let id = tab_that_stores(&fleet.pages, &instance).await.id().clone();
+    for _ in 0..2 {
+        let pid = instance.info().pid.unwrap();
+        kill(pid);
+        eventually("it is restored", || {
+            let info = instance.info();
+            info.pid.is_some_and(|now| now != pid) && instance.tab(&id).is_some()
+        })
+        .await;
     }
+    kill(instance.info().pid.unwrap());
+    eventually("it is left asleep", || instance.status() == InstanceStatus::Hibernated).await;
+    assert!(
+        instance.log().iter().any(|line| line.contains("waits for its next use")),
+        "{:?}",
+        instance.log()
+    );
+    let (_in_use, tab) = instance.enter_tab(&id).await.unwrap();
+    assert_eq!(tab.info().await.unwrap().title, "A page");
     fleet.finish().await;
 }

@@ -11,9 +11,9 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::{
-    connection::{Core, Failure},
     frame::{Frame, FrameDecoder},
     message::{self, Incoming},
+    tables::{Core, Failure},
     websocket::Socket,
 };
 

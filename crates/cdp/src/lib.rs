@@ -36,6 +36,7 @@ pub mod protocol;
 mod relay;
 mod session;
 mod subscription;
+mod tables;
 mod websocket;
 
 pub use connection::{Connection, ConnectionOptions};

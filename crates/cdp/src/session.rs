@@ -7,11 +7,12 @@ use serde::Serialize;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    connection::{Failure, Handle, Refusal},
+    connection::Handle,
     error::CallError,
     message::{self, Payload},
     protocol::Command,
     subscription::{Subscriber, Subscription},
+    tables::{Failure, Refusal},
 };
 
 /// Whether a session can answer.
@@ -49,6 +50,10 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.handle.core.remove_session(&self.id);
+        if !self.id.is_empty() && !self.state.borrow().is_final() {
+            // Chrome would keep the session, and what was enabled on it, for as long as its target lives.
+            self.handle.detach(&self.id);
+        }
     }
 }
 

@@ -65,9 +65,8 @@ async fn a_call_whose_future_is_dropped_leaves_nothing_behind() {
     let chromium = Chromium::start().await;
     let page = chromium.page("about:blank").await;
     let never = expression("new Promise(() => {})");
-    let call = Box::pin(page.send(&never));
-    let call =
-        futures_util::future::select(call, Box::pin(tokio::time::sleep(Duration::from_millis(20)))).await;
+    let mut call = Box::pin(page.send(&never));
+    assert!(futures_util::poll!(&mut call).is_pending());
     assert_eq!(chromium.connection.calls_in_flight(), 1);
     drop(call);
     assert_eq!(chromium.connection.calls_in_flight(), 0);
@@ -181,4 +180,19 @@ async fn an_address_where_nobody_listens_is_a_clear_error() {
             .await
             .unwrap_err();
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_holds_any_more_is_closed_in_chrome_too() {
+    let chromium = Chromium::start().await;
+    let page = chromium.page("about:blank").await;
+    let target = page.target_id().to_owned();
+    let browser = chromium.connection.browser();
+    let mut detached = browser.subscribe(&["Target.detachedFromTarget"], 16);
+    drop(page);
+    let event = tokio::time::timeout(Duration::from_secs(10), detached.next()).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(event.params.as_bytes()).contains(&target));
+    // The target stays, and can be attached to again.
+    let again = chromium.connection.attach(&target).await.unwrap();
+    assert_eq!(again.send(&expression("6 * 7")).await.unwrap().result.value.unwrap().get(), "42");
 }

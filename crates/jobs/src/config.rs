@@ -9,7 +9,7 @@ use paddock_platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{RetryPolicy, mission::MissionOptions, schedule::ScheduleOptions};
+use crate::{RetryPolicy, mission::MissionOptions, schedule::ScheduleOptions, webhook::WebhookOptions};
 
 /// The queue of jobs that name none.
 pub(crate) const QUEUE_DEFAULT: &str = "standard";
@@ -44,6 +44,8 @@ pub struct JobsOptions {
     pub pending_max: usize,
     /// Jobs that take longer are logged.
     pub slow: HumanDuration,
+    /// Telling others how jobs ended.
+    pub webhooks: WebhookOptions,
     /// Dead jobs in a queue from which on health says so.
     pub dead_alert: u64,
     /// How old the oldest ready job of a queue may be before health says so.
@@ -70,6 +72,7 @@ impl Default for JobsOptions {
             waiters_max: 4_096,
             pending_max: 16_384,
             slow: HumanDuration::from_secs(30),
+            webhooks: WebhookOptions::default(),
             dead_alert: 1,
             latency_alert: HumanDuration::from_secs(60),
             missions: MissionOptions::default(),

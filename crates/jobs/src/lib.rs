@@ -62,9 +62,11 @@
 //! 5. `changes` of a job grows with every event that is told of it.
 //! 6. A state that is final changes only by a retry or a redrive that somebody asked for.
 
+pub mod live;
 pub mod metrics;
 pub mod mission;
 pub mod schedule;
+pub mod webhook;
 
 mod budget;
 mod config;
@@ -104,6 +106,7 @@ pub use job::{Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payloa
 pub use new_job::{NewJob, RetryPolicy, Target, Terms};
 pub use registry::{
     Applied, Apply, Effects, EndHook, Finish, JobContext, JobFailure, JobKind, Outcome, Registry,
+    WebhookCheck,
 };
 pub use routes::{JobView, STREAM_ROUTES, UNTIMED_ROUTES, routes};
 pub use service::{

@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use paddock_platform::{
+    identity::Caller,
     problem::Problem,
     store::{StoreError, Transaction},
     tool::{Progress, Toolbox},
@@ -17,7 +18,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Fault, Job,
+    Fault, Job, JobError,
     service::{Ended, PreparedJob},
 };
 
@@ -186,6 +187,12 @@ pub trait EndHook: Send + Sync + 'static {
     ) -> BoxFuture<'t, Result<Effects, StoreError>>;
 }
 
+/// Knows what a job's `webhook` may be.
+pub trait WebhookCheck: Send + Sync + 'static {
+    /// Turns what a caller wrote, an id or a URL, into the id of a webhook of its tenant.
+    fn check<'a>(&'a self, caller: &'a Caller, webhook: &'a str) -> BoxFuture<'a, Result<String, JobError>>;
+}
+
 /// What can run a job: tools, kinds that are compiled in, and for any other kind external workers. Cheap to clone.
 ///
 /// It is filled while a server is put together, before `Jobs::run`.
@@ -197,6 +204,7 @@ struct Inner {
     toolbox: OnceLock<Toolbox>,
     kinds: RwLock<BTreeMap<&'static str, Arc<dyn JobKind>>>,
     hooks: RwLock<Vec<Arc<dyn EndHook>>>,
+    webhook_check: OnceLock<Arc<dyn WebhookCheck>>,
 }
 
 impl fmt::Debug for Registry {
@@ -216,6 +224,15 @@ impl Registry {
     /// Adds somebody who is asked when a job ends.
     pub fn add_hook(&self, hook: Arc<dyn EndHook>) {
         self.0.hooks.write().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// Sets who knows what a job's `webhook` may be, once.
+    pub fn set_webhook_check(&self, check: Arc<dyn WebhookCheck>) {
+        let _ = self.0.webhook_check.set(check);
+    }
+
+    pub(crate) fn webhook_check(&self) -> Option<&Arc<dyn WebhookCheck>> {
+        self.0.webhook_check.get()
     }
 
     /// The toolbox, once; jobs are themselves in it, so it comes after them.

@@ -10,7 +10,7 @@ use crate::{
     quantity::number,
     record::{Environment, RunRecord},
     report::{command_line, commit_line, environment_line, markdown_cell},
-    selftest::Case,
+    selftest::{self, Case},
     standing::Standing,
     text::push,
     verdict::Level,
@@ -45,6 +45,7 @@ const LEGEND: &str = "
 /// The page. The same standings and self-test always give the same text.
 pub fn render(standings: &[Standing], selftest: Option<&SelfTestRecord>) -> String {
     let mut page = String::from(INTRODUCTION);
+    push_summary(&mut page, standings);
     push_machine(&mut page, standings);
     push_promises(&mut page, standings);
     push_scenarios(&mut page, standings);
@@ -57,6 +58,23 @@ fn runs(standings: &[Standing]) -> BTreeMap<&str, &RunRecord> {
         .iter()
         .filter_map(|standing| Some((standing.objective.scenario.as_str(), standing.run.as_ref()?)))
         .collect()
+}
+
+fn push_summary(page: &mut String, standings: &[Standing]) {
+    let count = |wanted: Option<Level>| standings.iter().filter(|standing| level(standing) == wanted).count();
+    let (kept, total) = (count(Some(Level::Pass)), standings.len());
+    push!(*page, "\n**{kept} of {total} promises are kept**");
+    for (count, what) in [
+        (count(Some(Level::Warn)), "acceptable but not on target"),
+        (count(Some(Level::Fail)), "missed"),
+        (count(Some(Level::Invalid)), "could not be judged"),
+        (count(None), "not measured yet"),
+    ] {
+        if count > 0 {
+            push!(*page, ", {count} {what}");
+        }
+    }
+    page.push_str(".\n");
 }
 
 fn push_machine(page: &mut String, standings: &[Standing]) {
@@ -107,6 +125,27 @@ fn push_promises(page: &mut String, standings: &[Standing]) {
             let note = judgement.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
             push!(*page, "- **{}**: {}{note}\n", standing.objective.id, judgement.action());
         }
+    }
+    push_unmeasured(page, standings);
+}
+
+/// What no run has measured, by the command that would.
+fn push_unmeasured(page: &mut String, standings: &[Standing]) {
+    let mut unmeasured: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for objective in standings.iter().filter(|s| level(s).is_none()).map(|standing| &standing.objective) {
+        unmeasured.entry(&objective.scenario).or_default().push(&objective.id);
+    }
+    if unmeasured.is_empty() {
+        return;
+    }
+    page.push_str("\n### Not measured yet\n\n");
+    for (scenario, ids) in unmeasured {
+        let command = if scenario == selftest::SCENARIO {
+            "selftest --full".to_owned()
+        } else {
+            format!("run {scenario}")
+        };
+        push!(*page, "- `paddock lab {command}`: {}\n", ids.join(", "));
     }
 }
 

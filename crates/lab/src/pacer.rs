@@ -55,6 +55,11 @@ impl Clock {
         nanos(moment.saturating_duration_since(self.origin))
     }
 
+    /// How long it is until the origin; nothing after it.
+    fn ahead(self) -> Duration {
+        self.origin.saturating_duration_since(Instant::now())
+    }
+
     /// The moment that lies so many nanoseconds after the origin.
     pub(crate) fn instant_at(self, at_ns: u64) -> Instant {
         self.origin + Duration::from_nanos(at_ns)
@@ -168,6 +173,7 @@ pub(crate) fn pace(
     release: &mut dyn Release,
 ) {
     sharpen();
+    await_origin(clock, stop);
     let mut pacer = Pacer {
         ring,
         clock,
@@ -197,6 +203,17 @@ pub(crate) fn pace(
     }
     ring.closed.0.store(true, Ordering::SeqCst);
     release.released(ring.waiting());
+}
+
+/// Until its origin the clock stands at 0: what is due then would be released while the run has not begun.
+fn await_origin(clock: Clock, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let ahead = clock.ahead();
+        if ahead.is_zero() {
+            break;
+        }
+        std::thread::sleep(ahead.min(NAP_MAX));
+    }
 }
 
 struct Pacer<'a> {
@@ -336,6 +353,28 @@ mod tests {
         assert!(claimed.iter().map(|(arrival, _)| arrival.due_ns).eq(expected));
         assert!(claimed.iter().all(|(arrival, at_ns)| *at_ns >= arrival.due_ns), "claimed before due");
         assert_eq!(tally.lag.count(), claimed.len() as u64);
+    }
+
+    #[test]
+    fn what_is_due_at_once_waits_for_a_run_that_has_not_begun() {
+        let schedule = Schedule::burst(3, Duration::from_secs(1), Duration::from_secs(1)).unwrap();
+        let ring = Ring::default();
+        let clock = Clock::starting_at(Instant::now() + Duration::from_millis(50));
+        let claimed = std::thread::scope(|scope| {
+            let claimer = scope.spawn(|| {
+                let mut before_origin = Vec::new();
+                while !ring.is_exhausted() {
+                    match ring.claim() {
+                        Some(_) => before_origin.push(!clock.ahead().is_zero()),
+                        None => std::thread::yield_now(),
+                    }
+                }
+                before_origin
+            });
+            pace(schedule.arrivals(1), &ring, clock, &AtomicBool::new(false), &mut Tally::default());
+            claimer.join().unwrap()
+        });
+        assert_eq!(claimed, [false; 3], "released before the run began");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use paddock_jobs::JobsOptions;
 use paddock_platform::{
     blobs::BlobsOptions,
     config::{Loaded, Loader},
+    events::EventsOptions,
     http::ServerOptions,
     mcp::McpOptions,
     store::StoreOptions,
@@ -31,6 +32,7 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "server.debug",
     "store",
     "blobs",
+    "events",
     "telemetry",
     "browser.engine",
     "browser.sandbox",
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub store: StoreOptions,
     /// Where files are kept: reports and pictures.
     pub blobs: BlobsOptions,
+    /// Live events of all areas.
+    pub events: EventsOptions,
     /// The fleet of browsers.
     pub browser: BrowserOptions,
     /// Durable jobs: queues, workers, and what they are allowed.

@@ -11,13 +11,15 @@ use clap::{Args, ValueEnum};
 use paddock_analysis::{Analyses, Analyzer, Archive};
 use paddock_browser::{BrowserService, Fleet, Sessions, sessions};
 use paddock_jobs::{
-    Jobs, Role,
+    Jobs, Role, live,
     mission::{self, Missions},
     schedule::{self, Schedules},
+    webhook::{self, Webhooks},
 };
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
+    events::{self, Events},
     health::{self, Finding, Health},
     http::{
         AnswersInStore, Edge, Idempotency, RouteRules, Server, ServerError, idempotent, openapi, require,
@@ -26,6 +28,7 @@ use paddock_platform::{
     keys::Keys,
     mcp::{self, Mcp},
     problem::error_chain,
+    seal::Seal,
     signal::stop_on_signals,
     store::Store,
     task::Tasks,
@@ -124,11 +127,13 @@ pub(crate) struct Parts {
     store: Store,
     keys: Keys,
     idempotency: Idempotency,
+    events: Events,
     browser: BrowserService,
     analyses: Analyses,
     jobs: Jobs,
     missions: Missions,
     schedules: Schedules,
+    webhooks: Webhooks,
     toolbox: Toolbox,
     data: PathBuf,
     tasks: Tasks,
@@ -234,8 +239,9 @@ impl Parts {
         let idempotency = Idempotency::new(answers, ANSWER_MAX, &tasks);
         let blobs = Blobs::open(&config.blobs, &data).map_err(|error| failure(&error))?;
         let archive = Archive::open(store.clone(), blobs.clone()).await.map_err(|error| failure(&error))?;
+        let events = Events::new(&config.events, tasks.stop_token());
         let section = live.section(|config| &config.browser);
-        let fleet = Fleet::start_with_store(section, &data, store.clone(), &tasks)
+        let fleet = Fleet::start_with_store(section, &data, store.clone(), events.clone(), &tasks)
             .await
             .map_err(|error| failure(&error))?;
         let options = live.section(|config| &config.analysis);
@@ -246,8 +252,15 @@ impl Parts {
             Sessions::open(store.clone(), keys.clone(), section).await.map_err(|error| failure(&error))?;
         let browser = BrowserService::new(fleet).with_sessions(sessions);
         let section = live.section(|config| &config.jobs);
-        let jobs =
-            Jobs::open(store.clone(), blobs, section, &tasks).await.map_err(|error| failure(&error))?;
+        let jobs = Jobs::open(store.clone(), blobs, section.clone(), &tasks)
+            .await
+            .map_err(|error| failure(&error))?;
+        live::publish(&jobs, &events, &tasks);
+        let seal = Seal::open(config.store.seal_key.as_ref(), &data).map_err(|error| failure(&error))?;
+        let webhooks = section.map(|options| options.webhooks);
+        let webhooks = Webhooks::open(store.clone(), &jobs, seal, webhooks, events.clone(), &tasks)
+            .await
+            .map_err(|error| failure(&error))?;
         let section = live.section(|config| &config.jobs.missions);
         let missions = Missions::open(&jobs, store.clone(), section).await.map_err(|error| failure(&error))?;
         let section = live.section(|config| &config.jobs.schedules);
@@ -263,11 +276,13 @@ impl Parts {
             store,
             keys,
             idempotency,
+            events,
             browser,
             analyses,
             jobs,
             missions,
             schedules,
+            webhooks,
             toolbox,
             data,
             tasks,
@@ -284,7 +299,7 @@ impl Parts {
     ) -> Result<Router, paddock_platform::problem::Problem> {
         let config = self.live.current();
         let health = self.health();
-        let mut app = health.router().merge(self.telemetry.metrics().router());
+        let mut app = Router::new().merge(health.router()).merge(self.telemetry.metrics().router());
         if api {
             app = app.merge(self.areas(&health, base)?);
         }
@@ -303,8 +318,11 @@ impl Parts {
         for pattern in untimed {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
-        let streams =
-            paddock_browser::STREAM_ROUTES.iter().chain(paddock_jobs::STREAM_ROUTES).chain(mission::STREAM_ROUTES);
+        let streams = paddock_browser::STREAM_ROUTES
+            .iter()
+            .chain(paddock_jobs::STREAM_ROUTES)
+            .chain(mission::STREAM_ROUTES)
+            .chain(&[events::EVENTS_ROUTE]);
         for pattern in streams {
             edge = edge.route(pattern, RouteRules::STREAM);
         }
@@ -330,13 +348,18 @@ impl Parts {
             )
             .nest(
                 "/jobs",
-                paddock_jobs::routes(self.jobs.clone()).route_layer(once.clone()).route_layer(require("jobs")),
+                paddock_jobs::routes(self.jobs.clone())
+                    .merge(live::routes(self.jobs.clone(), self.events.clone()))
+                    .nest("/webhooks", webhook::routes(self.webhooks.clone()))
+                    .route_layer(once.clone())
+                    .route_layer(require("jobs")),
             )
             .nest("/jobs/schedules", schedule::routes(self.schedules.clone()).route_layer(require("jobs")))
             .nest(
                 "/missions",
                 mission::routes(self.missions.clone()).route_layer(once).route_layer(require("jobs")),
             )
+            .merge(events::router(self.events.clone()))
             .merge(tools::router(self.toolbox.clone()))
             .merge(mcp::router(self.mcp(), self.tasks.stop_token()))
             .split_for_parts();
@@ -371,6 +394,8 @@ impl Parts {
             let jobs = jobs.clone();
             async move { jobs.health().await }
         });
+        let webhooks = self.webhooks.clone();
+        health.register("webhooks", false, move || std::future::ready(webhooks.health()));
         let data = self.data.clone();
         health.register("disk", true, move || health::disk_free(data.clone(), DISK_FLOOR));
         health.register("memory", false, || health::memory_available(MEMORY_FLOOR));

@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: the scripts of `tests/e2e`, each against the built binary.
+//! Clients that nobody here wrote: the scripts of `tests/clients`, each against the built binary.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
 
@@ -11,7 +11,7 @@ use support::{page, text};
 /// Runs a script with node's test runner. Without node or the packages it needs, the test is skipped, unless
 /// `PADDOCK_REQUIRE_NODE` is set.
 fn run_script(name: &str) {
-    let dir = page("tests/e2e");
+    let dir = page("tests/clients");
     let has_node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
     if !has_node || !dir.join("node_modules").is_dir() {
         assert!(std::env::var_os("PADDOCK_REQUIRE_NODE").is_none(), "run scripts/setup.sh test");

@@ -3,6 +3,8 @@
 pub mod blobs;
 pub mod cache;
 pub mod config;
+pub mod egress;
+pub mod events;
 mod field;
 pub mod health;
 pub mod http;
@@ -10,6 +12,7 @@ pub mod identity;
 pub mod keys;
 pub mod mcp;
 pub mod problem;
+pub mod seal;
 pub mod signal;
 pub mod store;
 pub mod task;

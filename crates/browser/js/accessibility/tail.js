@@ -5,7 +5,7 @@
       level: (node) => levelOf(node, role(node)), labels: (node) => [...labelsOf(node)],
       text: (node) => collapse(plainText(node)), flatParent,
       count, named, aim, frameAt, showFrame, focusOn, prepareTyping, prepareFill, finishFill, choose, checkState, clickDirectly,
-      scrollFrom, waitFor, readText, fact, frameOf, framesIn, pathsOf, labelled, originOf, pageRect, told, dismissBanners,
+      scrollFrom, waitFor, readText, fact, frameOf, framesIn, pathsOf, labelled, originOf, pageRect, told, dismissBanners, survey,
     });
   })() });
 }

@@ -8,7 +8,9 @@
 //!
 //! Nothing waits for an element to appear: `POST /wait` does, and a selector that names nothing fails at once.
 
+mod aim;
 mod error;
+mod gesture;
 mod keyboard;
 mod kind;
 mod outcome;

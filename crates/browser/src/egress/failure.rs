@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr};
 
-use super::{network::Network, policy};
+use paddock_platform::egress::{Network, Refusal, network_name};
 
 /// Why the egress did not connect a page to a host.
 ///
@@ -13,7 +13,7 @@ pub enum EgressFailure {
     /// Every address of the host is in a network that pages may not reach.
     #[error(
         "{address} is in {network} ({}), which pages may not reach; `[browser] allow` lists the exceptions",
-        policy::name(network)
+        network_name(network)
     )]
     Refused {
         /// The address that the host's name resolved to, or that was asked for.
@@ -57,6 +57,15 @@ impl EgressFailure {
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed_out",
             Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+impl From<Refusal> for EgressFailure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Network { address, network } => Self::Refused { address, network },
+            Refusal::Denied { host, rule } => Self::Denied { host, rule },
         }
     }
 }

@@ -7,18 +7,13 @@
 //!
 //! Chrome reports every failure as "proxy connection failed"; [`Egress::last_failure`] knows the reason.
 //!
-//! Invariant: no socket is connected to an address for which `policy::refusal` was not asked.
+//! Invariant: no socket is connected to an address for which [`Rules`](paddock_platform::egress::Rules) were not asked.
 
 mod connect;
-mod destination;
 mod failure;
-mod local;
 mod metrics;
-mod network;
-mod policy;
 mod proxy;
 mod relay;
-mod resolve;
 mod socks;
 
 use std::{
@@ -28,15 +23,13 @@ use std::{
     time::Duration,
 };
 
+pub use paddock_platform::egress::{Destination, Network, ParseNetworkError, Resolve, SystemResolver};
 use paddock_platform::{config::Section, task::Tasks};
 use tokio::net::TcpListener;
 
 pub use self::{
-    destination::Destination,
     failure::EgressFailure,
     metrics::{EGRESS_BYTES_TOTAL, EGRESS_CONNECTIONS, EGRESS_REFUSED_TOTAL},
-    network::{Network, ParseNetworkError},
-    resolve::{Resolve, SystemResolver},
 };
 
 /// What pages may reach, and the bounds of their connections. All but `connections_max` follow a reload.

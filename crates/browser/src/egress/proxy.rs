@@ -4,7 +4,11 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use metrics::{Gauge, counter, gauge};
 use moka::future::Cache;
-use paddock_platform::{config::Section, task::Tasks};
+use paddock_platform::{
+    config::Section,
+    egress::{Host, LocalAddresses, Resolve, Rules},
+    task::Tasks,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -14,13 +18,11 @@ use tokio::{
 
 use super::{
     EgressOptions,
-    connect::{Rules, connect},
+    connect::connect,
     failure::EgressFailure,
-    local::LocalAddresses,
     metrics::{EGRESS_BYTES_TOTAL, EGRESS_CONNECTIONS, EGRESS_REFUSED_TOTAL},
     relay::{Traffic, relay},
-    resolve::Resolve,
-    socks::{self, Host, SocksError, Target},
+    socks::{self, SocksError, Target},
 };
 
 /// Failures remembered; the oldest make room.

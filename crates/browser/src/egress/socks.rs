@@ -2,7 +2,9 @@
 //!
 //! Pure functions over the bytes read so far: `None` asks for more, `Some` is the message and its length.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use paddock_platform::egress::Host;
 
 use super::failure::EgressFailure;
 
@@ -27,24 +29,6 @@ pub(super) const METHOD_ACCEPTED: [u8; 2] = [VERSION, METHOD_NONE];
 pub(super) struct Target {
     pub(super) host: Host,
     pub(super) port: u16,
-}
-
-/// A host as the client named it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Host {
-    Address(IpAddr),
-    Name(String),
-}
-
-impl Host {
-    /// The host as a URL writes it, or its canonical spelling: what failures are remembered under.
-    pub(super) fn parse(text: &str) -> Self {
-        let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
-        match bare.parse() {
-            Ok(address) => Self::Address(address),
-            Err(_) => Self::Name(bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase()),
-        }
-    }
 }
 
 /// A client that does not speak the protocol, or wants what is not offered.

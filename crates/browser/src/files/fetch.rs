@@ -31,6 +31,8 @@ const REDIRECTS_MAX: usize = 10;
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long a download may take as a whole.
 pub(crate) const DURATION_MAX: Duration = Duration::from_mins(1);
+/// How long telling a host something may take.
+const TELL_MAX: Duration = Duration::from_secs(10);
 const MIME_DEFAULT: &str = "application/octet-stream";
 
 /// A client whose every connection the egress makes.
@@ -69,6 +71,29 @@ impl Fetcher {
             let detail = format!("the download took over {}s", DURATION_MAX.as_secs());
             Err(Problem::new(DOWNLOAD_FAILED, detail))
         })
+    }
+
+    /// Posts a JSON text to an address that a caller names.
+    pub(crate) async fn tell(
+        &self,
+        url: Url,
+        headers: &[(&'static str, &str)],
+        body: Vec<u8>,
+    ) -> Result<(), Problem> {
+        check(&url)?;
+        let request = self.client.post(url.clone()).timeout(TELL_MAX);
+        let mut request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        match request.send().await {
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) => {
+                let detail = format!("the host answered with {}", response.status());
+                Err(Problem::new(DOWNLOAD_FAILED, detail))
+            }
+            Err(error) => Err(self.explain(&url, &error).await),
+        }
     }
 
     async fn follow(&self, tab: &Tab, mut url: Url, size_max: ByteSize) -> Result<Fetched, Problem> {

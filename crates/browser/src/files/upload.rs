@@ -104,9 +104,10 @@ impl Instance {
     pub(crate) async fn stage(&self, files: Vec<NewFile>) -> Result<Vec<PathBuf>, Problem> {
         let instance = self.clone();
         let staged = tokio::task::spawn_blocking(move || {
-            let scratch = instance.scratch()?;
-            make_room(scratch)?;
-            let directory = scratch.join(uuid::Uuid::now_v7().simple().to_string());
+            let uploads = instance.scratch()?.join("uploads");
+            fs::create_dir_all(&uploads)?;
+            make_room(&uploads)?;
+            let directory = uploads.join(uuid::Uuid::now_v7().simple().to_string());
             fs::create_dir(&directory)?;
             let write = |file: NewFile| {
                 let path = directory.join(file.name);
@@ -120,9 +121,9 @@ impl Instance {
 }
 
 /// Removes the oldest uploads.
-fn make_room(scratch: &Path) -> io::Result<()> {
+fn make_room(directory: &Path) -> io::Result<()> {
     let mut uploads = Vec::new();
-    for entry in fs::read_dir(scratch)? {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let size: u64 =
             fs::read_dir(&path)?.flatten().filter_map(|file| file.metadata().ok()).map(|m| m.len()).sum();

@@ -104,7 +104,9 @@ pub enum NavigateError {
         url: String,
     },
     /// The answer is a file to keep.
-    #[error("{url} is a download instead of a page; it was not kept")]
+    #[error(
+        "{url} is a download instead of a page; what was kept of it is among the downloads of the instance"
+    )]
     Download {
         /// The address.
         url: String,

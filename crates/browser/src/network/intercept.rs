@@ -61,6 +61,11 @@ impl Interception {
         self.lock().routes.clone()
     }
 
+    /// Rules to begin with.
+    pub(crate) fn of(routes: Vec<Arc<Route>>) -> Self {
+        Self { state: Mutex::new(State { routes, ..State::default() }), ..Self::default() }
+    }
+
     /// Adds a rule, or replaces the one of the same pattern, method and kind. False when there are too many.
     pub(crate) fn add(&self, route: Route) -> bool {
         let mut state = self.lock();

@@ -116,6 +116,11 @@ impl Route {
         Ok(())
     }
 
+    /// Bytes of it.
+    pub(crate) fn size(&self) -> usize {
+        self.pattern.len() + self.body.len() + self.content_type.len()
+    }
+
     /// Whether it is about a request.
     pub(super) fn matches(&self, url: &str, method: &str, kind: &str) -> bool {
         (self.method.is_empty() || self.method.eq_ignore_ascii_case(method))

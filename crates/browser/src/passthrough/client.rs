@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::gatekeeper::{Gatekeeper, Output};
-use crate::ids::InstanceId;
+use crate::{ids::InstanceId, instance::ContextOf};
 
 /// Clients of the DevTools passthrough that are connected.
 pub(crate) const BROWSER_CDP_CLIENTS: &str = "browser_cdp_clients";
@@ -111,8 +111,13 @@ const STOPPING: End = end("server_stopping", 1012, "the server is stopping");
 
 impl Client {
     /// A client of the instance with this browser context.
-    pub(crate) fn new(socket: WebSocket, relay: Relay, messages: RelayMessages, context_id: &str) -> Self {
-        let gatekeeper = Gatekeeper::new(context_id, Arc::clone(relay.session()));
+    pub(crate) fn new(socket: WebSocket, relay: Relay, messages: RelayMessages, context: &ContextOf) -> Self {
+        let root = Arc::clone(relay.session());
+        let gatekeeper = if context.is_default {
+            Gatekeeper::of_default_context(&context.context_id, root)
+        } else {
+            Gatekeeper::new(&context.context_id, root)
+        };
         Self { socket, relay, messages, gatekeeper }
     }
 

@@ -1,9 +1,6 @@
 //! Events over SSE.
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use http::HeaderMap;
 use paddock_platform::{http::Query, identity::Caller, problem::Problem};
 use utoipa_axum::routes;
@@ -25,6 +22,6 @@ async fn events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    Ok(service.events(&caller, query, last_id)?.into_response())
+    let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    service.events(&caller, &query, last_id)
 }

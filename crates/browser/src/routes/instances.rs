@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use super::Routes;
 use crate::{
     ids::InstanceId,
-    service::{BrowserService, FreshQuery, Health, InstanceView, StartRequest, Stopped},
+    service::{AttachRequest, BrowserService, FreshQuery, Health, InstanceView, StartRequest, Stopped},
 };
 
 type Service = State<BrowserService>;
@@ -225,16 +225,21 @@ async fn restart_browser(State(service): Service, caller: Caller) -> Result<Json
     Ok(Json(service.restart_browser(&caller).await?))
 }
 
-/// Not done: a Chrome that somebody else started is not driven.
-#[utoipa::path(post, path = "/instances/attach", tag = "browser",
-    responses((status = NOT_IMPLEMENTED, description = "Always.")))]
-async fn attach_chrome(State(service): Service, caller: Caller) -> Result<(), Problem> {
-    service.refuse_to_attach(&caller)
+/// Attaches to a Chrome that somebody else started: its pages become tabs of an instance, and stopping that lets go of
+/// them. Needs `browser:admin`.
+#[utoipa::path(post, path = "/instances/attach", tag = "browser", request_body = AttachRequest,
+    responses((status = CREATED, body = InstanceView)))]
+async fn attach_chrome(
+    State(service): Service,
+    caller: Caller,
+    Json(request): Json<AttachRequest>,
+) -> Result<(StatusCode, Json<InstanceView>), Problem> {
+    Ok((StatusCode::CREATED, Json(service.attach_chrome(&caller, request).await?)))
 }
 
-/// Not done: Pinchtab's bridges are not driven.
+/// Not done: bridges of other servers are not driven.
 #[utoipa::path(post, path = "/instances/attach-bridge", tag = "browser",
     responses((status = NOT_IMPLEMENTED, description = "Always.")))]
 async fn attach_bridge(State(service): Service, caller: Caller) -> Result<(), Problem> {
-    service.refuse_to_attach(&caller)
+    service.refuse_bridge(&caller)
 }

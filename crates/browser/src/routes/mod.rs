@@ -4,15 +4,18 @@
 
 mod actions;
 mod activity;
+mod audit;
 mod batch;
 mod console;
 mod cookies;
 mod coordination;
 mod dialog;
+mod downloads;
 mod emulation;
 mod events;
 mod files;
 mod frames;
+mod in_instance;
 mod inspect;
 mod instances;
 mod metrics;
@@ -24,6 +27,7 @@ mod passthrough;
 mod profiles;
 mod read;
 mod record;
+mod scheduler;
 mod screencast;
 mod sessions;
 mod storage;
@@ -31,6 +35,7 @@ mod system;
 mod tabs;
 
 use axum::{middleware, response::Response};
+use http::HeaderValue;
 use paddock_platform::problem::Problem;
 use utoipa::openapi::{
     RefOr, Required,
@@ -40,6 +45,9 @@ use utoipa::openapi::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{activity::record, service::BrowserService};
+
+/// Characters of a warning in a header.
+const WARNING_SIZE_MAX: usize = 500;
 
 type Routes = OpenApiRouter<BrowserService>;
 
@@ -58,6 +66,11 @@ pub const UNTIMED_ROUTES: &[&str] = &[
     "/browser/tabs/{tab}/screenshot",
     "/browser/instances/{id}/tabs/open",
     "/browser/instances/{id}/logs/stream",
+    "/browser/audit",
+    "/browser/audit/page",
+    "/browser/instances/{id}/audit",
+    "/browser/scrape",
+    "/browser/instances/{id}/scrape",
     "/browser/batch-navigate",
     "/browser/instances/{id}/batch-navigate",
     "/browser/api/events",
@@ -84,6 +97,7 @@ pub const STREAM_ROUTES: &[&str] = &[
 pub fn router(service: BrowserService) -> OpenApiRouter {
     let in_tab = OpenApiRouter::new()
         .merge(actions::in_tab())
+        .merge(audit::in_tab())
         .merge(console::in_tab())
         .merge(cookies::in_tab())
         .merge(coordination::in_tab())
@@ -103,15 +117,19 @@ pub fn router(service: BrowserService) -> OpenApiRouter {
     let routes = OpenApiRouter::new()
         .merge(actions::routes())
         .merge(activity::routes())
+        .merge(audit::routes())
         .merge(files::routes())
         .merge(instances::routes())
+        .merge(in_instance::routes())
         .merge(batch::routes())
+        .merge(downloads::routes())
         .merge(events::routes())
         .merge(metrics::routes())
         .merge(page::routes())
         .merge(passthrough::routes())
         .merge(profiles::routes())
         .merge(record::routes())
+        .merge(scheduler::routes())
         .merge(screencast::routes())
         .merge(system::routes())
         .merge(tabs::routes())
@@ -149,6 +167,18 @@ fn name_tab_in_path(operation: &mut Operation) {
     if let Some(id) = &mut operation.operation_id {
         id.push_str("_in_tab");
     }
+}
+
+/// An answer with what is to be known of its page, where Pinchtab's clients look for it.
+fn with_warning(mut response: Response, warning: Option<&str>) -> Response {
+    let text: Option<String> = warning.map(|warning| {
+        let plain = |character: char| if matches!(character, ' '..='~') { character } else { '?' };
+        warning.chars().take(WARNING_SIZE_MAX).map(plain).collect()
+    });
+    if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().insert("x-idpi-warning", value);
+    }
+    response
 }
 
 /// Pinchtab's clients read `error`, `code` and `retryable`; the problem document has them beside its own members.

@@ -12,7 +12,7 @@ use paddock_platform::{
 use serde_json::Value;
 use utoipa_axum::routes;
 
-use super::Routes;
+use super::{Routes, with_warning};
 use crate::{
     service::{
         AnnotateQuery, BrowserService, CaptureQuery, Captured, EvaluateRequest, Evaluated, Picture,
@@ -43,11 +43,12 @@ async fn snapshot(
 ) -> Result<Response, Problem> {
     let path = query.path.clone();
     let to_file = query.output.as_deref() == Some("file");
-    let (rendered, _) = service.snapshot(&target, query, Format::Json).await?;
+    let (rendered, view) = service.snapshot(&target, query, Format::Json).await?;
     if to_file {
         return Ok(Json(service.write_snapshot(rendered, path.as_deref()).await?).into_response());
     }
-    Ok(([(header::CONTENT_TYPE, rendered.content_type)], rendered.body).into_response())
+    let answer = ([(header::CONTENT_TYPE, rendered.content_type)], rendered.body).into_response();
+    Ok(with_warning(answer, view.idpi_warning.as_deref()))
 }
 
 /// Takes a picture.

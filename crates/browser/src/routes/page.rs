@@ -11,7 +11,7 @@ use paddock_platform::{
 };
 use utoipa_axum::routes;
 
-use super::Routes;
+use super::{Routes, with_warning};
 use crate::service::{
     BrowserService, CacheStatus, Cleared, ClipboardText, ClipboardView, ClipboardWritten, Pdf, PdfDocument,
     PdfQuery, Target, TimingView,
@@ -35,11 +35,13 @@ pub(super) fn in_tab() -> Routes {
 }
 
 async fn pdf(service: &BrowserService, target: &Target, query: PdfQuery) -> Result<Response, Problem> {
-    Ok(match service.pdf(target, query).await? {
+    let warning = service.page_warning(target).await?;
+    let answer = match service.pdf(target, query).await? {
         Pdf::Raw(document) => ([(header::CONTENT_TYPE, "application/pdf")], document).into_response(),
         Pdf::Document(document) => Json(document).into_response(),
         Pdf::File(file) => Json(file).into_response(),
-    })
+    };
+    Ok(with_warning(answer, warning.as_deref()))
 }
 
 /// Prints the page as a PDF.

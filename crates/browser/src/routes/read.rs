@@ -11,7 +11,7 @@ use paddock_platform::{
 };
 use utoipa_axum::routes;
 
-use super::Routes;
+use super::{Routes, with_warning};
 use crate::service::{BrowserService, FindRequest, Found, PageText, Target, TextQuery, WaitRequest, Waited};
 
 type Service = State<BrowserService>;
@@ -31,11 +31,13 @@ async fn text(
 ) -> Result<Response, Problem> {
     let plain = matches!(query.format.as_deref(), Some("text" | "plain"));
     let text = service.text(&target, query).await?;
-    Ok(if plain {
+    let warning = text.idpi_warning.clone();
+    let answer = if plain {
         ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.text).into_response()
     } else {
         Json(text).into_response()
-    })
+    };
+    Ok(with_warning(answer, warning.as_deref()))
 }
 
 /// Finds elements by a description.
@@ -45,8 +47,12 @@ async fn find(
     State(service): Service,
     target: Target,
     Json(request): Json<FindRequest>,
-) -> Result<Json<Found>, Problem> {
-    Ok(Json(service.find(target, request).await?))
+) -> Result<Response, Problem> {
+    let target = target.or(request.tab_id.clone());
+    let idpi_warning = service.page_warning(&target).await?;
+    let found = service.find(target, request).await?;
+    let answer = Json(Found { idpi_warning: idpi_warning.clone(), ..found }).into_response();
+    Ok(with_warning(answer, idpi_warning.as_deref()))
 }
 
 /// Waits until something is so in a page. That it did not become so in time is an answer, not an error.

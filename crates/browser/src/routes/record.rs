@@ -55,7 +55,8 @@ async fn record_status(State(service): Service, caller: Caller) -> Result<Json<R
 
 /// The film of the last recording, until the next one begins.
 #[utoipa::path(get, path = "/record/file", tag = "browser",
-    responses((status = OK, content_type = "image/gif", body = Vec<u8>)))]
+    responses((status = OK, description = "`image/gif`, `video/webm` or `video/mp4`", body = Vec<u8>)))]
 async fn record_file(State(service): Service, caller: Caller) -> Result<Response, Problem> {
-    Ok(([(header::CONTENT_TYPE, "image/gif")], service.record_file(&caller)?).into_response())
+    let (format, film) = service.record_file(&caller)?;
+    Ok(([(header::CONTENT_TYPE, format.mime())], film).into_response())
 }

@@ -15,7 +15,7 @@ use super::Routes;
 use crate::{
     ids::InstanceId,
     service::{
-        BrowserService, CloseRequest, Closed, FreshQuery, Navigated, OpenRequest, TabActionDone,
+        BrowserService, CloseRequest, Closed, FreshQuery, Navigated, OpenRequest, PageState, TabActionDone,
         TabActionRequest, TabList, TabView, Target,
     },
 };
@@ -29,6 +29,7 @@ pub(super) fn routes() -> Routes {
         .routes(routes!(list_instance_tabs))
         .routes(routes!(list_tabs))
         .routes(routes!(act_on_tab))
+        .routes(routes!(page_state))
 }
 
 /// Those that act on a tab.
@@ -92,6 +93,13 @@ async fn act_on_tab(
     Json(request): Json<TabActionRequest>,
 ) -> Result<Json<TabActionDone>, Problem> {
     Ok(Json(service.act_on_tab(target, request).await?))
+}
+
+/// Tells how a tab is: whether its page loads, whether it can be acted on, whether a dialog is in the way.
+#[utoipa::path(get, path = "/tabs/{tab}/state", tag = "browser", params(("tab" = String, Path)),
+    responses((status = OK, body = PageState)))]
+async fn page_state(State(service): Service, target: Target) -> Result<Json<PageState>, Problem> {
+    Ok(Json(service.page_state(&target).await?))
 }
 
 /// Closes a tab.

@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{BrowserService, DialogVerdict, TabInUse, Target, WRITE, timeout_of};
+use super::{
+    BrowserService, DialogVerdict, TabInUse, Target, WRITE, browser_choice::check_browser, timeout_of,
+};
 use crate::{
     action::{Action, ActionError, ActionKind, Aim, Button, ClickMode, DialogAnswer, Outcome},
     ids::TabId,
@@ -99,6 +101,8 @@ pub struct ActionRequest {
     /// How a click is delivered: with the mouse if absent, or past what covers the element (`dom`, `dispatch`).
     #[param(inline)]
     pub mode: Option<ClickMode>,
+    /// `chrome`: every instance has the same browser.
+    pub browser: Option<String>,
     /// Accepted and not used: all input is that of a real mouse and keyboard.
     pub humanize: bool,
     /// Accepted and not used, as `humanize`.
@@ -309,6 +313,7 @@ impl BrowserService {
     /// Does one action.
     pub async fn act(&self, target: Target, request: ActionRequest) -> Result<ActionDone, Problem> {
         target.caller.require(WRITE)?;
+        check_browser(request.browser.as_deref())?;
         let action = request.action()?;
         let target = target.or(request.tab_id.clone()).owned_by(request.owner.clone());
         let tab = self.tab(&target, WRITE).await?;

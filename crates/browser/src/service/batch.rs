@@ -213,7 +213,9 @@ impl BrowserService {
         item: BatchNavigation,
     ) -> BatchResult {
         let started = Instant::now();
-        let (requested_url, in_new_tab) = (item.url.clone(), item.tab_id.is_none());
+        let (requested_url, named) = (item.url.clone(), item.tab_id.clone());
+        // Another tenant's tab is as unknown as none.
+        let is_known = named.as_ref().is_some_and(|id| self.owner_of(&caller, id).is_ok());
         let result = self.batch_navigate(caller, instance, item).await;
         let base = BatchResult {
             index,
@@ -237,11 +239,14 @@ impl BrowserService {
                 ..base
             },
             Err(mut problem) => {
-                // A tab that was opened for it is closed: its id would lead nowhere.
-                if let Some(members) = problem.extensions.as_mut().filter(|_| in_new_tab) {
+                // A tab that was opened for it is closed: its id would lead nowhere. One that was named stays.
+                if let Some(members) = problem.extensions.as_mut().filter(|_| named.is_none()) {
                     members.remove("tabId");
                 }
-                BatchResult { error: Some(problem.to_document(None)), ..base }
+                let instance = named.as_ref().and_then(|id| self.fleet.instance_of(id));
+                let instance_id = instance.map(|instance| instance.id().clone()).filter(|_| is_known);
+                let tab_id = instance_id.is_some().then_some(named).flatten();
+                BatchResult { tab_id, instance_id, error: Some(problem.to_document(None)), ..base }
             }
         }
     }
@@ -264,9 +269,13 @@ impl BrowserService {
             None => self.tab_with_room(&caller).await?,
         };
         let unless_there = CloseUnlessThere(Some(&tab));
-        let page = self.go(&tab, &url, options).await?;
+        let page = self.go(&tab, &url, options).await;
         unless_there.keep();
-        Ok(page)
+        if page.is_err() {
+            // Before its result is told: the next address may need the room.
+            tab.close().await;
+        }
+        page
     }
 
     /// A new tab in the first of the caller's instances that has room; a new instance if none has.
@@ -297,7 +306,7 @@ impl BrowserService {
     }
 }
 
-/// Closes a tab that was opened for a page which did not come, or whose caller went away.
+/// Closes a tab that was opened for a page whose caller went away.
 struct CloseUnlessThere<'a>(Option<&'a Tab>);
 
 impl CloseUnlessThere<'_> {

@@ -1,13 +1,16 @@
 //! Reading, setting and clearing cookies.
 
 use paddock_cdp::protocol::storage::{Cookie, CookieParam};
-use paddock_platform::problem::Problem;
+use paddock_platform::{identity::Caller, problem::Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{BrowserService, Target, WRITE};
-use crate::{cookies::COOKIES_MAX, ids::TabId};
+use crate::{
+    cookies::COOKIES_MAX,
+    ids::{InstanceId, TabId},
+};
 
 /// Which cookies.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, IntoParams)]
@@ -86,33 +89,40 @@ pub struct SetCookiesRequest {
     pub cookies: Vec<NewCookie>,
 }
 
+impl SetCookiesRequest {
+    /// The cookies that are any, and how many were asked for.
+    fn params(self) -> Result<(Vec<CookieParam>, usize), Problem> {
+        let total = self.cookies.len();
+        if self.url.is_empty() {
+            return Err(Problem::invalid_field("url", "must not be empty"));
+        }
+        if total == 0 || total > COOKIES_MAX {
+            return Err(Problem::invalid_field("cookies", format!("must have 1 to {COOKIES_MAX} items")));
+        }
+        let cookies = self.cookies.into_iter().filter_map(|cookie| cookie.param(&self.url)).collect();
+        Ok((cookies, total))
+    }
+}
+
 /// A cookie to set.
-#[derive(Clone, Debug, Deserialize, JsonSchema, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NewCookie {
     /// Name.
-    #[serde(default)]
     pub name: String,
     /// Value.
-    #[serde(default)]
     pub value: String,
     /// Host; that of the address if absent.
-    #[serde(default)]
     pub domain: Option<String>,
     /// Path.
-    #[serde(default)]
     pub path: Option<String>,
     /// Sent over TLS only.
-    #[serde(default)]
     pub secure: Option<bool>,
     /// Scripts do not see it.
-    #[serde(default)]
     pub http_only: Option<bool>,
     /// `Strict`, `Lax` or `None`, in any case.
-    #[serde(default)]
     pub same_site: Option<String>,
     /// When it expires, in seconds since 1970; with the session if absent or 0.
-    #[serde(default)]
     pub expires: Option<f64>,
 }
 
@@ -187,17 +197,24 @@ impl BrowserService {
         target: &Target,
         request: SetCookiesRequest,
     ) -> Result<CookiesSet, Problem> {
-        let total = request.cookies.len();
-        if request.url.is_empty() {
-            return Err(Problem::invalid_field("url", "must not be empty"));
-        }
-        if total == 0 || total > COOKIES_MAX {
-            return Err(Problem::invalid_field("cookies", format!("must have 1 to {COOKIES_MAX} items")));
-        }
+        let (cookies, total) = request.params()?;
         let tab = self.tab(target, WRITE).await?;
-        let cookies: Vec<CookieParam> =
-            request.cookies.into_iter().filter_map(|cookie| cookie.param(&request.url)).collect();
         let set = self.own(&target.caller, tab.instance_id())?.set_cookies(&cookies).await?;
+        Ok(CookiesSet { set, failed: total - set, total })
+    }
+
+    /// Sets cookies of an instance, whether it has tabs or not.
+    pub async fn set_cookies_of(
+        &self,
+        caller: &Caller,
+        id: &InstanceId,
+        request: SetCookiesRequest,
+    ) -> Result<CookiesSet, Problem> {
+        caller.require(WRITE)?;
+        let (cookies, total) = request.params()?;
+        let instance = self.own(caller, id)?;
+        let _awake = instance.enter().await?;
+        let set = instance.set_cookies(&cookies).await?;
         Ok(CookiesSet { set, failed: total - set, total })
     }
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use paddock_cdp::protocol::{
-    browser::GrantPermissions,
     emulation::{MediaFeature, SetEmulatedMedia, SetGeolocationOverride},
     network::{EmulateNetworkConditions, SetExtraHttpHeaders},
 };
@@ -231,11 +230,7 @@ impl BrowserService {
         tab.session().send(&place).await.map_err(BrowserError::from)?;
         tab.0.environment.set(|settings| settings.geolocation = Some(place));
         if let Some(lease) = self.own(&target.caller, tab.instance_id())?.lease() {
-            let grant = GrantPermissions {
-                permissions: &["geolocation"],
-                browser_context_id: Some(lease.context_id()),
-            };
-            lease.process().connection().browser().send(&grant).await.map_err(BrowserError::from)?;
+            lease.grant(&["geolocation"]).await?;
         }
         Ok(GeolocationApplied { latitude, longitude, accuracy, status: "applied" })
     }

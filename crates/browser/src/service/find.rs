@@ -58,6 +58,9 @@ pub struct Found {
     pub latency_ms: u64,
     /// Elements that were compared.
     pub element_count: usize,
+    /// What on the page speaks to a model, if anything does and `[browser] content_guard` is on.
+    #[serde(rename = "idpiWarning", skip_serializing_if = "Option::is_none")]
+    pub idpi_warning: Option<String>,
 }
 
 impl BrowserService {
@@ -104,6 +107,7 @@ impl BrowserService {
             threshold,
             latency_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             element_count: finding.elements,
+            idpi_warning: None,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Starting, showing and stopping instances.
 
+use std::path::{Path, PathBuf};
+
 use paddock_platform::{identity::Caller, problem::Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,9 +37,9 @@ pub struct StartRequest {
     #[schemars(with = "Option<String>")]
     #[schema(value_type = Option<String>)]
     pub port: Option<String>,
-    /// Refused: extensions are not taken from requests.
+    /// Extensions to run in it, of those that `[browser] extensions` lists: their paths, or the names of their
+    /// directories. It has a process of its own then.
     #[schemars(skip)]
-    #[schema(ignore)]
     pub extension_paths: Option<Vec<String>>,
 }
 
@@ -59,12 +61,6 @@ fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<O
 impl StartRequest {
     /// Refuses what would otherwise be silently not done.
     pub(crate) fn check(&self) -> Result<(), Problem> {
-        if self.extension_paths.is_some() {
-            return Err(Problem::invalid_field(
-                "extensionPaths",
-                "extensionPaths are not supported: extensions are not taken from requests",
-            ));
-        }
         if self.mode.as_deref().is_some_and(|mode| !matches!(mode, "" | "headless" | "headed")) {
             return Err(Problem::invalid_field("mode", "must be `headless` or `headed`"));
         }
@@ -104,8 +100,14 @@ pub struct InstanceView {
     /// How it was lost, when its status is `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// False: it was started here.
+    /// Whether it stands for a Chrome that somebody else started.
     pub attached: bool,
+    /// `cdp-bridge`, Pinchtab's word for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attach_type: Option<&'static str>,
+    /// Where that Chrome's DevTools are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cdp_url: Option<String>,
     /// Whether it shares its Chrome process.
     pub isolation: Isolation,
     /// Open tabs.
@@ -125,7 +127,9 @@ impl From<InstanceInfo> for InstanceView {
             start_time: info.started,
             last_used: info.used,
             error: info.error,
-            attached: false,
+            attached: info.spec.attached_to.is_some(),
+            attach_type: info.spec.attached_to.as_ref().map(|_| "cdp-bridge"),
+            cdp_url: info.spec.attached_to.clone(),
             isolation: info.spec.isolation,
             tabs: info.tabs,
             id: info.id,
@@ -190,6 +194,26 @@ pub struct Health {
     pub reason: Option<String>,
 }
 
+/// The directories of the extensions that are meant, of those that the operator lists.
+fn listed_extensions(listed: &[PathBuf], wanted: &[String]) -> Result<Vec<PathBuf>, Problem> {
+    let find = |wanted: &String| {
+        let is_meant = |path: &&PathBuf| {
+            path.as_path() == Path::new(wanted)
+                || path.file_name().is_some_and(|name| name == wanted.as_str())
+        };
+        let path = listed.iter().find(is_meant).ok_or_else(|| {
+            let wanted = wanted.escape_default();
+            let detail = format!("extensionPaths: `{wanted}` is not in `[browser] extensions`");
+            Problem::invalid_field("extensionPaths", detail)
+        })?;
+        // A comma would end the path on Chrome's command line.
+        let is_one = path.join("manifest.json").is_file() && !path.to_string_lossy().contains(',');
+        let broken = || format!("`{}` is not the directory of an unpacked extension", path.display());
+        is_one.then(|| path.clone()).ok_or_else(|| Problem::invalid_field("extensionPaths", broken()))
+    };
+    wanted.iter().map(find).collect()
+}
+
 impl BrowserService {
     /// Starts an instance.
     pub async fn start(&self, caller: &Caller, request: StartRequest) -> Result<InstanceView, Problem> {
@@ -210,7 +234,10 @@ impl BrowserService {
                 Some(self.fleet.0.ports.take(self.fleet.0.options.current().ports, Some(number))?)
             }
         };
+        let extensions = request.extension_paths.unwrap_or_default();
+        let extensions = listed_extensions(&self.options().extensions, &extensions)?;
         let spec = InstanceSpec {
+            extensions,
             isolation: request.isolation.or(settings.isolation).unwrap_or_default(),
             headed: request.headless == Some(false) || mode == Some("headed"),
             name: match &profile {

@@ -1,9 +1,6 @@
 //! Starting again, hibernating and waking instances.
 
-use paddock_platform::{
-    identity::Caller,
-    problem::{NOT_IMPLEMENTED, Problem},
-};
+use paddock_platform::{identity::Caller, problem::Problem};
 
 use super::{BrowserService, InstanceView, READ, WRITE};
 use crate::ids::InstanceId;
@@ -48,16 +45,6 @@ impl BrowserService {
         let instance = self.any_instance(caller).await?;
         let id = instance.id().clone();
         self.restart(caller, &id).await
-    }
-
-    /// Says that browsers that others started are not driven.
-    pub fn refuse_to_attach(&self, caller: &Caller) -> Result<(), Problem> {
-        caller.require(WRITE)?;
-        Err(Problem::new(
-            NOT_IMPLEMENTED,
-            "a browser that Paddock did not start is not driven: its pages would not pass the egress; start an \
-             instance instead",
-        ))
     }
 
     /// What happened to an instance, one line each, the latest last.

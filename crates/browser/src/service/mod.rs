@@ -5,12 +5,16 @@
 mod actions;
 mod activity;
 mod aggregate;
+mod audit;
+mod attach;
 mod batch;
+mod browser_choice;
 mod capture;
 mod console;
 mod cookies;
 mod coordination;
 mod dialog;
+mod downloads;
 mod emulation;
 mod events;
 mod files;
@@ -24,33 +28,41 @@ mod macros;
 mod metrics;
 mod navigate;
 mod network;
+mod network_detail;
+mod network_export;
+mod network_routes;
 mod observe;
 mod page;
+mod page_guard;
+mod page_state;
 mod passthrough;
 mod profiles;
+mod reading;
 mod record;
+mod scheduler;
+mod scrape;
 mod screencast;
+mod site_files;
+mod states;
 mod storage;
 mod system;
+mod tab_in_use;
 mod tabs;
 mod target;
+mod task_runs;
 mod text;
 mod wait;
 
 use std::{
+    collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use jiff::Timestamp;
 use paddock_platform::{
     identity::{Caller, Scope, Tenant},
     problem::Problem,
-    units::HumanDuration,
 };
 use tokio::sync::{Mutex, Semaphore};
 
@@ -58,6 +70,8 @@ pub use self::{
     actions::{ActionDone, ActionRequest, ActionResult, ActionsDone, ActionsRequest, Direction},
     activity::{AgentDetail, EventList, Reported},
     aggregate::FreshQuery,
+    audit::{AuditCollect, AuditPageRequest, AuditRequest, TabA11y},
+    attach::AttachRequest,
     batch::{Batch, BatchItem, BatchNavigation, BatchOutcome, BatchRequest, BatchResult},
     capture::CaptureQuery,
     console::{ConsoleQuery, ConsoleView, ErrorsView, LogCleared},
@@ -66,17 +80,14 @@ pub use self::{
         HandoffRequest, HandoffView, LockRequest, Locked, ResumeRequest, Resumed, UnlockRequest, Unlocked,
     },
     dialog::{DialogAnswered, DialogRequest, DialogVerdict},
+    downloads::{DownloadForgotten, PageDownloads},
     emulation::{
         CredentialsApplied, CredentialsRequest, GeolocationApplied, GeolocationRequest, HeadersApplied,
         HeadersRequest, MediaApplied, MediaRequest, OfflineApplied, OfflineRequest, ViewportApplied,
         ViewportRequest,
     },
     events::EventsQuery,
-    files::{
-        BrowserState, CleanStatesRequest, Download, DownloadQuery, DownloadedFile, LoadStateRequest,
-        SaveStateRequest, SavedDownload, SiteStorage, StateDeleted, StateList, StateLoaded, StateQuery,
-        StateSaved, StatesCleaned, UploadRequest, Uploaded,
-    },
+    files::{Download, DownloadQuery, DownloadedFile, SavedDownload, UploadRequest, Uploaded},
     find::{FindRequest, Found},
     frames::{FrameRequest, FrameView},
     history::{HistoryQuery, Turned},
@@ -87,10 +98,10 @@ pub use self::{
     macros::{MacroDone, MacroRequest},
     metrics::InstanceMetrics,
     navigate::{NavigateRequest, Navigated, WaitFor},
-    network::{
-        BodyQuery, BrokenAsset, BrokenAssets, ExportQuery, Exported, ExportedFile, NetworkCleared,
-        NetworkDetail, NetworkList, NetworkQuery, RouteList, RouteQuery, RoutesChanged,
-    },
+    network::{BrokenAsset, BrokenAssets, NetworkCleared, NetworkList, NetworkQuery},
+    network_detail::{BodyQuery, NetworkDetail},
+    network_export::{ExportQuery, Exported, ExportedFile},
+    network_routes::{RouteList, RouteQuery, RoutesChanged},
     observe::{
         AnnotateQuery, EvaluateRequest, Evaluated, Picture, ScreenshotQuery, SnapshotQuery, SnapshotView,
         Written,
@@ -99,10 +110,20 @@ pub use self::{
         CacheStatus, ClipboardText, ClipboardView, ClipboardWritten, MetricsView, Pdf, PdfDocument, PdfQuery,
         SavedFile, TimingView,
     },
+    page_state::{PageLoad, PageState},
     passthrough::{BrowserVersion, DebugTarget},
     profiles::{ChangeProfile, CreateProfile, ProfileDone, ProfileMeta, ProfileQuery, ProfileView},
     record::{RecordRequest, RecordStarted, RecordStop, RecordStopped, RecordView},
+    scheduler::{
+        BATCH_TOO_LARGE, QUEUE_FULL, SchedulerConfig, SchedulerView, TaskBatch, TaskBatchItem,
+        TaskBatchRequest, TaskCancelled, TaskList, TaskQuery, TaskRequest, TaskSubmitted,
+    },
+    scrape::ScrapeRequest,
     screencast::{ScreencastQuery, WatchableTab},
+    states::{
+        BrowserState, CleanStatesRequest, LoadStateRequest, SaveStateRequest, SiteStorage, StateDeleted,
+        StateList, StateLoaded, StateQuery, StateSaved, StatesCleaned,
+    },
     storage::{ClearStorageRequest, SetStorageRequest, StorageCleared, StorageQuery},
     system::{ConfigView, Figures, FleetStatus, TenantMetrics},
     tabs::{CloseRequest, Closed, OpenRequest, TabAction, TabActionDone, TabActionRequest, TabList, TabView},
@@ -110,22 +131,24 @@ pub use self::{
     text::{PageText, TextQuery},
     wait::{WaitRequest, Waited},
 };
-pub(crate) use self::{capture::Captured, inspect::Fact, observe::picture, system::left_out};
+pub(crate) use self::{
+    capture::Captured, inspect::Fact, observe::picture, system::left_out, tab_in_use::TabInUse,
+};
 pub use crate::activity::{AgentEvent, AgentView, Event};
 use aggregate::Lists;
 
 use crate::{
     activity::Activity,
     config::BrowserOptions,
-    coordination::{CurrentTabs, Holds, Identity, IdleTabs, NO_CURRENT_TAB},
+    coordination::{CurrentTabs, Holds, IdleTabs},
     error::BrowserError,
     fleet::Fleet,
     ids::{InstanceId, TabId},
-    instance::{InUse, Instance, InstanceSpec, InstanceStatus, TabEntry},
+    instance::{Instance, InstanceSpec, InstanceStatus},
     passthrough::ClientLimits,
     record::Recordings,
+    scheduler::Scheduler,
     sessions::Sessions,
-    tab::{Tab, TabSpec},
 };
 
 /// Scope for looking.
@@ -151,8 +174,6 @@ pub struct BrowserService {
     cdp_clients: ClientLimits,
     /// Lists that are remembered.
     lists: Lists,
-    /// One permit per event stream.
-    event_streams: Arc<Semaphore>,
     /// One permit per viewer of a tab.
     screencasts: Arc<Semaphore>,
     recordings: Recordings,
@@ -164,57 +185,10 @@ pub(crate) struct Shared {
     pub(crate) current: CurrentTabs,
     pub(crate) holds: Holds,
     pub(crate) idle: IdleTabs,
+    /// Tabs of the server's own work: nobody means them who names no tab.
+    pub(crate) apart: std::sync::Mutex<HashSet<TabId>>,
     pub(crate) activity: Activity,
-}
-
-/// A tab while a request works with it: its instance stays awake, and it is not closed for being idle.
-#[derive(Debug)]
-pub(crate) struct TabInUse {
-    tab: Tab,
-    idle: InUseUntilDropped,
-    _instance: InUse,
-}
-
-#[derive(Debug)]
-struct InUseUntilDropped {
-    service: BrowserService,
-    tab: TabId,
-    /// It was sent somewhere: what it shows was not read yet.
-    unread: AtomicBool,
-}
-
-impl Drop for InUseUntilDropped {
-    fn drop(&mut self) {
-        let after = self.service.options().tab_idle_after.map(HumanDuration::get);
-        let after = after.filter(|_| !self.unread.load(Ordering::Relaxed));
-        self.service.shared.idle.leave(&self.tab, after);
-    }
-}
-
-impl TabInUse {
-    fn new(service: &BrowserService, tab: Tab, instance: InUse) -> Self {
-        tab.touch();
-        service.shared.idle.enter(tab.id());
-        let idle = InUseUntilDropped {
-            service: service.clone(),
-            tab: tab.id().clone(),
-            unread: AtomicBool::new(false),
-        };
-        Self { tab, idle, _instance: instance }
-    }
-
-    /// It was sent somewhere and is not idle before somebody has looked.
-    pub(crate) fn is_unread(&self) {
-        self.idle.unread.store(true, Ordering::Relaxed);
-    }
-}
-
-impl std::ops::Deref for TabInUse {
-    type Target = Tab;
-
-    fn deref(&self) -> &Tab {
-        &self.tab
-    }
+    pub(crate) scheduler: Scheduler,
 }
 
 impl BrowserService {
@@ -228,12 +202,13 @@ impl BrowserService {
             shared: Arc::default(),
             cdp_clients: ClientLimits::default(),
             lists: Lists::new(),
-            event_streams: Arc::new(Semaphore::new(options.event_streams_max.min(Semaphore::MAX_PERMITS))),
             screencasts: Arc::new(Semaphore::new(options.screencasts_max.min(Semaphore::MAX_PERMITS))),
             recordings: Recordings::default(),
         };
         let closing = service.clone();
         service.fleet.0.tasks.spawn("browser_idle_tabs", async move { closing.close_idle_tabs().await });
+        let expiring = service.clone();
+        service.fleet.0.tasks.spawn("browser_task_deadlines", async move { expiring.expire_tasks().await });
         service
     }
 
@@ -261,130 +236,6 @@ impl BrowserService {
         self.fleet.0.options.current()
     }
 
-    /// The tab that a request is about, for as long as the request works with it: the one that it names, or the
-    /// caller's current one. One that is locked by another owner or paused for a person is not given to those who
-    /// would change it.
-    pub(crate) async fn tab(&self, target: &Target, scope: Scope) -> Result<TabInUse, Problem> {
-        let found = self.find_tab(target, scope)?;
-        if scope == WRITE {
-            self.shared.holds.check(&found.1, target.claimed_owner(), Timestamp::now())?;
-        }
-        self.enter(target, found).await
-    }
-
-    /// As [`BrowserService::tab`], whoever holds the tab: for what locks, hands over, and for the person who works in it.
-    pub(crate) async fn held_tab(&self, target: &Target, scope: Scope) -> Result<TabInUse, Problem> {
-        let found = self.find_tab(target, scope)?;
-        self.enter(target, found).await
-    }
-
-    fn find_tab(&self, target: &Target, scope: Scope) -> Result<(Instance, TabId), Problem> {
-        target.caller.require(scope)?;
-        if let Some(id) = &target.tab {
-            return Ok((self.owner_of(&target.caller, id)?, id.clone()));
-        }
-        if let Some(found) = self.current_tab(target) {
-            return Ok(found);
-        }
-        let identity = target.identity();
-        Err(match identity {
-            Identity::Anonymous => Problem::not_found("tab", "current"),
-            _ => Problem::new(NO_CURRENT_TAB, format!("{identity} has no current tab")),
-        }
-        .with("hint", "navigate somewhere first, or name a tab"))
-    }
-
-    /// The tab that is meant when none is named, with or without a page.
-    fn current_tab(&self, target: &Target) -> Option<(Instance, TabId)> {
-        let identity = target.identity();
-        if identity == Identity::Anonymous {
-            let entries = self.owned(&target.caller).flat_map(|instance| {
-                let of_instance = instance.clone();
-                let entries = instance.tab_entries().into_iter();
-                entries.map(move |entry| (entry.used, entry.id, of_instance.clone()))
-            });
-            return entries.max_by_key(|(used, ..)| *used).map(|(_, id, instance)| (instance, id));
-        }
-        let id = self.shared.current.get(target.caller.tenant(), &identity)?;
-        self.owner_of(&target.caller, &id).ok().map(|instance| (instance, id))
-    }
-
-    async fn enter(&self, target: &Target, (instance, id): (Instance, TabId)) -> Result<TabInUse, Problem> {
-        let (instance, tab) = instance.enter_tab(&id).await?;
-        Ok(self.begin(target, TabInUse::new(self, tab, instance)))
-    }
-
-    /// What every request does with its tab.
-    fn begin(&self, target: &Target, tab: TabInUse) -> TabInUse {
-        let identities_max = self.options().agents_per_tenant_max;
-        self.shared.current.set(target.caller.tenant(), &target.identity(), tab.id(), identities_max);
-        target.note.tab(tab.id(), tab.instance_id());
-        tab
-    }
-
-    /// The tab to go somewhere with. A session or an agent stays in its current tab; whoever is nobody in particular,
-    /// asks for a new tab or names an instance gets a new one.
-    pub(crate) async fn tab_to_navigate(
-        &self,
-        target: &Target,
-        instance: Option<&InstanceId>,
-        new_tab: bool,
-    ) -> Result<TabInUse, Problem> {
-        target.caller.require(WRITE)?;
-        let stays = !new_tab && (target.tab.is_some() || instance.is_none());
-        let identified = target.identity() != Identity::Anonymous;
-        if stays && (target.tab.is_some() || identified && self.current_tab(target).is_some()) {
-            return self.tab(target, WRITE).await;
-        }
-        let tab = match (&target.tab, instance) {
-            (_, Some(id)) => self.new_tab(&self.own(&target.caller, id)?).await?,
-            (Some(id), None) => self.new_tab(&self.owner_of(&target.caller, id)?).await?,
-            (None, None) => self.tab_anywhere(&target.caller).await?,
-        };
-        Ok(self.begin(target, tab))
-    }
-
-    /// Closes a tab, also one that sleeps, and forgets what was remembered of it.
-    async fn close_tab(&self, instance: &Instance, id: &TabId) {
-        match instance.tab(id) {
-            Some(tab) => tab.close().await,
-            None => drop(instance.forget_asleep(id)),
-        }
-        self.shared.current.forget(instance.tenant(), id);
-        self.shared.holds.forget(id);
-    }
-
-    /// Closes tabs that were not used for `[browser] tab_idle_after`, until the server stops.
-    async fn close_idle_tabs(self) {
-        let stopping = self.fleet.0.tasks.stop_token();
-        while let Some(due) = stopping.run_until_cancelled(self.shared.idle.due()).await {
-            for id in &due {
-                let Some(instance) = self.fleet.instance_of(id) else { continue };
-                tracing::debug!(browser.tab = %id, "closing a tab that nobody uses");
-                self.close_tab(&instance, id).await;
-            }
-        }
-    }
-
-    /// A new tab in the caller's first instance, which is started if there is none. At the bound, the tab that was not
-    /// used for longest makes room: a client that only navigates never closes one.
-    async fn tab_anywhere(&self, caller: &Caller) -> Result<TabInUse, Problem> {
-        let instance = self.any_instance(caller).await?;
-        match self.new_tab(&instance).await {
-            Err(BrowserError::TabsExhausted { .. }) => {
-                let now = Timestamp::now();
-                let is_free = |entry: &TabEntry| self.shared.holds.of(&entry.id, now) == (None, None);
-                let oldest =
-                    instance.tab_entries().into_iter().filter(is_free).min_by_key(|entry| entry.used);
-                if let Some(oldest) = oldest {
-                    self.close_tab(&instance, &oldest.id).await;
-                }
-                Ok(self.new_tab(&instance).await?)
-            }
-            result => Ok(result?),
-        }
-    }
-
     /// The caller's first instance that can be used, awake or not; a new one if there is none.
     pub(crate) async fn any_instance(&self, caller: &Caller) -> Result<Instance, Problem> {
         if let Some(instance) = self.first(caller) {
@@ -394,6 +245,25 @@ impl BrowserService {
         match self.first(caller) {
             Some(instance) => Ok(instance),
             None => Ok(self.fleet.create(InstanceSpec::new(caller.tenant().clone())).await?),
+        }
+    }
+
+    /// The instance that is named, or that of the caller's current tab, or any: to work in with tabs of the server's own.
+    pub(crate) async fn instance_to_work_in(
+        &self,
+        target: &Target,
+        named: Option<&InstanceId>,
+    ) -> Result<Instance, Problem> {
+        target.caller.require(WRITE)?;
+        if let Some(id) = named {
+            return self.own(&target.caller, id);
+        }
+        if let Some(tab) = &target.tab {
+            return self.owner_of(&target.caller, tab);
+        }
+        match self.current_tab(target) {
+            Some((instance, _)) => Ok(instance),
+            None => self.any_instance(&target.caller).await,
         }
     }
 
@@ -416,11 +286,6 @@ impl BrowserService {
         };
         let ranked = self.owned(caller).filter_map(|instance| Some((rank(&instance)?, instance)));
         ranked.min_by_key(|(rank, _)| *rank).map(|(_, instance)| instance)
-    }
-
-    async fn new_tab(&self, instance: &Instance) -> Result<TabInUse, BrowserError> {
-        let in_use = instance.enter().await?;
-        Ok(TabInUse::new(self, instance.open(TabSpec::default()).await?, in_use))
     }
 
     pub(crate) fn owned(&self, caller: &Caller) -> impl Iterator<Item = Instance> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{BrowserService, TabInUse, Target, WRITE, timeout_of};
+use super::{BrowserService, TabInUse, Target, WRITE, browser_choice::check_browser, timeout_of};
 use crate::{
     blocking::Blocking,
     error::{BrowserError, PAGE_UNRESPONSIVE},
@@ -68,6 +68,9 @@ pub struct NavigateRequest {
     /// Closes cookie and consent banners.
     #[serde(default)]
     pub dismiss_banners: bool,
+    /// `chrome`: every instance has the same browser.
+    #[serde(default)]
+    pub browser: Option<String>,
 }
 
 /// When a page counts as being there.
@@ -125,6 +128,7 @@ impl BrowserService {
         wait_default: WaitFor,
     ) -> Result<Navigated, Problem> {
         target.caller.require(WRITE)?;
+        check_browser(request.browser.as_deref())?;
         let target = target.or(request.tab_id.clone());
         let wait = request.wait_for.unwrap_or(wait_default).wait();
         let options = self.navigate_options(request.timeout, wait)?;

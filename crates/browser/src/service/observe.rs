@@ -213,7 +213,7 @@ impl BrowserService {
         let is_json = format == snapshot::Format::Json;
         let texts = snapshot.nodes.iter().flat_map(|node| [Some(node.name.as_str()), node.text.as_deref()]);
         let mode = self.fleet.0.options.current().content_guard;
-        let idpi_warning = guard::guard(mode, texts.flatten(), &mut rendered.body, is_json);
+        let idpi_warning = guard::guard(mode, texts.flatten(), &mut rendered.body, is_json)?;
         if let Some(warning) = &idpi_warning {
             put_warning(&mut rendered.body, warning, is_json);
         }

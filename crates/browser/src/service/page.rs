@@ -3,7 +3,10 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use paddock_cdp::protocol::{network::ClearBrowserCache, page::PrintToPdf};
-use paddock_platform::problem::Problem;
+use paddock_platform::{
+    identity::{Caller, Scope},
+    problem::Problem,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +15,7 @@ use super::{BrowserService, Cleared, READ, Target, WRITE};
 use crate::{
     clipboard::TEXT_SIZE_MAX,
     error::BrowserError,
-    ids::TabId,
+    ids::{InstanceId, TabId},
     instance::Instance,
     timing::{PageMemory, PageTiming},
 };
@@ -222,15 +225,19 @@ impl BrowserService {
     /// Empties the HTTP cache of the current instance.
     pub async fn clear_cache(&self, target: &Target) -> Result<Cleared, Problem> {
         let instance = self.current_instance(target, WRITE).await?;
-        // Any of its pages can do it, and without pages there is nothing to empty.
-        for tab in instance.tabs() {
-            match tab.session().send(&ClearBrowserCache {}).await {
-                Ok(_) => break,
-                Err(error) if tab.is_closed() => tracing::debug!(error = %error, "a tab closed meanwhile"),
-                Err(error) => return Err(BrowserError::from(error).into()),
-            }
-        }
-        Ok(Cleared::new())
+        empty_cache(&instance).await
+    }
+
+    /// Empties the HTTP cache of an instance.
+    pub async fn clear_cache_of(&self, caller: &Caller, id: &InstanceId) -> Result<Cleared, Problem> {
+        caller.require(WRITE)?;
+        empty_cache(&self.own(caller, id)?).await
+    }
+
+    /// Whether the HTTP cache of an instance can be emptied.
+    pub fn cache_status_of(&self, caller: &Caller, id: &InstanceId) -> Result<CacheStatus, Problem> {
+        caller.require(READ)?;
+        Ok(CacheStatus { can_clear: !self.own(caller, id)?.tabs().is_empty() })
     }
 
     /// Whether the HTTP cache of the current instance can be emptied.
@@ -260,11 +267,7 @@ impl BrowserService {
     }
 
     /// The instance of the tab that is named or was used last; without a tab, the first that runs, or a new one.
-    pub(super) async fn current_instance(
-        &self,
-        target: &Target,
-        scope: paddock_platform::identity::Scope,
-    ) -> Result<Instance, Problem> {
+    pub(super) async fn current_instance(&self, target: &Target, scope: Scope) -> Result<Instance, Problem> {
         target.caller.require(scope)?;
         let has_tab = || self.owned(&target.caller).any(|instance| !instance.tabs().is_empty());
         if target.tab.is_some() || has_tab() {
@@ -273,6 +276,18 @@ impl BrowserService {
         }
         self.any_instance(&target.caller).await
     }
+}
+
+async fn empty_cache(instance: &Instance) -> Result<Cleared, Problem> {
+    // Any of its pages can do it, and without pages there is nothing to empty.
+    for tab in instance.tabs() {
+        match tab.session().send(&ClearBrowserCache {}).await {
+            Ok(_) => break,
+            Err(error) if tab.is_closed() => tracing::debug!(error = %error, "a tab closed meanwhile"),
+            Err(error) => return Err(BrowserError::from(error).into()),
+        }
+    }
+    Ok(Cleared::new())
 }
 
 fn without_tab(target: &Target) -> Result<(), Problem> {

@@ -1,7 +1,5 @@
 //! DevTools clients: what they ask before they connect, and their connection.
 
-use std::sync::Arc;
-
 use axum::extract::ws::WebSocket;
 use paddock_cdp::RelayOptions;
 use paddock_platform::{identity::Caller, problem::Problem};
@@ -13,9 +11,8 @@ use super::{BrowserService, WRITE};
 use crate::{
     error::BrowserError,
     ids::InstanceId,
-    instance::InUse,
+    instance::{ContextOf, InUse},
     passthrough::{Client, Place},
-    process::Process,
     tab::Tab,
 };
 
@@ -57,8 +54,7 @@ pub struct DebugTarget {
 
 /// A DevTools client that was let in and is not connected yet.
 pub(crate) struct Passage {
-    process: Process,
-    context_id: Arc<str>,
+    context: ContextOf,
     relay: RelayOptions,
     pub(crate) message_max: usize,
     stopping: CancellationToken,
@@ -79,8 +75,8 @@ impl BrowserService {
         caller.require(WRITE)?;
         let instance = self.own(caller, id)?;
         let _in_use = instance.enter().await?;
-        let (process, _) = instance.context().await?;
-        let version = process.version();
+        let context = instance.context().await?;
+        let version = context.process.version();
         Ok(BrowserVersion {
             browser: version.product.clone(),
             protocol_version: "1.3".to_owned(),
@@ -123,10 +119,9 @@ impl BrowserService {
         let max = options.cdp_clients_max;
         let place = self.cdp_clients.enter(id, max).ok_or(BrowserError::CdpClientsExhausted { max })?;
         let in_use = instance.enter().await?;
-        let (process, context_id) = instance.context().await?;
+        let context = instance.context().await?;
         Ok(Passage {
-            process,
-            context_id,
+            context,
             relay: RelayOptions {
                 queue_size_max: options.cdp_queue_max.as_usize(),
                 ..RelayOptions::default()
@@ -146,9 +141,9 @@ impl Passage {
     pub(crate) async fn serve(self, socket: WebSocket) {
         let tasks = self.service.fleet.0.tasks.clone();
         let serving = async move {
-            match self.process.connection().relay(self.relay).await {
+            match self.context.process.connection().relay(self.relay).await {
                 Ok((relay, messages)) => {
-                    let client = Client::new(socket, relay, messages, &self.context_id);
+                    let client = Client::new(socket, relay, messages, &self.context);
                     client.run(self.stopping, self.instance_ended).await;
                 }
                 Err(error) => tracing::info!(error = %error, "a DevTools client could not be connected"),

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::{BrowserService, InstanceView, READ, StartRequest, WRITE};
 use crate::{
+    databases::Databases,
     error::BrowserError,
     ids::ProfileId,
     instance::Instance,
@@ -277,7 +278,10 @@ impl BrowserService {
         let id = by_id(id)?;
         let profile = self.fleet.0.registry.profile(caller.tenant(), id.as_str()).await?;
         self.check_unused(caller, &id)?;
-        self.fleet.0.registry.save_profile(&id, &Saved::default()).await.map_err(BrowserError::from)?;
+        let registry = &self.fleet.0.registry;
+        registry.save_profile(&id, &Saved::default()).await.map_err(BrowserError::from)?;
+        let nothing = Databases::default();
+        registry.save_profile_databases(&id, &nothing).await.map_err(BrowserError::from)?;
         Ok(ProfileDone { status: "reset".to_owned(), id, name: profile.name })
     }
 

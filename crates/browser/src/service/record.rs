@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use paddock_platform::{
     identity::Caller,
-    problem::{INVALID_REQUEST, NOT_FOUND, Problem},
+    problem::{INVALID_REQUEST, NOT_FOUND, Problem, ProblemKind},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,15 +15,20 @@ use utoipa::ToSchema;
 use super::{BrowserService, READ, Target, WRITE};
 use crate::{
     error::call_problem,
+    film::FilmFormat,
     ids::TabId,
     record::{RecordOptions, RecordState, RecordStatus, StartError},
 };
+
+/// The format needs a program that is not installed.
+const FFMPEG_REQUIRED: ProblemKind =
+    ProblemKind::new("ffmpeg-required", StatusCode::BAD_REQUEST, "ffmpeg required");
 
 /// Begins a recording.
 #[derive(Clone, Debug, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RecordRequest {
-    /// `gif`.
+    /// `gif`, or, on a server that has `ffmpeg`, `webm` or `mp4`.
     pub format: String,
     /// Most pictures per second, 1 to 30.
     pub fps: u32,
@@ -46,7 +52,7 @@ impl Default for RecordRequest {
 pub struct RecordStarted {
     /// `recording`.
     pub status: String,
-    /// `gif`.
+    /// `gif`, `webm` or `mp4`.
     pub format: String,
     /// Most pictures per second.
     pub fps: u32,
@@ -69,7 +75,7 @@ pub struct RecordStop {
 pub struct RecordStopped {
     /// `encoding` or `discarded`.
     pub status: String,
-    /// `gif`.
+    /// `gif`, `webm` or `mp4`.
     pub format: String,
     /// Pictures that were taken.
     pub frames: usize,
@@ -89,7 +95,7 @@ pub struct RecordView {
     pub active: bool,
     /// `idle`, `recording`, `encoding`, `finished` or `failed`.
     pub state: String,
-    /// `gif`.
+    /// `gif`, `webm` or `mp4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// How long it is.
@@ -123,7 +129,7 @@ impl From<RecordStatus> for RecordView {
         Self {
             active: status.state == RecordState::Recording,
             state: state.to_owned(),
-            format: Some("gif".to_owned()),
+            format: Some(status.format.as_str().to_owned()),
             duration_seconds: status.duration.as_secs_f64(),
             frames: status.frames,
             full: status.full,
@@ -143,14 +149,14 @@ impl BrowserService {
         request: RecordRequest,
     ) -> Result<RecordStarted, Problem> {
         target.caller.require(WRITE)?;
-        match request.format.as_str() {
-            "gif" => {}
-            "webm" | "mp4" => {
-                let detail =
-                    "webm and mp4 are not available: this server records `gif`, which needs no other program";
-                return Err(Problem::invalid_field("format", detail));
-            }
-            _ => return Err(Problem::invalid_field("format", "must be `gif`")),
+        let Some(format) = FilmFormat::parse(&request.format) else {
+            return Err(Problem::invalid_field("format", "must be `gif`, `webm` or `mp4`"));
+        };
+        if !format.is_available() {
+            let name = format.as_str();
+            let detail =
+                format!("recording to {name} requires ffmpeg (`apt-get install ffmpeg`); or record `gif`");
+            return Err(Problem::new(FFMPEG_REQUIRED, detail).with("field", "format"));
         }
         if !(1..=30).contains(&request.fps) {
             return Err(Problem::invalid_field("fps", "must be 1 to 30"));
@@ -165,6 +171,7 @@ impl BrowserService {
         let tab = self.tab(&target.or(request.tab_id.clone()), WRITE).await?;
         let limits = self.fleet.0.options.current();
         let options = RecordOptions {
+            format,
             fps: request.fps,
             quality: request.quality,
             scale: request.scale,
@@ -197,7 +204,7 @@ impl BrowserService {
         let hint = "ask `record/status` until its state is `finished`, then get `record/file`";
         Ok(RecordStopped {
             status: if request.discard { "discarded" } else { "encoding" }.to_owned(),
-            format: "gif".to_owned(),
+            format: stopped.format.as_str().to_owned(),
             frames: stopped.frames,
             path: (!request.discard).then(|| "/browser/record/file".to_owned()),
             hint: (!request.discard).then(|| hint.to_owned()),
@@ -223,10 +230,10 @@ impl BrowserService {
     }
 
     /// The caller's last film.
-    pub(crate) fn record_file(&self, caller: &Caller) -> Result<Bytes, Problem> {
+    pub(crate) fn record_file(&self, caller: &Caller) -> Result<(FilmFormat, Bytes), Problem> {
         caller.require(READ)?;
-        match self.recordings.status(caller.tenant()).map(|status| status.state) {
-            Some(RecordState::Finished(film)) => Ok(film),
+        match self.recordings.status(caller.tenant()).map(|status| (status.format, status.state)) {
+            Some((format, RecordState::Finished(film))) => Ok((format, film)),
             _ => Err(Problem::new(NOT_FOUND, "no film is finished; `record/status` tells how far it is")),
         }
     }

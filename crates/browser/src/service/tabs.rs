@@ -206,6 +206,28 @@ impl BrowserService {
         }
     }
 
+    /// As [`BrowserService::act_on_tab`], in one instance. Without a tab, its last used one is meant.
+    pub async fn act_on_tab_of(
+        &self,
+        target: Target,
+        id: &InstanceId,
+        request: TabActionRequest,
+    ) -> Result<TabActionDone, Problem> {
+        target.caller.require(WRITE)?;
+        let instance = self.own(&target.caller, id)?;
+        if request.action == TabAction::New {
+            let tab = self.tab_to_navigate(&target, Some(id), true).await?;
+            return self.begin_at(&tab, request.url).await.map(|opened| TabActionDone::New(Box::new(opened)));
+        }
+        let last_used =
+            || instance.tab_entries().into_iter().max_by_key(|entry| entry.used).map(|entry| entry.id);
+        let tab = request.tab_id.or_else(|| target.tab.clone()).or_else(last_used);
+        match &tab {
+            Some(tab) if !instance.has_tab(tab) => Err(Problem::not_found("tab", tab)),
+            _ => self.act_on_tab(target, TabActionRequest { tab_id: tab, ..request }).await,
+        }
+    }
+
     /// Sends a new tab to its first address, if there is one.
     async fn begin_at(&self, tab: &TabInUse, url: Option<Url>) -> Result<Navigated, Problem> {
         tab.is_unread();

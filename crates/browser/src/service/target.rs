@@ -2,9 +2,14 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use paddock_platform::{http::parse_query, identity::Caller, problem::Problem};
+use paddock_platform::{
+    http::parse_query,
+    identity::Caller,
+    problem::{NOT_FOUND, Problem},
+};
 use serde::Deserialize;
 
+use super::browser_choice::check_browser;
 use crate::{activity::Note, coordination::Identity, ids::TabId};
 
 /// The header by which an agent names itself: each agent of a caller has a current tab of its own.
@@ -35,6 +40,7 @@ pub struct Target {
 struct TabQuery {
     tab_id: Option<String>,
     owner: Option<String>,
+    browser: Option<String>,
 }
 
 impl Target {
@@ -96,6 +102,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
         let path = RawPathParams::from_request_parts(parts, state).await.ok();
         let in_path = path.as_ref().and_then(|path| path.iter().find(|(name, _)| *name == "tab"));
         let query: TabQuery = parse_query(parts.uri.query().unwrap_or_default())?;
+        check_browser(query.browser.as_deref())?;
         let named = in_path.map(|(_, id)| id.to_owned()).or(query.tab_id);
         let tab = named.filter(|id| !id.is_empty()).map(|id| parse(&id)).transpose()?;
         let note = parts.extensions.get::<Note>().cloned().unwrap_or_default();
@@ -116,5 +123,5 @@ fn name_in(parts: &Parts, header: &'static str) -> Result<Option<String>, Proble
 
 /// A text that is no id names no tab either.
 fn parse(id: &str) -> Result<TabId, Problem> {
-    id.parse().map_err(|_| Problem::not_found("tab", id))
+    id.parse().map_err(|_| Problem::new(NOT_FOUND, format!("tab `{}` not found", id.escape_default())))
 }

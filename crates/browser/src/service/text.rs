@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{BrowserService, READ, Target, inspect::look};
-use crate::ids::TabId;
+use crate::{guard, ids::TabId};
 
 /// How long a page that is still being parsed is waited for.
 const PARSED_MAX: Duration = Duration::from_secs(5);
@@ -47,6 +47,9 @@ pub struct PageText {
     pub text: String,
     /// Whether it was cut.
     pub truncated: bool,
+    /// What in it speaks to a model, if anything does and `[browser] content_guard` is on.
+    #[serde(default, rename = "idpiWarning", skip_serializing_if = "Option::is_none")]
+    pub idpi_warning: Option<String>,
 }
 
 impl BrowserService {
@@ -60,6 +63,11 @@ impl BrowserService {
         if let Some(chars_max) = query.max_chars.filter(|chars_max| *chars_max > 0) {
             argument["lengthMax"] = chars_max.into();
         }
-        Ok(look(&tab, query.frame_id.as_deref(), selector.as_deref(), "readText", argument).await?)
+        let page: PageText =
+            look(&tab, query.frame_id.as_deref(), selector.as_deref(), "readText", argument).await?;
+        let mut text = page.text.clone();
+        let mode = self.options().content_guard;
+        let idpi_warning = guard::guard(mode, std::iter::once(page.text.as_str()), &mut text, false)?;
+        Ok(PageText { text, idpi_warning, ..page })
     }
 }

@@ -1,18 +1,19 @@
 //! Rendering a snapshot: JSON and YAML for programs, text and one line per node for models.
 
-use std::{
-    collections::HashSet,
-    fmt::{self, Write},
-    str::FromStr,
-};
+use std::{collections::HashSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     budget::within_tokens,
     diff::SnapshotDiff,
-    node::{Checked, Node, Snapshot},
+    line::{COMPACT, HeadLine, TEXT, put, write_line},
+    node::{Node, Snapshot},
+    yaml::{YamlText, write_yaml_node},
 };
+
+/// References of removed nodes that a diff lists.
+const REMOVED_SHOWN_MAX: usize = 200;
 
 /// Shape of a rendered snapshot.
 #[derive(
@@ -223,97 +224,6 @@ impl<'a> Document<'a> {
     }
 }
 
-/// What differs between the two formats of one line per node.
-struct LineStyle {
-    indent: &'static str,
-    separator: char,
-    focused: &'static str,
-    disabled: &'static str,
-    checked: [&'static str; 3],
-}
-
-const COMPACT: LineStyle = LineStyle {
-    indent: "",
-    separator: ':',
-    focused: " *",
-    disabled: " -",
-    checked: [" [x]", " [ ]", " [/]"],
-};
-const TEXT: LineStyle = LineStyle {
-    indent: "  ",
-    separator: ' ',
-    focused: " [focused]",
-    disabled: " [disabled]",
-    checked: [" [checked]", " [unchecked]", " [mixed]"],
-};
-
-fn write_line(out: &mut String, node: &Node, style: &LineStyle, mark: &str) {
-    (0..node.depth).for_each(|_| out.push_str(style.indent));
-    out.push_str(&node.r#ref);
-    out.push(style.separator);
-    out.push_str(&node.role);
-    if !node.name.is_empty() {
-        put(out, format_args!(" \"{}\"", Quoted(&node.name)));
-    }
-    if let Some(value) = &node.value {
-        put(out, format_args!(" val=\"{}\"", Quoted(value)));
-    }
-    if node.focused {
-        out.push_str(style.focused);
-    }
-    if let Some(checked) = node.checked {
-        let [on, off, mixed] = style.checked;
-        out.push_str(match checked {
-            Checked::True => on,
-            Checked::False => off,
-            Checked::Mixed => mixed,
-        });
-    }
-    if node.disabled {
-        out.push_str(style.disabled);
-    }
-    if node.hidden {
-        out.push_str(" [hidden]");
-    }
-    out.push_str(mark);
-    out.push('\n');
-}
-
-/// References of removed nodes that a diff lists.
-const REMOVED_SHOWN_MAX: usize = 200;
-
-/// A part of the first line: a page cannot begin another part, nor another line.
-struct HeadLine<'a>(&'a str);
-
-impl fmt::Display for HeadLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| match character {
-            '|' => f.write_char('¦'),
-            other if ends_line(other) => f.write_char(' '),
-            other => f.write_char(other),
-        })
-    }
-}
-
-/// Whether a reader may take the character for the end of a line.
-fn ends_line(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
-}
-
-/// A text between quotes: a page cannot end them, nor begin a line that looks like another node.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| match character {
-            '"' => f.write_str("\\\""),
-            '\\' => f.write_str("\\\\"),
-            control if ends_line(control) => f.write_char(' '),
-            other => f.write_char(other),
-        })
-    }
-}
-
 fn write_yaml(out: &mut String, snapshot: &Snapshot, nodes: &[&Node], note: Truncation) {
     put(out, format_args!("count: {}\n", nodes.len()));
     out.push_str(if nodes.is_empty() { "nodes: []\n" } else { "nodes:\n" });
@@ -325,50 +235,12 @@ fn write_yaml(out: &mut String, snapshot: &Snapshot, nodes: &[&Node], note: Trun
     put(out, format_args!("url: {}\n", YamlText(&snapshot.url)));
 }
 
-/// One node as an item of a YAML list. The members are those of the JSON form, which YAML reads as it is.
-fn write_yaml_node(out: &mut String, node: &Node) {
-    let Ok(serde_json::Value::Object(members)) = serde_json::to_value(node) else { return };
-    for (index, (name, value)) in members.iter().enumerate() {
-        let lead = if index == 0 { "  - " } else { "    " };
-        match value {
-            serde_json::Value::String(text) => put(out, format_args!("{lead}{name}: {}\n", YamlText(text))),
-            other => put(out, format_args!("{lead}{name}: {other}\n")),
-        }
-    }
-}
-
-/// A double-quoted YAML scalar: JSON's, with what YAML does not allow as it is escaped too.
-struct YamlText<'a>(&'a str);
-
-impl fmt::Display for YamlText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('"')?;
-        self.0.chars().try_for_each(|character| match character {
-            '"' => f.write_str("\\\""),
-            '\\' => f.write_str("\\\\"),
-            '\n' => f.write_str("\\n"),
-            other
-                if other.is_control()
-                    || matches!(other, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}'..) =>
-            {
-                write!(f, "\\U{:08x}", u32::from(other))
-            }
-            other => f.write_char(other),
-        })?;
-        f.write_char('"')
-    }
-}
-
-/// Writing to a string does not fail.
-fn put(out: &mut String, arguments: fmt::Arguments<'_>) {
-    _ = out.write_fmt(arguments);
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::snapshot::{line::ends_line, node::Checked};
 
     fn node(number: u32, depth: u32, role: &str, name: &str) -> Node {
         Node {

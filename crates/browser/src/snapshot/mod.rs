@@ -11,9 +11,11 @@
 mod budget;
 mod diff;
 mod format;
+mod line;
 mod node;
 mod options;
 mod wire;
+mod yaml;
 
 pub use self::{
     budget::{estimate_tokens, within_tokens},
@@ -43,5 +45,6 @@ pub const SCRIPT: &str = concat!(
     include_str!("../../js/accessibility/wait.js"),
     include_str!("../../js/accessibility/text.js"),
     include_str!("../../js/accessibility/inspect.js"),
+    include_str!("../../js/accessibility/survey.js"),
     include_str!("../../js/accessibility/tail.js"),
 );

@@ -5,15 +5,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    acting, looking, target,
+    target, tool,
     view::{ActionView, TextView},
 };
 use crate::{
     history::Turn,
     ids::TabId,
     service::{
-        ActionRequest, BrowserService, DialogRequest, DialogVerdict, FindRequest, HistoryQuery, Target,
-        TextQuery, WaitRequest,
+        ActionRequest, BrowserService, DialogRequest, DialogVerdict, FindRequest, HistoryQuery, READ, Target,
+        TextQuery, WRITE, WaitRequest,
     },
     snapshot::Format,
 };
@@ -206,8 +206,9 @@ async fn act(
 
 fn clicking(service: &BrowserService) -> Vec<Tool> {
     vec![
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_click",
             "Clicks an element once it can be clicked, and answers with what changed.",
             |service, context, input: Click| async move {
@@ -216,8 +217,9 @@ fn clicking(service: &BrowserService) -> Vec<Tool> {
                 act(&service, target(context, input.tab_id), kind, Some(input.target), request).await
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_hover",
             "Moves the mouse over an element.",
             |service, context, input: Element| async move {
@@ -225,8 +227,9 @@ fn clicking(service: &BrowserService) -> Vec<Tool> {
                 act(&service, target, "hover", Some(input.target), ActionRequest::default()).await
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_drag",
             "Drags one element onto another.",
             |service, context, input: Drag| async move {
@@ -234,8 +237,9 @@ fn clicking(service: &BrowserService) -> Vec<Tool> {
                 act(&service, target(context, input.tab_id), "drag", Some(input.target), request).await
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_dialog",
             "Answers an alert, confirm or prompt that is open.",
             |service, context, input: Dialog| async move {
@@ -250,8 +254,9 @@ fn clicking(service: &BrowserService) -> Vec<Tool> {
 
 fn typing(service: &BrowserService) -> Vec<Tool> {
     vec![
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_type",
             "Replaces what a field holds with a text.",
             |service, context, input: Type| async move {
@@ -267,8 +272,9 @@ fn typing(service: &BrowserService) -> Vec<Tool> {
                 act(&service, target, "press", Some(input.target), enter).await
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_fill_form",
             "Fills in several fields, in order.",
             |service, context, input: FillForm| async move {
@@ -280,8 +286,9 @@ fn typing(service: &BrowserService) -> Vec<Tool> {
                 Ok(last)
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_press_key",
             "Presses a key, alone or with others held.",
             |service, context, input: PressKey| async move {
@@ -289,8 +296,9 @@ fn typing(service: &BrowserService) -> Vec<Tool> {
                 act(&service, target(context, input.tab_id), "press", None, request).await
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_select",
             "Chooses an option of a list.",
             |service, context, input: Select| async move {
@@ -328,8 +336,9 @@ async fn fill(
 
 fn moving(service: &BrowserService) -> Vec<Tool> {
     vec![
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_scroll",
             "Scrolls the page, or an element into view.",
             |service, context, input: Scroll| async move {
@@ -342,8 +351,9 @@ fn moving(service: &BrowserService) -> Vec<Tool> {
                 act(&service, tab, kind, input.target, request).await
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_back",
             "Goes back one page, or reloads.",
             |service, context, input: Back| async move {
@@ -358,8 +368,9 @@ fn moving(service: &BrowserService) -> Vec<Tool> {
 
 fn reading(service: &BrowserService) -> Vec<Tool> {
     vec![
-        looking(
+        tool(
             service,
+            READ,
             "browser_wait",
             "Waits for one thing: a text, an element, an address, or a quiet network.",
             |service, context, input: Wait| async move {
@@ -377,8 +388,9 @@ fn reading(service: &BrowserService) -> Vec<Tool> {
                 Ok(TextView(format!("{said} after {} ms", waited.elapsed)))
             },
         ),
-        looking(
+        tool(
             service,
+            READ,
             "browser_find",
             "Finds elements by a description and answers with their references.",
             |service, context, input: Find| async move {
@@ -392,8 +404,9 @@ fn reading(service: &BrowserService) -> Vec<Tool> {
                 Ok(TextView(if lines.is_empty() { "nothing fits".to_owned() } else { lines.join("\n") }))
             },
         ),
-        looking(
+        tool(
             service,
+            READ,
             "browser_text",
             "Reads a page's text as a person would.",
             |service, context, input: Text| async move {
@@ -405,7 +418,8 @@ fn reading(service: &BrowserService) -> Vec<Tool> {
                 };
                 let page = service.text(&target(context, input.tab_id), query).await?;
                 let cut = if page.truncated { "\n… cut; ask for a part with `selector`" } else { "" };
-                Ok(TextView(format!("# {} | {}\n{}{cut}", page.title, page.url, page.text)))
+                let warning = page.idpi_warning.map(|warning| format!("! {warning}\n")).unwrap_or_default();
+                Ok(TextView(format!("{warning}# {} | {}\n{}{cut}", page.title, page.url, page.text)))
             },
         ),
     ]

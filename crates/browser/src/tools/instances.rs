@@ -4,11 +4,13 @@ use paddock_platform::{problem::Problem, tool::Tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{acting, looking, target};
+use super::{target, tool};
 use crate::{
     ids::{InstanceId, TabId},
     pool::Isolation,
-    service::{BrowserService, InstanceList, InstanceRequest, OpenRequest, StartRequest, TabList},
+    service::{
+        BrowserService, InstanceList, InstanceRequest, OpenRequest, READ, StartRequest, TabList, WRITE,
+    },
 };
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -49,8 +51,9 @@ enum TabsAction {
 
 pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
     vec![
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_tabs",
             "Lists tabs, opens an empty one in an instance, or closes one. Tells what is open afterwards.",
             |service, context, input: TabsInput| async move {
@@ -71,16 +74,18 @@ pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
                 Ok(TabList { tabs: service.tabs(&caller, input.instance_id.as_ref()).await? })
             },
         ),
-        looking(
+        tool(
             service,
+            READ,
             "browser_instances",
             "Lists the isolated browsers, each with its own cookies and storage.",
             |service, context, _: Nothing| async move {
                 Ok(InstanceList { instances: service.instances(&context.caller)? })
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_start",
             "Starts an isolated browser. Only needed to keep sessions apart: browser_navigate starts one by itself.",
             |service, context, input: Start| async move {
@@ -93,8 +98,9 @@ pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
                 service.start(&context.caller, request).await
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_stop",
             "Stops a browser, closes its tabs and forgets the cookies and storage of one without a profile.",
             |service, context, input: InstanceRequest| async move {

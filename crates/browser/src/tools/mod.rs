@@ -7,6 +7,7 @@ mod act;
 mod instances;
 mod navigate;
 mod observe;
+mod traffic;
 mod view;
 
 use std::future::Future;
@@ -21,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     ids::TabId,
-    service::{BrowserService, READ, Target, WRITE},
+    service::{BrowserService, Target},
 };
 
 /// All tools of the area.
@@ -31,46 +32,16 @@ pub fn tools(service: &BrowserService) -> Vec<Tool> {
     tools.extend(observe::tools(service));
     tools.extend(act::tools(service));
     tools.extend(instances::tools(service));
+    tools.extend(traffic::tools(service));
     tools
 }
 
-/// A tool that only looks.
-fn looking<I, O, F, Fut>(
+/// A tool of the service: with `READ` one that only looks, with `WRITE` one that changes something.
+fn tool<I, O, F, Fut>(
     service: &BrowserService,
-    name: &'static str,
-    description: &'static str,
-    run: F,
-) -> Tool
-where
-    I: DeserializeOwned + JsonSchema,
-    O: Serialize + Readable + 'static,
-    F: Fn(BrowserService, ToolContext, I) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<O, Problem>> + Send + 'static,
-{
-    built(service, name, description, READ, run)
-}
-
-/// A tool that changes something.
-fn acting<I, O, F, Fut>(
-    service: &BrowserService,
-    name: &'static str,
-    description: &'static str,
-    run: F,
-) -> Tool
-where
-    I: DeserializeOwned + JsonSchema,
-    O: Serialize + Readable + 'static,
-    F: Fn(BrowserService, ToolContext, I) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<O, Problem>> + Send + 'static,
-{
-    built(service, name, description, WRITE, run)
-}
-
-fn built<I, O, F, Fut>(
-    service: &BrowserService,
-    name: &'static str,
-    description: &'static str,
     scope: Scope,
+    name: &'static str,
+    description: &'static str,
     run: F,
 ) -> Tool
 where

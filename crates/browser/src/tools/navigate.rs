@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
-use super::{acting, target, view::PageView};
+use super::{target, tool, view::PageView};
 use crate::{
     ids::{InstanceId, TabId},
-    service::{BrowserService, NavigateRequest, Navigated, SnapshotQuery, Target, WaitFor},
+    service::{BrowserService, NavigateRequest, Navigated, SnapshotQuery, Target, WRITE, WaitFor},
     snapshot::Format,
 };
 
@@ -39,8 +39,9 @@ fn yes() -> bool {
 }
 
 pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
-    vec![acting(
+    vec![tool(
         service,
+        WRITE,
         "browser_navigate",
         "Opens a web page, waits until it is at rest, and answers with its tab and what can be acted on there.",
         |service, context, input: Navigate| async move {
@@ -57,6 +58,7 @@ pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
                 block_media: false,
                 block_ads: false,
                 dismiss_banners: false,
+                browser: None,
             };
             let target = target(context, None);
             let went = service.navigate(target.clone(), request, WaitFor::NetworkIdle).await?;

@@ -4,10 +4,12 @@ use paddock_platform::tool::Tool;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{acting, looking, target};
+use super::{target, tool};
 use crate::{
     ids::TabId,
-    service::{BrowserService, EvaluateRequest, ScreenshotQuery, SnapshotQuery, SnapshotView, picture},
+    service::{
+        BrowserService, EvaluateRequest, READ, ScreenshotQuery, SnapshotQuery, SnapshotView, WRITE, picture,
+    },
     snapshot::Format,
 };
 
@@ -48,8 +50,9 @@ struct Evaluate {
 
 pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
     vec![
-        looking(
+        tool(
             service,
+            READ,
             "browser_snapshot",
             "Reads a page: one line per element with its reference (e5), role, name and state.",
             |service, context, input: Snapshot| async move {
@@ -66,8 +69,9 @@ pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
                 Ok(SnapshotView { snapshot: rendered.body, ..view })
             },
         ),
-        looking(
+        tool(
             service,
+            READ,
             "browser_screenshot",
             "Takes a picture of what is visible, the whole page or one element. A snapshot costs far less: use this \
              where the looks matter.",
@@ -82,8 +86,9 @@ pub(super) fn tools(service: &BrowserService) -> Vec<Tool> {
                 Ok(picture(format, &image, None))
             },
         ),
-        acting(
+        tool(
             service,
+            WRITE,
             "browser_evaluate",
             "Evaluates a JavaScript expression in a page and returns its value.",
             |service, context, input: Evaluate| async move {

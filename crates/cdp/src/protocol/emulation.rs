@@ -1,6 +1,6 @@
 //! `Emulation`: the screen and the device that a page sees.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Empty, command};
 
@@ -31,6 +31,14 @@ pub struct SetTouchEmulationEnabled {
 }
 command!(SetTouchEmulationEnabled, "Emulation.setTouchEmulationEnabled", Empty);
 
+/// Keeps a page's own scripts from running; those of the client run.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetScriptExecutionDisabled {
+    /// Off or on.
+    pub value: bool,
+}
+command!(SetScriptExecutionDisabled, "Emulation.setScriptExecutionDisabled", Empty);
+
 /// Keeps the page active and focused whatever else is.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SetFocusEmulationEnabled {
@@ -49,7 +57,7 @@ pub struct SetUserAgentOverride<'a> {
 command!(SetUserAgentOverride<'a>, "Emulation.setUserAgentOverride", Empty);
 
 /// Where the page believes to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SetGeolocationOverride {
     /// Degrees north.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +82,7 @@ pub struct SetEmulatedMedia<'a> {
 command!(SetEmulatedMedia<'a>, "Emulation.setEmulatedMedia", Empty);
 
 /// A media feature, for example `prefers-color-scheme: dark`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaFeature {
     /// Name.
     pub name: String,

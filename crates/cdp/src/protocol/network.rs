@@ -148,7 +148,7 @@ pub struct GetCookies<'a> {
 command!(GetCookies<'a>, "Network.getCookies", storage::Cookies);
 
 /// Makes the network slower, or absent.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EmulateNetworkConditions {
     /// No connection at all.

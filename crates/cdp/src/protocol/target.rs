@@ -141,6 +141,8 @@ pub struct GetBrowserContexts {}
 pub struct BrowserContexts {
     /// Their ids.
     pub browser_context_ids: Vec<String>,
+    /// The id of the default one, from Chromes that say it.
+    pub default_browser_context_id: Option<String>,
 }
 command!(GetBrowserContexts, "Target.getBrowserContexts", BrowserContexts);
 

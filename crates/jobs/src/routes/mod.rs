@@ -33,7 +33,7 @@ const WAIT_MAX_S: u64 = 60;
 /// Routes that wait as long as their caller asks.
 pub const UNTIMED_ROUTES: &[&str] = &["/jobs", "/jobs/{id}", "/jobs/work/claim"];
 /// Routes that stream.
-pub const STREAM_ROUTES: &[&str] = &[];
+pub const STREAM_ROUTES: &[&str] = &["/jobs/{id}/events", "/jobs/queues/{queue}/events"];
 
 /// The area's routes, to be nested under `/jobs`.
 pub fn routes(jobs: Jobs) -> OpenApiRouter {

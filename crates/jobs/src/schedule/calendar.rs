@@ -267,7 +267,7 @@ mod tests {
     proptest! {
         #[test]
         fn firings_ascend_and_fit_the_pattern(
-            start in 0_i64..4_000_000_000, minute in 0..60, hour in 0..24, star: bool, zone_index in 0_usize..5,
+            start in 0_i64..4_000_000_000, minute in 0_i32..60, hour in 0_i32..24, star: bool, zone_index in 0_usize..5,
         ) {
             let name = [BERLIN, "America/New_York", "Australia/Lord_Howe", "UTC", "Africa/Casablanca"][zone_index];
             let pattern = if star { format!("*/{} * * * *", minute.max(1)) } else { format!("{minute} {hour} * * *") };

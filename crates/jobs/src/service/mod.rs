@@ -102,10 +102,24 @@ impl Jobs {
     pub async fn enqueue_many(
         &self,
         caller: &Caller,
-        jobs: Vec<crate::NewJob>,
+        mut jobs: Vec<crate::NewJob>,
     ) -> Result<Vec<Accepted>, JobError> {
+        for job in &mut jobs {
+            if let Some(webhook) = &job.webhook {
+                job.webhook = Some(self.check_webhook(caller, webhook).await?);
+            }
+        }
         let prepared = accept::prepare_all(&self.0, caller, jobs)?;
         accept::enqueue(&self.0, prepared).await
+    }
+
+    /// Turns what a caller wrote as `webhook`, an id or a URL, into the id of a webhook of its tenant: before
+    /// [`Jobs::prepare`], which takes ids alone.
+    pub async fn check_webhook(&self, caller: &Caller, webhook: &str) -> Result<String, JobError> {
+        match self.0.registry.webhook_check() {
+            Some(check) => check.check(caller, webhook).await,
+            None => Err(JobError::invalid("webhook", "this server tells nobody how jobs end")),
+        }
     }
 
     /// Checks a job and gives it its id, without keeping it: for [`Jobs::enqueue_in`].

@@ -18,7 +18,7 @@ use paddock_platform::task::Tasks;
 use tokio::net::TcpStream;
 
 use super::{
-    BODY_KEPT_BYTES_MAX, Failure, Seat,
+    BODY_KEPT_BYTES_MAX, Failure, Outcome, Seat,
     http1::{Framing, Http1},
 };
 
@@ -194,20 +194,30 @@ impl Exchange {
     }
 
     /// Reads the whole body, and keeps it up to [`BODY_KEPT_BYTES_MAX`] if asked to.
-    pub(crate) async fn read(&mut self, keep: bool) -> Result<Bytes, Failure> {
+    async fn read(&mut self, keep: bool) -> Result<Bytes, Failure> {
         if !keep && let Body::One { connection, framing: Framing::Length(left), .. } = &mut self.body {
             connection.skip(left).await?;
             return Ok(Bytes::new());
         }
-        let mut kept = BytesMut::new();
+        let mut kept = Kept::new(keep);
         while let Some(piece) = self.next().await {
-            let piece = piece?;
-            if keep && kept.len() < BODY_KEPT_BYTES_MAX {
-                let room = BODY_KEPT_BYTES_MAX - kept.len();
-                kept.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
-            }
+            kept.add(&piece?);
         }
-        Ok(kept.freeze())
+        Ok(kept.into_body())
+    }
+
+    /// The whole answer as what came of an operation; the seat may use the connection again.
+    pub(crate) async fn outcome(mut self, keep: bool, pool: &Pool, seat: Seat) -> Result<Outcome, Failure> {
+        let body = self.read(keep).await?;
+        let answered = self.answered();
+        self.finish(pool, seat);
+        Ok(Outcome { body, ..answered })
+    }
+
+    /// What its status alone says: from 400 on, the server says no.
+    pub(crate) fn answered(&self) -> Outcome {
+        let refusal = (self.status >= 400).then(|| format!("http-{}", self.status).into());
+        Outcome { status: Some(self.status.into()), refusal, ..Outcome::default() }
     }
 
     /// Gives the connection back; for answers that were read to their end.
@@ -215,6 +225,32 @@ impl Exchange {
         if let Body::One { connection, keep: true, .. } = self.body {
             pool.put(seat, connection);
         }
+    }
+}
+
+/// The beginning of a body, for checks: at most [`BODY_KEPT_BYTES_MAX`] of it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    bytes: BytesMut,
+    room: usize,
+}
+
+impl Kept {
+    /// Keeps nothing unless it is wanted.
+    pub(crate) fn new(is_wanted: bool) -> Self {
+        Self { bytes: BytesMut::new(), room: if is_wanted { BODY_KEPT_BYTES_MAX } else { 0 } }
+    }
+
+    /// Adds the next piece, as far as there is room.
+    pub(crate) fn add(&mut self, piece: &[u8]) {
+        let beginning = piece.get(..self.room.min(piece.len())).unwrap_or_default();
+        self.bytes.extend_from_slice(beginning);
+        self.room -= beginning.len();
+    }
+
+    /// What was kept.
+    pub(crate) fn into_body(self) -> Bytes {
+        self.bytes.freeze()
     }
 }
 

@@ -284,12 +284,6 @@ fn header_value(field: &'static str, text: &str) -> Result<HeaderValue, BuildErr
     HeaderValue::from_str(text).map_err(|_| BuildError::field(field, format!("`{text}` cannot be a header")))
 }
 
-/// The outcome of an answer: from 400 on, the server says no.
-pub(crate) fn answered(status: i32) -> Outcome {
-    let refusal = (status >= 400).then(|| format!("http-{status}").into());
-    Outcome { status: Some(status), refusal, ..Outcome::default() }
-}
-
 #[derive(Clone, Debug)]
 struct Http {
     template: Arc<RequestTemplate>,
@@ -324,10 +318,7 @@ impl Session for HttpSession {
 impl HttpSession {
     async fn exchange(&mut self, call: Call<'_>) -> Result<Outcome, Failure> {
         let Http { template, pool } = &self.http;
-        let mut exchange = pool.send(self.seat, &template.ask(call)).await?;
-        let status = i32::from(exchange.status);
-        let body = exchange.read(call.keep_body).await?;
-        exchange.finish(pool, self.seat);
-        Ok(Outcome { body, ..answered(status) })
+        let exchange = pool.send(self.seat, &template.ask(call)).await?;
+        exchange.outcome(call.keep_body, pool, self.seat).await
     }
 }

@@ -11,10 +11,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    BODY_KEPT_BYTES_MAX, BuildContext, BuildError, Call, Driver, Extra, Failure, Options, Outcome, Seat,
-    Session, Target,
-    connect::{Pool, Version},
-    http::{HttpOptions, HttpVersion, RequestTemplate, answered},
+    BuildContext, BuildError, Call, Driver, Extra, Failure, Options, Outcome, Seat, Session, Target,
+    connect::{Kept, Pool, Version},
+    http::{HttpOptions, HttpVersion, RequestTemplate},
 };
 use crate::variables::Template;
 
@@ -114,16 +113,14 @@ impl SseSession {
         let started = Instant::now();
         let Sse { template, pool, events_max, until } = &self.sse;
         let mut exchange = pool.send(self.seat, &template.ask(call)).await?;
-        let status = i32::from(exchange.status);
-        if status >= 400 {
-            let body = exchange.read(call.keep_body).await?;
-            exchange.finish(pool, self.seat);
-            return Ok(Outcome { body, ..answered(status) });
+        let answered = exchange.answered();
+        if answered.refusal.is_some() {
+            return exchange.outcome(call.keep_body, pool, self.seat).await;
         }
         let mut events = Events::default();
         let mut extra = Vec::new();
         let mut previous = None;
-        let mut kept = BytesMut::new();
+        let mut kept = Kept::new(call.keep_body);
         let mut count = 0;
         'stream: loop {
             let Some(piece) = exchange.next().await else {
@@ -132,9 +129,7 @@ impl SseSession {
                 break;
             };
             let piece = piece?;
-            if call.keep_body && kept.len() < BODY_KEPT_BYTES_MAX {
-                kept.extend_from_slice(&piece);
-            }
+            kept.add(&piece);
             events.feed(&piece)?;
             while let Some(data) = events.next() {
                 let now = Instant::now();
@@ -157,7 +152,7 @@ impl SseSession {
         {
             return Err(Failure::new("closed", format!("the stream ended before `{until}`")));
         }
-        Ok(Outcome { body: kept.freeze(), extra, ..answered(status) })
+        Ok(Outcome { body: kept.into_body(), extra, ..answered })
     }
 }
 

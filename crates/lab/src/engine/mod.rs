@@ -11,7 +11,9 @@
 
 mod check;
 mod collect;
+mod desk;
 mod ledger;
+mod notes;
 mod seat;
 mod worker;
 
@@ -339,7 +341,7 @@ fn prepare(workers: &[Worker], stop: &CancellationToken) -> Result<(), Failure> 
 fn start_pacer(
     shared: &Arc<Shared>,
     clock: Clock,
-    bells: Vec<worker::Bell>,
+    bells: Vec<desk::Bell>,
     reports: mpsc::SyncSender<Report>,
 ) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
     let Pattern::Open(schedule) = &shared.load.pattern else { return Ok(None) };
@@ -351,14 +353,14 @@ fn start_pacer(
         pace(arrivals, &shared.ring, clock, &shared.stop, &mut bellman);
         bellman.finish();
         // Whoever still sleeps has to see that nothing comes any more.
-        bellman.bells.iter().for_each(worker::Bell::ring);
+        bellman.bells.iter().for_each(desk::Bell::ring);
     })?;
     Ok(Some(handle))
 }
 
 /// Wakes workers that wait for arrivals, and counts what was offered.
 struct Bellman {
-    bells: Vec<worker::Bell>,
+    bells: Vec<desk::Bell>,
     next: usize,
     warm_up_ns: u64,
     offered: Offered,

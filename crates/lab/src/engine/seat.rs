@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::time::{Instant, Sleep};
 
-use super::worker::Desk;
+use super::desk::Desk;
 use crate::{
     driver::{Call, Failure, Outcome, Session},
     pacer::Arrival,

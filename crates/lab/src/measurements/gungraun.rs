@@ -1,4 +1,4 @@
-//! Results of gungraun (formerly iai-callgrind): `target/gungraun/…/summary.json`, written with `--save-summary=json`.
+//! Results of gungraun: `summary.json` of every bench, written with `--save-summary=json`.
 //!
 //! Instructions are counted, not sampled: one value is enough, and a small change is a real one.
 
@@ -27,39 +27,58 @@ pub fn read(dir: &Path) -> Result<Measurements, ReadResultsError> {
     Ok(measurements)
 }
 
-/// Total instructions (`Ir`) of the newer of the two runs that a summary may hold.
+/// Total instructions (`Ir`) of the run that was made last; beside it a summary may have those of the run before.
 fn instructions(summary: &Value) -> Option<f64> {
     let profiles = summary.get("profiles")?.as_array()?;
-    profiles.iter().find_map(|profile| {
-        let events = profile.pointer("/summaries/total/summary/Callgrind")?;
-        let metrics = events.pointer("/Ir/metrics")?;
-        let newer = metrics.get("Left").or_else(|| metrics.pointer("/Both/0"))?;
-        newer.get("Int").or_else(|| newer.get("Float"))?.as_f64()
-    })
+    profiles.iter().find_map(|profile| profile.pointer("/data/total/metrics/Ir/values/new")?.as_f64())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn write(dir: &Path, bench: &str, profiles: &Value) {
+        let path = dir.join(bench);
+        std::fs::create_dir_all(&path).unwrap();
+        let summary = serde_json::json!({
+            "version": "7",
+            "module_path": "instructions::parse::address",
+            "id": bench,
+            "profiles": profiles,
+        });
+        std::fs::write(path.join("summary.json"), summary.to_string()).unwrap();
+    }
+
+    fn counted(tool: &str, values: &Value) -> Value {
+        serde_json::json!({
+            "tool": tool,
+            "data": { "parts": [], "total": { "metrics": { "Ir": { "change": null, "values": values } } } },
+        })
+    }
+
     #[test]
-    fn instructions_are_counted_values() {
+    fn the_instructions_of_the_last_run_are_one_value_of_each_bench() {
         let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, metrics: Value| {
-            let path = dir.path().join(name);
-            std::fs::create_dir_all(&path).unwrap();
-            let summary = serde_json::json!({
-                "module_path": "bench::parse",
-                "id": name,
-                "profiles": [{ "summaries": { "total": { "summary": { "Callgrind": { "Ir": { "metrics": metrics } } } } } }],
-            });
-            std::fs::write(path.join("summary.json"), summary.to_string()).unwrap();
-        };
-        write("first", serde_json::json!({ "Left": { "Int": 1_000 } }));
-        write("again", serde_json::json!({ "Both": [{ "Int": 1_100 }, { "Int": 1_000 }] }));
+        write(
+            dir.path(),
+            "first",
+            &serde_json::json!([counted("Callgrind", &serde_json::json!({ "new": 1_000 }))]),
+        );
+        let again = counted("Callgrind", &serde_json::json!({ "new": 1_100, "old": 1_000 }));
+        let other =
+            serde_json::json!({ "tool": "DHAT", "data": { "parts": [], "total": { "metrics": {} } } });
+        write(dir.path(), "again", &serde_json::json!([other, again]));
         let measurements = read(dir.path()).unwrap();
-        let values = &measurements.values["gungraun/bench::parse::again_instructions"];
+        let values = &measurements.values["gungraun/instructions::parse::address::again_instructions"];
         assert_eq!((values.kind, values.values.as_slice()), (Kind::Counted, [1_100.0].as_slice()));
-        assert_eq!(measurements.values["gungraun/bench::parse::first_instructions"].values, [1_000.0]);
+        let first = &measurements.values["gungraun/instructions::parse::address::first_instructions"];
+        assert_eq!(first.values, [1_000.0]);
+    }
+
+    #[test]
+    fn a_directory_without_counts_is_an_error_that_says_how_they_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "empty", &serde_json::json!([]));
+        assert!(read(dir.path()).unwrap_err().to_string().contains("--save-summary=json"));
     }
 }

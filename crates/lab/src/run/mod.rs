@@ -6,6 +6,9 @@
 
 mod fixture;
 mod metrics;
+mod process;
+mod ready;
+mod server;
 mod site;
 mod validity;
 
@@ -23,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::fixture::Fixtures;
-pub use self::fixture::SetupError;
+pub use self::process::SetupError;
 use crate::{
     document::{self, DocumentError},
     driver::{BuildContext, BuildError, Target, connect},
@@ -148,7 +151,7 @@ pub async fn execute(
     let mut record = assemble(scenario, options, environment, measured, &samples, &fixtures);
     record.scenario_hash = Some(scenario_hash);
     if !died.is_empty() {
-        let partial = format!("{} during the run", died.join(", "));
+        let partial = died.join(", ");
         record.partial = Some(match record.partial {
             Some(reason) => format!("{partial}; {reason}"),
             None => partial,

@@ -6,7 +6,11 @@
 mod check;
 mod data;
 mod format;
+mod load;
 mod schema;
+mod setup;
+mod step;
+mod variable;
 
 use std::{
     path::{Path, PathBuf},
@@ -16,12 +20,12 @@ use std::{
 pub(crate) use self::check::Environment;
 pub use self::{
     check::{GROWING, Placed},
-    format::{
-        BurstFile, CheckFile, ClosedFile, CommandFile, FormFile, GrowthFile, JsonCheckFile, NameFile,
-        RampFile, RandomFile, RateFile, ResourcesFile, ScenarioFile, ScheduleFile, SequenceFile, ServerFile,
-        SetupFile, SiteFile, StageFile, StepFile, TeardownFile, VariableFile, VariableTable,
-    },
+    format::{GrowthFile, ResourcesFile, ScenarioFile},
+    load::{BurstFile, ClosedFile, FormFile, RampFile, RateFile, ScheduleFile, StageFile, StagesFile},
     schema::schema,
+    setup::{CommandFile, NameFile, ServerFile, SetupFile, SiteFile, TeardownFile},
+    step::{CheckFile, JsonCheckFile, StepFile},
+    variable::{RandomFile, SequenceFile, VariableFile, VariableTable},
 };
 use crate::{
     document::{self, DocumentError},

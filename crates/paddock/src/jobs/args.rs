@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::schedules::SchedulesCommand;
+use super::{schedules::SchedulesCommand, webhooks::WebhooksCommand};
 use crate::{cli::ConfigArgs, client::ServerArgs};
 
 /// Flags of `paddock jobs`.
@@ -46,6 +46,9 @@ pub(super) enum JobsCommand {
     /// Enqueue jobs and missions by the clock
     #[command(subcommand)]
     Schedules(SchedulesCommand),
+    /// Tell other servers how jobs end
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +80,9 @@ pub(super) struct EnqueueArgs {
     /// Jobs with the same key run one at a time
     #[arg(long, value_name = "KEY")]
     pub(super) concurrency_key: Option<String>,
+    /// Who is told how it ended: a webhook's id, or a URL
+    #[arg(long, value_name = "WEBHOOK")]
+    pub(super) webhook: Option<String>,
     /// Wait for the end and print the result
     #[arg(long)]
     pub(super) wait: bool,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     args::{EnqueueArgs, JobsArgs, JobsCommand, ListArgs, RetryArgs, ShowArgs},
-    schedules, watch,
+    schedules, watch, webhooks,
 };
 use crate::{
     cli::say,
@@ -31,6 +31,7 @@ pub(crate) async fn run(args: JobsArgs) -> CommandResult {
         JobsCommand::Cancel(args) => asked.each(&args.ids, "cancel").await,
         JobsCommand::Top(args) => watch::top(&asked.client, &args, asked.json).await,
         JobsCommand::Schedules(command) => schedules::run(&asked, command).await,
+        JobsCommand::Webhooks(command) => webhooks::run(&asked, command).await,
         JobsCommand::Pause(args) => asked.steer(&args.queue, "pause").await,
         JobsCommand::Resume(args) => asked.steer(&args.queue, "resume").await,
         JobsCommand::Drain(args) => asked.steer(&args.queue, "drain").await,
@@ -93,6 +94,7 @@ impl Asked {
             ("timeout", args.timeout),
             ("unique_key", args.unique_key),
             ("concurrency_key", args.concurrency_key),
+            ("webhook", args.webhook),
         ] {
             body.extend(value.map(|value| (name.to_owned(), value.into())));
         }

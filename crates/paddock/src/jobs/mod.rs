@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod schedules;
 mod watch;
+mod webhooks;
 
 pub(crate) use self::{
     args::JobsArgs,

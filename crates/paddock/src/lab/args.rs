@@ -260,7 +260,8 @@ pub(super) enum FixtureCommand {
     },
     /// Use the browsers of a running server in one way, and print what it took
     Fleet {
-        /// Which way: ready, contexts, processes, page, tabs, batch, growth, hibernation, flood or healing
+        /// Which way: ready, contexts, processes, page, tabs, batch, growth, hibernation, flood, healing, agents or
+        /// existing
         case: paddock_lab::fixture::FleetCase,
         /// The server
         #[arg(long, value_name = "URL")]
@@ -268,7 +269,7 @@ pub(super) enum FixtureCommand {
         /// Where article.html and product.html are
         #[arg(long, value_name = "URL")]
         site: url::Url,
-        /// How many instances, navigations or requests
+        /// How many instances, navigations, requests or rounds
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=5_000))]
         count: u16,
     },

@@ -27,6 +27,9 @@ pub struct StoreOptions {
     pub password: Option<SecretRef>,
     /// PostgreSQL: a PEM file with the authorities to trust instead of the public ones.
     pub tls_ca: Option<PathBuf>,
+    /// Where the key is under which secrets in the store are encrypted, `env:NAME` or `file:/path`; `seal.key` in the data
+    /// directory when left out. Servers that share a PostgreSQL store need the same.
+    pub seal_key: Option<SecretRef>,
     /// PostgreSQL: connections at most.
     pub pool_size: NonZeroUsize,
     /// SQLite: connections that read.
@@ -56,6 +59,7 @@ impl Default for StoreOptions {
             url: StoreUrl::Sqlite(PathBuf::from("paddock.db")),
             password: None,
             tls_ca: None,
+            seal_key: None,
             pool_size: non_zero(25),
             readers: non_zero(4),
             queue_max: non_zero(1024),
