@@ -87,7 +87,7 @@ impl Schedules {
         &self,
         caller: &Caller,
         name: &str,
-        schedule: NewSchedule,
+        mut schedule: NewSchedule,
     ) -> Result<ScheduleView, ScheduleError> {
         if !is_name(name) {
             let rule = "must be 1 to 64 of a-z, 0-9, `_`, `-` and `.`, beginning with a letter";
@@ -97,6 +97,11 @@ impl Schedules {
         let rhythm = schedule.check(now)?;
         if let Some(job) = &schedule.job {
             refuse_internal(job).map_err(|problem| ScheduleError::Job(crate::JobError::Refused(problem)))?;
+        }
+        let webhook = schedule.job.as_mut().map(|job| &mut job.webhook);
+        let webhook = webhook.or_else(|| schedule.mission.as_mut().map(|mission| &mut mission.webhook));
+        if let Some(Some(webhook)) = webhook {
+            *webhook = self.0.jobs.check_webhook(caller, webhook).await?;
         }
         // As it would be when it fires, with everything that this caller may and may not.
         fire::prepare(self, caller, &schedule, name, now).await?;

@@ -115,12 +115,16 @@ pub(crate) async fn prepare(
     check_inputs(&plan, &start.inputs)?;
     let options = missions.options();
     let retention = start.retention.unwrap_or(options.retention).get();
+    let webhook = match &start.webhook {
+        Some(webhook) => Some(missions.0.jobs.check_webhook(caller, webhook).await?),
+        None => None,
+    };
     let job = NewJob {
         queue: start.queue,
         priority: start.priority,
         run_at: start.run_at,
         unique_key: start.unique_key,
-        webhook: start.webhook,
+        webhook,
         trace: start.trace,
         ..NewJob::default()
     };
