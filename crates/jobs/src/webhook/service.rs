@@ -146,7 +146,7 @@ impl Webhooks {
         self.0.resolver.check(&url).await?;
         check_description(&new.description)?;
         check_events(new.events.len())?;
-        let secret = self.secret(new.secret.as_deref())?;
+        let secret = secret(new.secret.as_deref())?;
         let existing = self.find_url(tenant, &url).await?;
         if let Some(known) = existing {
             if !known.ad_hoc {
@@ -305,7 +305,7 @@ impl Webhooks {
         if overlap > OVERLAP_MAX {
             return Err(WebhookError::invalid("overlap", "is over 30 days"));
         }
-        let secret = self.secret(rotation.secret.as_deref())?;
+        let secret = secret(rotation.secret.as_deref())?;
         let sealed = self.seal(tenant, id, &secret)?;
         let until = Timestamp::now() + overlap;
         let rotated = self.0.store.execute(&ROTATE, params![id.as_str(), tenant, sealed, until]).await?;
@@ -353,33 +353,32 @@ impl Webhooks {
         if let Some(id) = self.0.names.get(&key).await {
             return Ok(id);
         }
-        let id = match named.parse::<WebhookId>() {
-            Ok(id) => self.find(tenant, &id).await?.id,
-            Err(_) => {
-                let url = parse_url(named)?;
-                match self.find_url(tenant, &url).await? {
-                    Some(known) => known.id,
-                    None => {
-                        self.0.resolver.check(&url).await?;
-                        let secret = self.secret(None)?;
-                        self.insert(tenant, &url, &NewWebhook::default(), true, &secret).await?
-                    }
-                }
+        let id = if let Ok(id) = named.parse::<WebhookId>() {
+            self.find(tenant, &id).await?.id
+        } else {
+            let url = parse_url(named)?;
+            if let Some(known) = self.find_url(tenant, &url).await? {
+                known.id
+            } else {
+                self.0.resolver.check(&url).await?;
+                let secret = secret(None)?;
+                self.insert(tenant, &url, &NewWebhook::default(), true, &secret).await?
             }
         };
         self.0.names.insert(key, id.clone()).await;
         Ok(id)
     }
 
-    fn secret(&self, given: Option<&str>) -> Result<SigningSecret, WebhookError> {
-        match given {
-            Some(text) => Ok(text.parse()?),
-            None => SigningSecret::generate().ok_or(WebhookError::Seal(SealError::Random)),
-        }
-    }
-
     fn seal(&self, tenant: &Tenant, id: &WebhookId, secret: &SigningSecret) -> Result<Vec<u8>, WebhookError> {
         Ok(self.0.seal.seal(&purpose(tenant, id), secret.as_bytes())?)
+    }
+}
+
+/// The secret that was given, or a new one.
+fn secret(given: Option<&str>) -> Result<SigningSecret, WebhookError> {
+    match given {
+        Some(text) => Ok(text.parse()?),
+        None => SigningSecret::generate().ok_or(WebhookError::Seal(SealError::Random)),
     }
 }
 

@@ -45,7 +45,7 @@ use super::{
 use crate::{ClaimRequest, Completion, Failure, JobFailure, JobId, Jobs, JobsOptions, NewJob, Role};
 
 /// The longest that a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A name that leads to the public internet until `Names::turned`, and to this machine from then on.
 const TURNING: &str = "turning.example";
 
@@ -119,11 +119,11 @@ impl Bed {
         let attempt = claimed[0].attempt;
         match outcome {
             Ok(result) => {
-                _ = self.jobs.complete(&self.caller, vec![Completion { id, attempt, result }]).await.unwrap()
+                self.jobs.complete(&self.caller, vec![Completion { id, attempt, result }]).await.unwrap();
             }
             Err(class) => {
                 let failure = JobFailure::new(class, "it is so").permanent();
-                _ = self.jobs.fail(&self.caller, vec![Failure { id, attempt, failure }]).await.unwrap();
+                self.jobs.fail(&self.caller, vec![Failure { id, attempt, failure }]).await.unwrap();
             }
         }
         id
