@@ -262,10 +262,12 @@ impl Parts {
             .await
             .map_err(|error| failure(&error))?;
         let section = live.section(|config| &config.jobs.missions);
-        let missions = Missions::open(&jobs, store.clone(), section).await.map_err(|error| failure(&error))?;
+        let missions =
+            Missions::open(&jobs, store.clone(), section).await.map_err(|error| failure(&error))?;
         let section = live.section(|config| &config.jobs.schedules);
-        let schedules =
-            Schedules::open(&jobs, &missions, store.clone(), section).await.map_err(|error| failure(&error))?;
+        let schedules = Schedules::open(&jobs, &missions, store.clone(), section)
+            .await
+            .map_err(|error| failure(&error))?;
         let toolbox = toolbox(&browser, &analyses, &jobs, &missions, &schedules);
         jobs.run(toolbox.clone(), role).await.map_err(|error| failure(&error))?;
         missions.run(&tasks);

@@ -5,8 +5,8 @@
 mod actions;
 mod activity;
 mod aggregate;
-mod audit;
 mod attach;
+mod audit;
 mod batch;
 mod browser_choice;
 mod capture;
@@ -70,8 +70,8 @@ pub use self::{
     actions::{ActionDone, ActionRequest, ActionResult, ActionsDone, ActionsRequest, Direction},
     activity::{AgentDetail, EventList, Reported},
     aggregate::FreshQuery,
-    audit::{AuditCollect, AuditPageRequest, AuditRequest, TabA11y},
     attach::AttachRequest,
+    audit::{AuditCollect, AuditPageRequest, AuditRequest, TabA11y},
     batch::{Batch, BatchItem, BatchNavigation, BatchOutcome, BatchRequest, BatchResult},
     capture::CaptureQuery,
     console::{ConsoleQuery, ConsoleView, ErrorsView, LogCleared},
