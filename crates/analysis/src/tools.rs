@@ -42,7 +42,8 @@ fn run(analyses: Analyses) -> Tool {
             let analyses = analyses.clone();
             async move {
                 let progress = tool_progress(context.progress);
-                Ok::<Report, Problem>(analyses.run(&context.caller, input, &progress).await?)
+                let report: Result<Report, Problem> = analyses.run(&context.caller, input, &progress).await;
+                report
             }
         },
     )

@@ -269,7 +269,7 @@ impl Parts {
     ) -> Result<Router, paddock_platform::problem::Problem> {
         let config = self.live.current();
         let health = self.health();
-        let mut app = health.router().merge(self.telemetry.metrics().router());
+        let mut app = Router::new().merge(health.router()).merge(self.telemetry.metrics().router());
         if api {
             app = app.merge(self.areas(&health, base)?);
         }

@@ -63,7 +63,8 @@ struct Asked {
 
 impl Asked {
     async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CommandError> {
-        self.client.json(self.client.request(Method::GET, path).query(query)).await
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        self.client.json(self.client.request(Method::GET, &format!("{path}?{query}"))).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, CommandError> {
