@@ -31,7 +31,9 @@ async fn site(tasks: &Tasks) -> String {
         .route(
             "/private",
             get(|headers: HeaderMap| async move {
-                if let Some(_) = headers.get(header::AUTHORIZATION) { (StatusCode::OK, HeaderMap::new()) } else {
+                if headers.get(header::AUTHORIZATION).is_some() {
+                    (StatusCode::OK, HeaderMap::new())
+                } else {
                     let demand = [(header::WWW_AUTHENTICATE, "Basic realm=x".parse().unwrap())];
                     (StatusCode::UNAUTHORIZED, demand.into_iter().collect())
                 }

@@ -140,7 +140,7 @@ async fn in_flight(fixture: &Fixture, clients: usize) -> Figures {
     let server = Server::start(fixture, clients, true).await;
     let ends = Ends::follow(&server);
     let (done, accepts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let stop = Instant::now() + WARM_UP + MEASURED;
+    let stop = Instant::now() + WARM_UP + MEASURED + Duration::from_millis(100);
     let client = |_| async {
         while Instant::now() < stop {
             let began = Instant::now();
@@ -155,9 +155,9 @@ async fn in_flight(fixture: &Fixture, clients: usize) -> Figures {
     let measure = async {
         tokio::time::sleep(WARM_UP).await;
         let (ran, used, began) = (server.ran.load(Ordering::Relaxed), cpu(), Instant::now());
-        tokio::time::sleep(MEASURED.checked_sub(Duration::from_millis(100)).unwrap()).await;
+        tokio::time::sleep(MEASURED).await;
         let count = (server.ran.load(Ordering::Relaxed) - ran) as f64;
-        (count / began.elapsed().as_secs_f64(), cpu().checked_sub(used).unwrap().as_secs_f64() * 1e6 / count)
+        (count / began.elapsed().as_secs_f64(), cpu().saturating_sub(used).as_secs_f64() * 1e6 / count)
     };
     let clients = futures_util::future::join_all((0..clients).map(client));
     let ((per_second, cpu_us), _) = futures_util::join!(measure, clients);
@@ -199,7 +199,7 @@ async fn batches(fixture: &Fixture, rounds: usize) -> Figures {
         ("enqueued_per_s".to_owned(), all / enqueue_s),
         ("processed_per_s".to_owned(), all / process_s),
         ("cycles_per_s".to_owned(), all / (enqueue_s + process_s)),
-        ("cpu_per_job_us".to_owned(), cpu().checked_sub(used).unwrap().as_secs_f64() * 1e6 / all),
+        ("cpu_per_job_us".to_owned(), cpu().saturating_sub(used).as_secs_f64() * 1e6 / all),
     ])
 }
 
@@ -331,7 +331,7 @@ async fn peers() -> Figures {
                 let name = peer.replace('-', "_");
                 figures.extend(found.into_iter().map(|(figure, value)| (format!("{name}_{figure}"), value)));
             }
-            Err(_) => panic!("{peer}: {text}{}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => panic!("{peer}: {error}: {text}{}", String::from_utf8_lossy(&output.stderr)),
         }
     }
     figures

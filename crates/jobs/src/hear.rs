@@ -58,7 +58,7 @@ async fn take(core: &Core, text: &str) {
         Some(Lane { queue: queue.into(), pool: pool.into(), tenant: tenant.parse().ok()? })
     };
     core.supply.lanes(announcement.lanes.into_iter().filter_map(lane).collect());
-    if announcement.queues.iter().any(|queue| queue.is_empty()) && core.read_modes().await.is_err() {
+    if announcement.queues.iter().any(String::is_empty) && core.read_modes().await.is_err() {
         core.supply.look();
     }
     core.supply.freed(announcement.queues.into_iter().map(Into::into).collect());

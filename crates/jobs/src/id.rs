@@ -21,7 +21,7 @@ pub(crate) const NODES_MAX: u16 = 1 << (LOW_BITS - SEQUENCE_BITS);
 /// Bits of the code over tenant and key.
 const CODE_BITS: u32 = 52;
 
-/// Identity of a job: a UUIDv7 that begins with the time of its creation.
+/// Identity of a job: a UUID (version 7) that begins with the time of its creation.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema,
 )]

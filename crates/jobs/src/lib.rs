@@ -50,7 +50,7 @@
 //! free time slot of its key and is scheduled for it, once. Both cost a blocked job one step, however many are blocked.
 //!
 //! # Ids
-//! A [`JobId`] is a UUIDv7 whose random part holds a code over tenant and key under a secret of the database. Nobody can
+//! A [`JobId`] is a UUID (version 7) whose random part holds a code over tenant and key under a secret of the database. Nobody can
 //! guess one or ask for another tenant's; and an id that is genuine but no longer there must have expired, so that 410
 //! and 404 are told apart without keeping anything of the job.
 //!

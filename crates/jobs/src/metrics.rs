@@ -103,7 +103,9 @@ impl KindMeters {
 
 /// The series of all queues and kinds. Bounded: kinds come from callers.
 #[derive(Default)]
-pub(crate) struct Meters(RwLock<HashMap<(Arc<str>, Arc<str>), Arc<KindMeters>>>);
+pub(crate) struct Meters(RwLock<HashMap<QueueAndKind, Arc<KindMeters>>>);
+
+type QueueAndKind = (Arc<str>, Arc<str>);
 
 impl Meters {
     pub(crate) fn of(&self, queue: &Arc<str>, kind: &Arc<str>) -> Arc<KindMeters> {

@@ -152,12 +152,12 @@ impl RetryPolicy {
     /// The wait after this attempt (counted from 1). `chance` is 0 to 1.
     pub fn wait_after(&self, attempt: u32, chance: f64) -> Duration {
         let index = attempt.max(1) as usize - 1;
-        let whole = match self.waits.get(index).or(self.waits.last()) {
-            Some(wait) => wait.get(),
-            None => {
-                let grown = self.initial.get().as_secs_f64() * self.factor.powi(index.min(1_000) as i32);
-                Duration::try_from_secs_f64(grown).unwrap_or(Duration::MAX).min(self.max.get())
-            }
+        let whole = if let Some(wait) = self.waits.get(index).or(self.waits.last()) {
+            wait.get()
+        } else {
+            let times = i32::try_from(index).unwrap_or(i32::MAX);
+            let grown = self.initial.get().as_secs_f64() * self.factor.powi(times);
+            Duration::try_from_secs_f64(grown).unwrap_or(Duration::MAX).min(self.max.get())
         };
         whole.mul_f64(1.0 - self.jitter.clamp(0.0, 1.0) * chance.clamp(0.0, 1.0))
     }

@@ -1,7 +1,7 @@
 //! The options in force, compiled for the hot path, and what was done to queues while the server runs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -65,6 +65,7 @@ pub(crate) struct QueueLive {
 }
 
 impl QueueLive {
+    #[cfg(test)]
     pub(crate) fn depth(&self) -> u64 {
         self.depth.load(Ordering::Relaxed).max(0).cast_unsigned()
     }
@@ -141,8 +142,8 @@ impl Policy {
     pub(crate) fn named(&self, name: Option<&str>) -> Result<&Arc<Queue>, JobError> {
         let name = name.unwrap_or(QUEUE_DEFAULT);
         self.queues.get(name).ok_or_else(|| {
-            let known: BTreeMap<&str, ()> = self.queues.keys().map(|known| (&**known, ())).collect();
-            let known: Vec<String> = known.keys().map(|known| format!("`{known}`")).collect();
+            let known: BTreeSet<&str> = self.queues.keys().map(|known| &**known).collect();
+            let known: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
             JobError::UnknownQueue { name: name.chars().take(64).collect(), known: known.join(", ") }
         })
     }

@@ -125,7 +125,7 @@ async fn beat(core: &Arc<Core>) {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the leases of running jobs cannot be renewed; trying again")
+                tracing::warn!(%error, "the leases of running jobs cannot be renewed; trying again");
             }
         }
     }

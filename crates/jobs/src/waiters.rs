@@ -14,9 +14,12 @@ use tokio::sync::oneshot;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiters(Arc<Inner>);
 
+/// One who waits.
+type Numbered = (u64, oneshot::Sender<()>);
+
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: Mutex<HashMap<i64, Vec<(u64, oneshot::Sender<()>)>>>,
+    waiting: Mutex<HashMap<i64, Vec<Numbered>>>,
     count: AtomicUsize,
     /// Numbers given out so far.
     numbers: AtomicU64,

@@ -167,7 +167,7 @@ pub(crate) async fn succeeded(core: &Core, queue: &Queue, job: Arc<Job>, result:
         None => Err("its key is none".to_owned()),
     };
     match kept {
-        Ok(_) => Ending::new(job, Verdict::succeeded(None, Some(size as u64))),
+        Ok(()) => Ending::new(job, Verdict::succeeded(None, Some(size as u64))),
         Err(reason) => {
             let message = format!("the result could not be kept: {reason}");
             failed(queue, job, JobFailure::new("result-not-kept", message))

@@ -199,11 +199,7 @@ async fn nobody_is_told_of_another_tenants_jobs_or_of_areas_that_its_key_may_not
         let answer = client().get(format!("{}{path}", server.base)).bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), status, "{path}");
     }
-    let anonymous = client()
-        .get(format!("{}/events", server.base))
-        .timeout(Duration::from_mins(1))
-        .send()
-        .await
-        .unwrap();
+    let anonymous =
+        client().get(format!("{}/events", server.base)).timeout(Duration::from_mins(1)).send().await.unwrap();
     assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
 }

@@ -25,6 +25,12 @@ pub(crate) struct Share {
     version: u64,
 }
 
+/// A queue and a pool.
+type GroupKey = (Arc<str>, Arc<str>);
+
+/// A group that may be served: its step, its name, itself.
+type Open<'a> = (u64, &'a GroupKey, &'a mut Group);
+
 #[derive(Debug)]
 struct Group {
     pass: u64,
@@ -35,7 +41,7 @@ struct Group {
 /// The lanes that may have ready jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
-    groups: BTreeMap<(Arc<str>, Arc<str>), Group>,
+    groups: BTreeMap<GroupKey, Group>,
     /// When each lane was last heard of: an answer that is older says nothing about what came after.
     versions: HashMap<Lane, u64>,
     /// Lanes that have jobs which may not run now, because of a limit of their queue.
@@ -85,7 +91,7 @@ impl Lanes {
     ) -> Vec<Share> {
         let clock = self.clock;
         self.groups.retain(|_, group| !group.turns.is_empty() || group.pass > clock);
-        let mut open: Vec<(u64, &(Arc<str>, Arc<str>), &mut Group)> = self
+        let mut open: Vec<Open<'_>> = self
             .groups
             .iter_mut()
             .filter(|(_, group)| group.turns.iter().any(&serves))
@@ -141,11 +147,6 @@ impl Lanes {
     pub(crate) fn len(&self) -> usize {
         self.versions.len()
     }
-
-    /// Every lane that is known.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lane> {
-        self.versions.keys()
-    }
 }
 
 #[cfg(test)]
@@ -158,6 +159,7 @@ mod tests {
         Lane { queue: queue.into(), pool: "".into(), tenant: tenant.parse().unwrap() }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the plan asks for it")]
     fn weight(queue: &str, _: &str) -> Option<u32> {
         Some(match queue {
             "critical" => 3,

@@ -46,7 +46,7 @@ pub(super) async fn write(core: &Arc<Core>, batch: Vec<Insert>) {
 }
 
 async fn keep(core: &Arc<Core>, jobs: Arc<[PreparedJob]>) -> Result<Vec<Inserted>, StoreError> {
-    let strictest = jobs.iter().map(|job| job.durability()).max().unwrap_or(Durability::Fsync);
+    let strictest = jobs.iter().map(PreparedJob::durability).max().unwrap_or(Durability::Fsync);
     let writer = Arc::clone(core);
     core.store
         .write_with(durability(strictest), move |tx| {
@@ -159,9 +159,10 @@ fn refuse(batch: Vec<Insert>, error: &StoreError) {
         for job in &jobs {
             job.get().queue.live.add(-1);
         }
-        match answer {
-            Some(answer) => drop(answer.send(Err(error.clone()))),
-            None => tracing::error!(%error, jobs = jobs.len(), "jobs of a queue in memory were lost"),
+        if let Some(answer) = answer {
+            let _ = answer.send(Err(error.clone()));
+        } else {
+            tracing::error!(%error, jobs = jobs.len(), "jobs of a queue in memory were lost");
         }
     }
 }

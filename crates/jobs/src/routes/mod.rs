@@ -205,15 +205,12 @@ async fn list(
     caller: Caller,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<JobView>>, Problem> {
-    let (filter, limit, after) = match &query.cursor {
-        Some(cursor) => {
-            let cursor: Cursor<JobFilter, JobId> = Cursor::decode(cursor)?;
-            (cursor.query, cursor.limit, Some(cursor.after))
-        }
-        None => {
-            let filter = JobFilter { state: query.state, queue: query.queue, kind: query.kind };
-            (filter, page_limit(query.limit)?, None)
-        }
+    let (filter, limit, after) = if let Some(cursor) = &query.cursor {
+        let cursor: Cursor<JobFilter, JobId> = Cursor::decode(cursor)?;
+        (cursor.query, cursor.limit, Some(cursor.after))
+    } else {
+        let filter = JobFilter { state: query.state, queue: query.queue, kind: query.kind };
+        (filter, page_limit(query.limit)?, None)
     };
     let found = jobs.list(caller.tenant(), &filter, after, limit + 1).await?;
     let views = found.iter().map(|job| jobs.brief(job)).collect();

@@ -111,7 +111,7 @@ async fn a_worker_waits_for_the_first_job_and_not_longer_than_it_asks() {
     on_each_engine(async |fixture| {
         let (server, caller) = (Server::start(fixture, options()).await, Caller::local());
         assert!(server.jobs.claim(&caller, ask(1, Duration::ZERO)).await.unwrap().is_empty());
-        let waiting = server.jobs.claim(&caller, ask(5, Duration::from_secs(60)));
+        let waiting = server.jobs.claim(&caller, ask(5, Duration::from_mins(1)));
         let enqueue = async {
             tokio::task::yield_now().await;
             server.enqueue(work("a")).await

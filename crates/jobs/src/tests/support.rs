@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use crate::{Job, JobFilter, JobId, JobState, Jobs, JobsOptions, NewJob, QueueOptions, Role, tools};
 
 /// Far longer than anything takes that works.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the tools saw.
 #[derive(Default)]
@@ -145,12 +145,9 @@ pub(super) fn lab_tools(seen: &Arc<Seen>) -> Vec<Tool> {
         let kind = if input.forever { INVALID_REQUEST } else { OVERLOADED };
         Err::<Text, _>(Problem::new(kind, "it broke").with("part", "wheel"))
     });
-    #[expect(clippy::unreachable, reason = "it is what is tested")]
     let panic = Tool::new("lab_panic", "panics", Scope::write("lab"), |_, _: Named| async move {
-        if true {
-            panic!("a wheel came off");
-        }
-        Ok(Text { text: String::new() })
+        let wheels: Vec<String> = Vec::new();
+        Ok(Text { text: wheels[0].clone() })
     });
     vec![echo(seen), overlap(seen), hang(seen), large, fail, panic]
 }

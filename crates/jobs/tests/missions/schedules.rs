@@ -117,7 +117,8 @@ async fn a_schedule_is_checked_as_a_whole() {
         let world = World::new(fixture);
         let life = world.live().await;
         let schedules = life.schedules.clone();
-        life.within(async move {
+        // Boxed: it is large.
+        life.within(Box::pin(async move {
             let local = Caller::local();
             let cron = |cron: &str| NewSchedule {
                 cron: Some(cron.to_owned()),
@@ -155,7 +156,7 @@ async fn a_schedule_is_checked_as_a_whole() {
             );
             let unknown = schedules.get(local.tenant(), "s").await.unwrap_err();
             assert!(matches!(unknown, ScheduleError::NotFound(_)));
-        })
+        }))
         .await;
     })
     .await;

@@ -222,7 +222,9 @@ async fn watch(asked: &Asked, id: &str) -> CommandResult {
 
 async fn decide(asked: &Asked, args: &DecideArgs, verb: &str) -> CommandResult {
     let id = checked(&args.id)?;
-    let step = if let Some(step) = &args.step { checked(step)? } else {
+    let step = if let Some(step) = &args.step {
+        checked(step)?
+    } else {
         let mission = asked.get(&format!("/missions/{id}"), &[]).await?;
         let steps = mission["steps"].as_array().cloned().unwrap_or_default();
         let mut asking =
