@@ -18,7 +18,7 @@ pub(super) enum SchedulesCommand {
     /// Show a schedule and when it fires next
     Show(NameArgs),
     /// Make a schedule, or change one
-    Put(PutArgs),
+    Put(Box<PutArgs>),
     /// Say when a pattern would fire, without making a schedule
     Preview(WhenArgs),
     /// Fire no more until it is resumed
