@@ -33,6 +33,8 @@ pub fn read(text: &str, format: Format) -> Result<Definition, MissionError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -69,7 +71,7 @@ steps:
         let mut text = "name: a\nsteps: []\noutput:\n  l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let refs = vec![format!("*l{}", level - 1); 10].join(", ");
-            text.push_str(&format!("  l{level}: &l{level} [{refs}]\n"));
+            let _ = writeln!(text, "  l{level}: &l{level} [{refs}]");
         }
         assert!(read(&text, Format::Yaml).is_err());
     }

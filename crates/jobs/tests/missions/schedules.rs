@@ -113,11 +113,11 @@ async fn a_schedule_starts_missions_and_can_be_fired_by_hand() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_is_checked_as_a_whole() {
-    on_each_engine(async |fixture| {
+    Box::pin(on_each_engine(async |fixture| {
         let world = World::new(fixture);
         let life = world.live().await;
         let schedules = life.schedules.clone();
-        life.within(async move {
+        life.within(Box::pin(async move {
             let local = Caller::local();
             let cron = |cron: &str| NewSchedule {
                 cron: Some(cron.to_owned()),
@@ -155,8 +155,8 @@ async fn a_schedule_is_checked_as_a_whole() {
             );
             let unknown = schedules.get(local.tenant(), "s").await.unwrap_err();
             assert!(matches!(unknown, ScheduleError::NotFound(_)));
-        })
+        }))
         .await;
-    })
+    }))
     .await;
 }

@@ -177,6 +177,7 @@ proptest! {
 
     #[test]
     fn a_text_without_expressions_stays_as_it_is(text in "[^$]{0,40}") {
-        prop_assert_eq!(Template::parse_text(&text), Ok(Template::Literal(Value::String(text.clone()))));
+        let read = Template::parse_text(&text);
+        prop_assert_eq!(read, Ok(Template::Literal(Value::String(text))));
     }
 }

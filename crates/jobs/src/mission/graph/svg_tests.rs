@@ -84,6 +84,6 @@ proptest! {
         let written = escaped(&text);
         let plain = written.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "").replace("&quot;", "");
         prop_assert!(!plain.contains(['<', '>', '&', '"']));
-        prop_assert!(!written.chars().any(|c| c.is_control()));
+        prop_assert!(!written.chars().any(char::is_control));
     }
 }
