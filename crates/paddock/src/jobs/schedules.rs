@@ -18,7 +18,7 @@ pub(super) enum SchedulesCommand {
     /// Show a schedule and when it fires next
     Show(NameArgs),
     /// Make a schedule, or change one
-    Put(PutArgs),
+    Put(Box<PutArgs>),
     /// Say when a pattern would fire, without making a schedule
     Preview(WhenArgs),
     /// Fire no more until it is resumed
@@ -107,7 +107,7 @@ pub(super) async fn run(asked: &Asked, command: SchedulesCommand) -> CommandResu
             asked.print(&answer, || describe(&answer));
         }
         SchedulesCommand::Put(args) => {
-            let (path, body) = (path(&args.name, "")?, body(args)?);
+            let (path, body) = (path(&args.name, "")?, body(*args)?);
             let answer = asked.client.json(asked.client.request(Method::PUT, &path).json(&body)).await?;
             asked.print(&answer, || told(&answer));
         }
