@@ -113,7 +113,7 @@ async fn a_schedule_starts_missions_and_can_be_fired_by_hand() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_is_checked_as_a_whole() {
-    on_each_engine(async |fixture| {
+    Box::pin(on_each_engine(async |fixture| {
         let world = World::new(fixture);
         let life = world.live().await;
         let schedules = life.schedules.clone();
@@ -158,6 +158,6 @@ async fn a_schedule_is_checked_as_a_whole() {
             assert!(matches!(unknown, ScheduleError::NotFound(_)));
         }))
         .await;
-    })
+    }))
     .await;
 }

@@ -107,7 +107,7 @@ pub(super) async fn run(asked: &Asked, command: SchedulesCommand) -> CommandResu
             asked.print(&answer, || describe(&answer));
         }
         SchedulesCommand::Put(args) => {
-            let (path, body) = (path(&args.name, "")?, body(args)?);
+            let (path, body) = (path(&args.name, "")?, body(*args)?);
             let answer = asked.client.json(asked.client.request(Method::PUT, &path).json(&body)).await?;
             asked.print(&answer, || told(&answer));
         }
