@@ -27,11 +27,11 @@
 //! Everything that has not ended can be cancelled. What ended is kept for its retention and then answered with 410.
 //!
 //! # The ledger
-//! Everything that changes a job goes through one task per node, the [`ledger`]: it takes what many callers ask for at
-//! the same time, and writes it as a few statements over many rows in one transaction. While one transaction is being
+//! What is accepted and what ended goes through the ledger: a few tasks per server that take what many callers hand in at
+//! the same time, and write it as a few statements over many rows in one transaction. While one transaction is being
 //! committed the next one gathers. So one sync serves many jobs on both engines, the cost per job falls with the load,
 //! and nobody waits for a batch to fill. What a caller is told was committed before it is told, with the durability
-//! that the queue declares.
+//! that the queue declares. The end of an attempt is kept and tried again while the store is gone: the work was done.
 //!
 //! # Who runs next
 //! One dispatcher per node decides. Ready jobs stand in *lanes*: one per queue, pool (what can run them) and tenant.
@@ -41,9 +41,10 @@
 //! not depend on how much waits. Hints come from what this node enqueued, from the other nodes over `NOTIFY`, and from a
 //! look at the index every few seconds, which costs one seek per lane.
 //!
-//! An index of ready jobs in memory would save the claim's statement. It would be another truth beside the store's, would have to be
-//! filled before a server with a million jobs is up, and could not be had with several nodes at all; the claim is a
-//! third of the cost of a job, so one mechanism for both engines won.
+//! An index of ready jobs in memory would save the claim's statement. It would be another truth beside the store's, would
+//! have to be filled before a server with a million jobs is up, and could not be had with several servers at all; the claim
+//! is a third of the cost of a job, so one mechanism for both engines won. A claim waits for no sync: one that the machine
+//! forgets is a job that is still queued, and its attempt never was.
 //!
 //! **Keys.** Jobs with a `concurrency_key` are counted when they are claimed: one that is over its limit is *held*
 //! (told as queued), and let go in the transaction that ends another job of its key. One over its rate gets the next

@@ -34,6 +34,8 @@ pub const JOBS_RUN_DURATION_SECONDS: &str = "jobs_run_duration_seconds";
 pub const JOBS_ACCEPT_DURATION_SECONDS: &str = "jobs_accept_duration_seconds";
 /// How many changes shared a transaction, by `kind`: `insert`, `end`.
 pub const JOBS_LEDGER_BATCH: &str = "jobs_ledger_batch";
+/// Requests of external workers that wait for jobs on this server.
+pub const JOBS_POLLERS: &str = "jobs_pollers";
 /// Jobs that run on this server, and how many may: `running`, `max`.
 pub const JOBS_WORKERS: &str = "jobs_workers";
 
@@ -50,6 +52,7 @@ pub fn describe() {
     describe_histogram!(JOBS_RUN_DURATION_SECONDS, Unit::Seconds, "Duration of attempts");
     describe_histogram!(JOBS_ACCEPT_DURATION_SECONDS, Unit::Seconds, "Time from call to acknowledged commit");
     describe_histogram!(JOBS_LEDGER_BATCH, Unit::Count, "Changes that shared a transaction");
+    describe_gauge!(JOBS_POLLERS, Unit::Count, "Requests of external workers that wait for jobs");
     describe_gauge!(JOBS_WORKERS, Unit::Count, "Jobs that run on this server, and how many may");
 }
 

@@ -19,7 +19,12 @@ use super::{
     poll::Poll,
 };
 use crate::{
-    Job, JobState, core::Core, ledger::Ending, metrics::JOBS_WORKERS, policy::QueueMode, store::sql,
+    Job, JobState,
+    core::Core,
+    ledger::Ending,
+    metrics::{JOBS_POLLERS, JOBS_WORKERS},
+    policy::QueueMode,
+    store::sql,
     verdict::Verdict,
 };
 
@@ -85,6 +90,7 @@ impl Dispatcher {
         loop {
             self.take_news().await?;
             let planned = self.plan();
+            gauge!(JOBS_POLLERS).set(self.polls.len() as f64);
             gauge!(JOBS_WORKERS, "kind" => "running").set(self.core.running.busy() as f64);
             if planned.is_empty() {
                 return Ok(());
