@@ -52,7 +52,14 @@ fn write_table(out: &mut String, root: &Value, schema: &Value, table: &toml::Tab
         out.push('\n');
         write_doc(out, root, property);
         let _ = writeln!(out, "[{inner_path}]");
-        write_table(out, root, property, inner, &inner_path);
+        if resolve(root, property)["properties"].is_object() {
+            write_table(out, root, property, inner, &inner_path);
+        } else {
+            // A map: whose keys are the user's, with what is in it by default.
+            for (key, value) in inner {
+                let _ = writeln!(out, "# {key} = {value}");
+            }
+        }
     }
 }
 
