@@ -52,6 +52,11 @@ impl Subscriptions {
         self.0.entry(tenant).or_default().push((id, events));
     }
 
+    /// Whether the tenant has any.
+    fn has(&self, tenant: &Tenant) -> bool {
+        self.0.contains_key(tenant)
+    }
+
     fn of<'a>(&'a self, tenant: &Tenant, event: &'a str) -> impl Iterator<Item = &'a WebhookId> {
         let all = self.0.get(tenant).map(Vec::as_slice).unwrap_or_default();
         all.iter()
@@ -70,8 +75,8 @@ impl Outbox {
 }
 
 impl EndHook for Outbox {
+    /// Asked while the job still runs, too, when nobody knows how it will end.
     fn wants(&self, job: &Job) -> bool {
-        let Some(event) = payload::event_of(job.state) else { return false };
         if &*job.kind == DELIVER {
             return job.state != JobState::Succeeded;
         }
@@ -79,7 +84,14 @@ impl EndHook for Outbox {
             return true;
         }
         // Steps of the server's own are nobody else's business.
-        !job.kind.contains(':') && self.0.0.subscriptions.load().of(&job.tenant, event).next().is_some()
+        if job.kind.contains(':') {
+            return false;
+        }
+        let subscriptions = self.0.0.subscriptions.load();
+        match payload::event_of(job.state) {
+            Some(event) => subscriptions.of(&job.tenant, event).next().is_some(),
+            None => !job.state.is_final() && subscriptions.has(&job.tenant),
+        }
     }
 
     fn ended<'t>(
@@ -90,7 +102,9 @@ impl EndHook for Outbox {
         Box::pin(async move {
             let Some(event) = payload::event_of(job.state) else { return Ok(Effects::default()) };
             if &*job.kind == DELIVER {
-                abandon(tx, job).await?;
+                if job.state != JobState::Succeeded {
+                    abandon(tx, job).await?;
+                }
                 return Ok(Effects::default());
             }
             let named = job.terms.webhook.as_deref().and_then(|id| id.parse().ok());
