@@ -177,10 +177,10 @@ mod tests {
         let variables = first.unwrap();
         assert_eq!(variables, second.unwrap());
         let number = variables[0].1.trim_start_matches(':').to_owned();
-        let lock = PathBuf::from(format!("/tmp/.X{number}-lock"));
-        assert!(lock.exists());
+        let socket = PathBuf::from(format!("/tmp/.X11-unix/X{number}"));
+        assert!(socket.exists());
         tasks.stop(Duration::from_secs(20)).await.unwrap();
-        assert!(!lock.exists());
+        assert!(!socket.exists());
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Engine {
     /// the price that a crash of one of them takes the process. The zygote stays: contexts need 10 MB each with it and
     /// 17 without, and the sandbox needs it.
     pub(crate) fn arguments(&self, profile: &Path, headed: bool, extensions: &[PathBuf]) -> Vec<String> {
-        const ALWAYS: [&str; 22] = [
+        const ALWAYS: [&str; 23] = [
             "--remote-debugging-pipe",
             "--in-process-gpu",
             "--disable-gpu",
@@ -183,6 +183,8 @@ impl Engine {
             // One colour space on every machine: screenshots compare.
             "--force-color-profile=srgb",
             "--disable-quic",
+            // The full browser asks a person about windows that nobody clicked for; the headless shell opens them.
+            "--disable-popup-blocking",
         ];
         let mut arguments: Vec<String> = ALWAYS.map(str::to_owned).into();
         arguments.push(format!("--user-data-dir={}", profile.display()));

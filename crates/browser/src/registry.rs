@@ -204,8 +204,9 @@ impl Registry {
 
     /// Closes a store of its own.
     pub(crate) async fn close(&self) {
-        if let Backing::Own { cell, directory, .. } = &self.store
-            && let Some(store) = cell.get()
+        // One that is being opened right now is waited for: its files would be left.
+        if let Backing::Own { directory, .. } = &self.store
+            && let Ok(store) = self.store().await
         {
             store.close().await;
             for suffix in ["", "-wal", "-shm"] {

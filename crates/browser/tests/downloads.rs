@@ -80,7 +80,7 @@ async fn downloads_are_bounded_in_size_and_number() {
         ended(&instance, count).await;
     }
     let left: Vec<_> = instance.downloads().into_iter().map(|it| (it.filename, it.state)).collect();
-    let expected = ["b", "c"].map(|name| (name.to_owned(), DownloadState::Completed));
+    let expected = ["b.txt", "c.txt"].map(|name| (name.to_owned(), DownloadState::Completed));
     assert_eq!(left, expected);
     drop(instance);
     fleet.finish().await;

@@ -72,6 +72,10 @@ impl State {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == progress.guid) else {
             return consequence;
         };
+        // It is there as it is: what is told late changes nothing of it.
+        if entry.state == DownloadState::Completed {
+            return consequence;
+        }
         entry.size = progress.received_bytes.max(0.0) as u64;
         let too_large = entry.size.max(progress.total_bytes.max(0.0) as u64) > bounds.size_max;
         if entry.state != DownloadState::InProgress {
