@@ -277,7 +277,7 @@ async fn a_recording_becomes_a_film() {
     fleet.visit(&tab, "/never-settles").await.unwrap();
     assert_eq!(api.get("/record/status").await.1["state"], json!("idle"));
     assert_eq!(api.post("/record/stop", &json!({})).await.0, StatusCode::BAD_REQUEST);
-    let (status, problem) = api.post("/record/start", &json!({ "format": "mp4" })).await;
+    let (status, problem) = api.post("/record/start", &json!({ "format": "avi" })).await;
     assert!(status.is_client_error() && problem["detail"].as_str().unwrap().contains("gif"), "{problem}");
     let (status, started) =
         api.post("/record/start", &json!({ "fps": 20, "scale": 0.3, "tabId": tab.id() })).await;
