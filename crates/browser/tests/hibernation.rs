@@ -231,8 +231,6 @@ async fn an_instance_whose_chrome_ends_again_and_again_waits_until_it_is_wanted(
     let fleet = TestFleet::start().await;
     let instance = fleet.instance().await;
     let id = tab_that_stores(&fleet.pages, &instance).await.id().clone();
-    // Where the tab is would be lost with a Chrome that ends before it is saved.
-    instance.checkpoint_fully().await.unwrap();
     for _ in 0..2 {
         let pid = instance.info().pid.unwrap();
         kill(pid);

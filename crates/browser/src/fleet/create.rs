@@ -26,6 +26,8 @@ use crate::{
 struct Starting {
     shared: Arc<Shared>,
     instance: Instance,
+    /// It may be in the registry.
+    recorded: bool,
     begun: bool,
 }
 
@@ -61,7 +63,7 @@ impl Starting {
         instance
             .0
             .tell(FleetChange::Instance { status: InstanceStatus::Starting, cause: "created".to_owned() });
-        Ok(Self { shared: Arc::clone(shared), instance, begun: false })
+        Ok(Self { shared: Arc::clone(shared), instance, recorded: false, begun: false })
     }
 }
 
@@ -73,7 +75,7 @@ impl Drop for Starting {
         let id = self.instance.id().clone();
         self.shared.instances().remove(&id);
         drop(self.instance.end("it could not be started"));
-        if self.instance.is_saved() {
+        if self.recorded {
             let (shared, instance) = (Arc::clone(&self.shared), self.instance.clone());
             self.shared.tasks.spawn("browser_forget", async move {
                 instance.forget_files().await;
@@ -103,6 +105,7 @@ impl Shared {
                 None => Ok((self.pool.lease(&placement).await?, None)),
             }
         };
+        starting.recorded = instance.is_saved();
         let record = self.record(&instance, profile);
         let ((lease, page), (saved, databases)) = tokio::try_join!(lease, record)?;
         tokio::try_join!(

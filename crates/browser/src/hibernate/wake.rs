@@ -219,7 +219,10 @@ struct Returning(Tab);
 
 impl Drop for Returning {
     fn drop(&mut self) {
-        self.0.0.returning.store(false, Ordering::SeqCst);
+        // One whose Chrome ended on the way has not arrived: it is on its way again when it wakes the next time.
+        if !self.0.is_closed() {
+            self.0.0.returning.store(false, Ordering::SeqCst);
+        }
     }
 }
 
