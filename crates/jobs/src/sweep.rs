@@ -55,7 +55,7 @@ async fn keep_up(core: &Arc<Core>) {
             swept = Some(Instant::now());
         }
         if slow.is_none_or(|slow| slow.elapsed() >= SLOW_INTERVAL) {
-            done = done.and(slowly(core).await);
+            done = done.and(slowly(core, slow.is_some()).await);
             slow = Some(Instant::now());
         }
         if let Err(error) = done {
@@ -191,8 +191,8 @@ async fn forget_results(core: &Core, id: JobId) {
 }
 
 /// What need not be done every second: counts, limits that were raised, keys, modes.
-async fn slowly(core: &Arc<Core>) -> Result<(), StoreError> {
-    measure(core).await?;
+async fn slowly(core: &Arc<Core>, recounts: bool) -> Result<(), StoreError> {
+    measure(core, recounts).await?;
     if core.store.is_shared() {
         core.read_modes().await?;
     }
@@ -202,7 +202,7 @@ async fn slowly(core: &Arc<Core>) -> Result<(), StoreError> {
 }
 
 /// Counts what there is, for the gauges and the depth of queues.
-async fn measure(core: &Core) -> Result<(), StoreError> {
+async fn measure(core: &Core, recounts: bool) -> Result<(), StoreError> {
     let mut counts: HashMap<(String, &'static str), i64> = HashMap::new();
     for row in core.store.query(&sql::COUNT, params![""]).await? {
         let state = crate::store::state(row.get(1_usize)?).unwrap_or(JobState::Queued);
@@ -225,7 +225,8 @@ async fn measure(core: &Core) -> Result<(), StoreError> {
         let waits = [JobState::Queued, JobState::Scheduled];
         let depth = waits.iter().filter_map(|state| counts.get(&(name.to_string(), state.name()))).sum();
         // On one server the count that is kept is exact; with several it drifts until this.
-        if core.store.is_shared() {
+        // The first time they were counted at the start, and jobs are being accepted already.
+        if recounts && core.store.is_shared() {
             queue.live.recounted(depth);
         }
         let latency = oldest(core, name).await?.unwrap_or_default();

@@ -53,6 +53,8 @@ pub(crate) struct Supply {
     polls: mpsc::Sender<Poll>,
     intake: Mutex<Option<mpsc::Receiver<Poll>>>,
     draining: AtomicBool,
+    /// Held while jobs are claimed and handed out: between the two nobody counts them.
+    round: AsyncMutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,7 @@ impl Supply {
             polls,
             intake: Mutex::new(Some(intake)),
             draining: AtomicBool::new(false),
+            round: AsyncMutex::default(),
         }
     }
 
@@ -156,7 +159,12 @@ pub(crate) fn close(core: &Core) {
 pub(crate) async fn drain(core: &Arc<Core>) {
     close(core);
     let patience = core.policy().options.drain.get();
-    if tokio::time::timeout(patience, idle(core)).await.is_err() {
+    let quiet = async {
+        // What is being claimed right now is handed out first; nothing is claimed after it.
+        drop(core.supply.round.lock().await);
+        idle(core).await;
+    };
+    if tokio::time::timeout(patience, quiet).await.is_err() {
         tracing::info!(jobs = core.running.busy(), "giving back the jobs that still run");
         core.running.stop_all(Stop::Released);
         if tokio::time::timeout(STOP_GRACE, idle(core)).await.is_err() {

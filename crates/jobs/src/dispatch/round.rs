@@ -87,7 +87,9 @@ impl Dispatcher {
 
     /// Claims until nothing more can be.
     async fn rounds(&mut self) -> Result<(), StoreError> {
+        let core = Arc::clone(&self.core);
         loop {
+            let _round = core.supply.round.lock().await;
             self.take_news().await?;
             let planned = self.plan();
             gauge!(JOBS_POLLERS).set(self.polls.len() as f64);

@@ -44,7 +44,7 @@ async fn what_cannot_be_done_is_refused_with_the_member_named() {
         };
         for (job, field) in [
             (tool_job("lab_ech", json!({})), "lab_echo"),
-            (tool_job("lab_echo", json!({"nam": "a"})), "name"),
+            (tool_job("lab_echo", json!({"nam": "a"})), "nam"),
             (with(|job| job.kind = Some("resize".to_owned())), "tool"),
             (NewJob::default(), "tool"),
             (NewJob::kind("Resize!", json!({})), "kind"),
