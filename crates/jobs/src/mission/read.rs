@@ -23,8 +23,8 @@ pub fn read(text: &str, format: Format) -> Result<Definition, MissionError> {
             })
         }
         Format::Yaml => {
-            // In a line: what and where, without a drawing of the place.
-            let options = serde_saphyr::options! { with_snippet: false };
+            // In a line: what and where, without a drawing of the place. And of YAML 1.2, where `n` and `yes` are texts.
+            let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
             serde_saphyr::from_str_with_options(text, options)
                 .map_err(|error| flaw("definition", &error.to_string()))
         }
@@ -64,6 +64,13 @@ steps:
         assert!(unknown.contains("tol") && unknown.contains('4'), "{unknown}");
         let json = read(r#"{"name": "a", "steps": [{"name": 7}]}"#, Format::Json).unwrap_err().to_string();
         assert!(json.contains("steps[0].name"), "{json}");
+    }
+
+    #[test]
+    fn only_true_and_false_are_truth_values() {
+        let read = read("name: y\nsteps: []\noutput: [n, yes, off, true]\n", Format::Yaml).unwrap();
+        assert_eq!(read.name, "y");
+        assert_eq!(read.output, Some(serde_json::json!(["n", "yes", "off", true])));
     }
 
     #[test]
