@@ -1,20 +1,25 @@
 // How many jobs a second graphile-worker takes and does on a database: one line of JSON. Batches as its documentation
 // recommends: jobs added a thousand at a time, a local queue of 500, 24 at once.
-import { makeWorkerUtils, run } from "graphile-worker";
+//
+//   node graphile-worker.mjs postgres://… [JOBS]
+import { Logger, makeWorkerUtils, run } from "graphile-worker";
 import pg from "pg";
 
 const url = process.argv[2];
 const pgPool = new pg.Pool({ connectionString: url, max: 10 });
-const JOBS = 50_000;
-const SINGLE = 3_000;
+const JOBS = Number(process.argv[3] ?? 50_000);
+const SINGLE = Math.min(JOBS, 3_000);
 const payload = { payload: "x".repeat(500) };
 
-const utils = await makeWorkerUtils({ pgPool });
+// A line for each job would be measured, too.
+const logger = new Logger(() => () => {});
+
+const utils = await makeWorkerUtils({ pgPool, logger });
 await utils.migrate();
 
 let began = performance.now();
 for (let added = 0; added < JOBS; added += 1_000) {
-  await utils.addJobs(Array.from({ length: 1_000 }, () => ({ identifier: "nothing", payload })));
+  await utils.addJobs(Array.from({ length: Math.min(1_000, JOBS - added) }, () => ({ identifier: "nothing", payload })));
 }
 const enqueue_s = (performance.now() - began) / 1_000;
 await pgPool.query("ANALYZE");
@@ -25,6 +30,7 @@ const all = new Promise((resolve) => (done = resolve));
 began = performance.now();
 const runner = await run({
   pgPool,
+  logger,
   concurrency: 24,
   preset: { worker: { localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
   noHandleSignals: true,

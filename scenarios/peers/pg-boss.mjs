@@ -1,9 +1,11 @@
 // How many jobs a second pg-boss takes, fetches and completes on a database: one line of JSON.
+//
+//   node pg-boss.mjs postgres://… [JOBS]
 import PgBoss from "pg-boss";
 
 const boss = new PgBoss({ connectionString: process.argv[2], max: 10, supervise: false, schedule: false });
-const JOBS = 20_000;
-const SINGLE = 3_000;
+const JOBS = Number(process.argv[3] ?? 20_000);
+const SINGLE = Math.min(JOBS, 3_000);
 const BATCH = 1_000;
 const data = { payload: "x".repeat(500) };
 
@@ -11,7 +13,7 @@ await boss.start();
 await boss.createQueue("nothing");
 let began = performance.now();
 for (let added = 0; added < JOBS; added += BATCH) {
-  await boss.insert(Array.from({ length: BATCH }, () => ({ name: "nothing", data })));
+  await boss.insert(Array.from({ length: Math.min(BATCH, JOBS - added) }, () => ({ name: "nothing", data })));
 }
 const enqueue_s = (performance.now() - began) / 1_000;
 
