@@ -15,8 +15,10 @@ use crate::{
     jobs::JobsArgs,
     keys_command::KeysCommand,
     lab::LabArgs,
+    llm::LlmArgs,
     mcp_command::McpArgs,
     missions::MissionsArgs,
+    registry_command::RegistryArgs,
     serve::ServeArgs,
 };
 
@@ -46,6 +48,8 @@ enum Command {
     Jobs(JobsArgs),
     /// Run graphs of jobs on a running server, and look after them
     Missions(MissionsArgs),
+    /// Use the registry of MCP servers of a running server
+    Registry(RegistryArgs),
     /// Show, check or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -56,6 +60,8 @@ enum Command {
     Doctor(DoctorArgs),
     /// Speak MCP on standard input and output, for clients that start their servers themselves
     Mcp(McpArgs),
+    /// Watch and steer the model gateway, or simulate a provider
+    Llm(LlmArgs),
     /// Measure what is promised, on this machine
     Lab(LabArgs),
 }
@@ -101,10 +107,12 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Browser(args) => Box::pin(crate::browser::run(args)).await,
         Command::Jobs(args) => Box::pin(crate::jobs::run(args)).await,
         Command::Missions(args) => Box::pin(crate::missions::run(args)).await,
+        Command::Registry(args) => Box::pin(crate::registry_command::run(args)).await,
         Command::Config(command) => crate::config_command::run(command),
         Command::Keys(command) => Box::pin(crate::keys_command::run(command)).await,
         Command::Doctor(args) => Box::pin(crate::doctor::run(args)).await,
         Command::Mcp(args) => Box::pin(crate::mcp_command::run(args)).await,
+        Command::Llm(args) => Box::pin(crate::llm::run(args)).await,
         // Its exit codes are verdicts, not only failures.
         Command::Lab(args) => return Box::pin(crate::lab::run(args)).await,
     };

@@ -3,6 +3,7 @@
 use paddock_analysis::AnalysisOptions;
 use paddock_browser::BrowserOptions;
 use paddock_jobs::JobsOptions;
+use paddock_llm::LlmOptions;
 use paddock_platform::{
     blobs::BlobsOptions,
     config::{Loaded, Loader},
@@ -12,6 +13,7 @@ use paddock_platform::{
     store::StoreOptions,
     telemetry::TelemetryOptions,
 };
+use paddock_registry::RegistryOptions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,10 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "browser.engine",
     "browser.sandbox",
     "analysis.concurrency_max",
+    "llm.body_max",
+    "llm.log.queue_max",
+    "llm.resilience.connect_timeout",
+    "registry.root",
     "jobs.concurrency",
     "jobs.pollers_max",
     "jobs.pending_max",
@@ -61,6 +67,10 @@ pub(crate) struct Config {
     pub jobs: JobsOptions,
     /// The page analyser.
     pub analysis: AnalysisOptions,
+    /// The model gateway.
+    pub llm: LlmOptions,
+    /// The registry of MCP servers: where entries come from, and who sees which of them.
+    pub registry: RegistryOptions,
     /// The tools as an MCP server.
     pub mcp: McpOptions,
     /// Logs and traces.

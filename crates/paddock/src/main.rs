@@ -13,12 +13,15 @@ mod exit;
 mod jobs;
 mod keys_command;
 mod lab;
+mod llm;
 mod mcp_command;
 mod missions;
+mod registry_command;
 mod serve;
 mod status_page;
 mod summary;
 mod table;
+mod top;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! `paddock serve`: puts a server together, runs it, and takes it apart in the reverse order.
 //!
 //! ```text
-//! config ─▶ telemetry ─▶ data directory ─▶ store, blobs, keys ─▶ fleet ─▶ analyses, jobs ─▶ toolbox ─▶ router ─▶ edge
+//! config ─▶ telemetry ─▶ data directory ─▶ store, blobs, keys ─▶ fleet ─▶ analyses, models, jobs ─▶ toolbox ─▶ router ─▶ edge
 //! ```
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -16,6 +16,7 @@ use paddock_jobs::{
     schedule::{self, Schedules},
     webhook::{self, Webhooks},
 };
+use paddock_llm::{Gateway, GatewayError};
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
@@ -36,6 +37,7 @@ use paddock_platform::{
     tool::Toolbox,
     units::ByteSize,
 };
+use paddock_registry::Registry;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -130,6 +132,8 @@ pub(crate) struct Parts {
     events: Events,
     browser: BrowserService,
     analyses: Analyses,
+    models: Gateway,
+    registry: Registry,
     jobs: Jobs,
     missions: Missions,
     schedules: Schedules,
@@ -147,7 +151,8 @@ pub(crate) async fn run(args: ServeArgs) -> CommandResult {
     let role = args.role(&loaded.config)?;
     let failure = |error: &(dyn std::error::Error + 'static)| CommandError::from_error(Exit::Failure, error);
     let mut data = hold(&args.data.data)?;
-    let telemetry = Telemetry::start(&loaded.config.telemetry, &[]).map_err(|error| failure(&error))?;
+    let telemetry = Telemetry::start(&loaded.config.telemetry, &paddock_llm::metrics::BUCKETS)
+        .map_err(|error| failure(&error))?;
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone()).map_err(|error| failure(&error))?;
 
@@ -230,6 +235,8 @@ impl Parts {
         let failure =
             |error: &(dyn std::error::Error + 'static)| CommandError::from_error(Exit::Failure, error);
         paddock_analysis::metrics::describe();
+        paddock_llm::metrics::describe();
+        paddock_registry::metrics::describe();
         paddock_jobs::metrics::describe();
         telemetry.metrics().spawn_upkeep(&tasks);
         let config = live.current();
@@ -240,6 +247,7 @@ impl Parts {
         let blobs = Blobs::open(&config.blobs, &data).map_err(|error| failure(&error))?;
         let archive = Archive::open(store.clone(), blobs.clone()).await.map_err(|error| failure(&error))?;
         let events = Events::new(&config.events, tasks.stop_token());
+        let models = open_models(&live, &store, &tasks).await?;
         let section = live.section(|config| &config.browser);
         let fleet = Fleet::start_with_store(section, &data, store.clone(), events.clone(), &tasks)
             .await
@@ -251,6 +259,9 @@ impl Parts {
         let sessions =
             Sessions::open(store.clone(), keys.clone(), section).await.map_err(|error| failure(&error))?;
         let browser = BrowserService::new(fleet).with_sessions(sessions);
+        let section = live.section(|config| &config.registry);
+        let registry =
+            Registry::start(section, store.clone(), &tasks).await.map_err(|error| failure(&error))?;
         let section = live.section(|config| &config.jobs);
         let jobs = Jobs::open(store.clone(), blobs, section.clone(), &tasks)
             .await
@@ -265,10 +276,10 @@ impl Parts {
         let missions =
             Missions::open(&jobs, store.clone(), section).await.map_err(|error| failure(&error))?;
         let section = live.section(|config| &config.jobs.schedules);
-        let schedules = Schedules::open(&jobs, &missions, store.clone(), section)
+        let schedules = Schedules::open(&jobs, &missions, keys.clone(), store.clone(), section)
             .await
             .map_err(|error| failure(&error))?;
-        let toolbox = toolbox(&browser, &analyses, &jobs, &missions, &schedules);
+        let toolbox = toolbox(&browser, &analyses, &models, &registry, &jobs, &missions, &schedules);
         jobs.run(toolbox.clone(), role).await.map_err(|error| failure(&error))?;
         missions.run(&tasks);
         schedules.run(&tasks);
@@ -281,6 +292,8 @@ impl Parts {
             events,
             browser,
             analyses,
+            models,
+            registry,
             jobs,
             missions,
             schedules,
@@ -304,6 +317,9 @@ impl Parts {
         let mut app = Router::new().merge(health.router()).merge(self.telemetry.metrics().router());
         if api {
             app = app.merge(self.areas(&health, base)?);
+            if config.registry.root {
+                app = app.merge(paddock_registry::root_routes(self.registry.clone(), &self.idempotency));
+            }
         }
         let section = self.live.section(|config| &config.server);
         let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
@@ -320,13 +336,22 @@ impl Parts {
         for pattern in untimed {
             edge = edge.route(pattern, RouteRules::UNTIMED);
         }
+        for pattern in paddock_registry::PUBLIC_ROUTES {
+            edge = edge.route(pattern, RouteRules::PUBLIC);
+        }
         let streams = paddock_browser::STREAM_ROUTES
             .iter()
             .chain(paddock_jobs::STREAM_ROUTES)
             .chain(mission::STREAM_ROUTES)
+            .chain(paddock_registry::STREAM_ROUTES)
             .chain(&[events::EVENTS_ROUTE]);
         for pattern in streams {
             edge = edge.route(pattern, RouteRules::STREAM);
+        }
+        let calls = RouteRules::UNTIMED.with_body_max(config.llm.body_max);
+        for (pattern, is_anthropic) in paddock_llm::API_ROUTES {
+            let failures = paddock_llm::render_failure(is_anthropic);
+            edge = edge.route(pattern, calls).failures(pattern, failures);
         }
         if config.server.debug {
             app = app.merge(profile::router());
@@ -361,6 +386,8 @@ impl Parts {
                 "/missions",
                 mission::routes(self.missions.clone()).route_layer(once).route_layer(require("jobs")),
             )
+            .nest("/llm", paddock_llm::router(self.models.clone()))
+            .nest("/registry", paddock_registry::routes(self.registry.clone(), &self.idempotency))
             .merge(events::router(self.events.clone()))
             .merge(tools::router(self.toolbox.clone()))
             .merge(mcp::router(self.mcp(), self.tasks.stop_token()))
@@ -391,6 +418,8 @@ impl Parts {
         });
         let fleet = self.browser.fleet().clone();
         health.register("browser", true, move || std::future::ready(browser_health(&fleet)));
+        let models = self.models.clone();
+        health.register("llm", false, move || std::future::ready(models.health()));
         let jobs = self.jobs.clone();
         health.register("jobs", false, move || {
             let jobs = jobs.clone();
@@ -398,6 +427,8 @@ impl Parts {
         });
         let webhooks = self.webhooks.clone();
         health.register("webhooks", false, move || std::future::ready(webhooks.health()));
+        let registry = self.registry.clone();
+        health.register("registry", false, move || std::future::ready(registry.health()));
         let data = self.data.clone();
         health.register("disk", true, move || health::disk_free(data.clone(), DISK_FLOOR));
         health.register("memory", false, || health::memory_available(MEMORY_FLOOR));
@@ -424,11 +455,24 @@ impl Parts {
     }
 }
 
+async fn open_models(live: &Live<Config>, store: &Store, tasks: &Tasks) -> Result<Gateway, CommandError> {
+    let section = live.section(|config| &config.llm);
+    Gateway::open(section, store.clone(), tasks).await.map_err(|error| {
+        let exit = match &error {
+            GatewayError::Options(_) => Exit::Usage,
+            GatewayError::Store(_) => Exit::Failure,
+        };
+        CommandError::from_error(exit, &error)
+    })
+}
+
 /// The tools of all areas. A clash of names is a defect that every start would show.
 #[expect(clippy::expect_used, reason = "the set is fixed at compile time and checked by a test")]
 fn toolbox(
     browser: &BrowserService,
     analyses: &Analyses,
+    models: &Gateway,
+    registry: &Registry,
     jobs: &Jobs,
     missions: &Missions,
     schedules: &Schedules,
@@ -436,6 +480,8 @@ fn toolbox(
     let tools = paddock_browser::tools(browser)
         .into_iter()
         .chain(paddock_analysis::tools(analyses))
+        .chain(paddock_llm::tools(models))
+        .chain(paddock_registry::tools(registry))
         .chain(paddock_jobs::tools(jobs))
         .chain(mission::tools(missions))
         .chain(schedule::tools(schedules));

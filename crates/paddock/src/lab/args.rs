@@ -244,6 +244,23 @@ pub(super) struct DocsArgs {
     pub(super) out: Option<PathBuf>,
 }
 
+/// Which entries of a registry.
+#[derive(Debug, Args)]
+pub(super) struct RegistryEntriesArgs {
+    /// The file that they are written to, and that the server reads
+    #[arg(long, value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// How many
+    #[arg(long, default_value_t = 1_000)]
+    pub(super) count: usize,
+    /// A list of the official registry that is multiplied [default: entries are made up]
+    #[arg(long, value_name = "FILE", env = "PADDOCK_REGISTRY_LIST")]
+    pub(super) from: Option<PathBuf>,
+    /// What made-up entries follow from
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+}
+
 /// Programs with known behaviour.
 #[derive(Debug, Subcommand)]
 pub(super) enum FixtureCommand {
@@ -287,7 +304,35 @@ pub(super) enum FixtureCommand {
         #[arg(long)]
         postgres: bool,
     },
-    /// Work at the jobs of a server until killed, for `jobs-chaos`
+    /// Kill a server while jobs run and wait, and look how soon they run again
+    JobsRecovery {
+        /// The program whose `serve` is started
+        program: PathBuf,
+        /// Jobs that run
+        #[arg(long, default_value_t = 10_000)]
+        running: usize,
+        /// Jobs that wait
+        #[arg(long, default_value_t = 1_000_000)]
+        queued: usize,
+        /// Seconds that a worker is believed
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..=3_600))]
+        lease: u32,
+        /// On a private PostgreSQL instead of SQLite
+        #[arg(long)]
+        postgres: bool,
+    },
+    /// Let jobs pile up, add workers, and look how soon the queue is steady
+    JobsBacklog {
+        /// The program whose `serve` is started
+        program: PathBuf,
+        /// Jobs that pile up
+        #[arg(long, default_value_t = 20_000)]
+        jobs: usize,
+        /// Workers that are added to the one there is
+        #[arg(long, default_value_t = 3)]
+        workers: usize,
+    },
+    /// Work at the jobs of a server until killed, for `jobs-chaos` and `jobs-backlog`
     JobsWorker {
         /// The server
         #[arg(long, value_name = "URL")]
@@ -295,6 +340,16 @@ pub(super) enum FixtureCommand {
         /// Its name for itself
         #[arg(long)]
         name: String,
+    },
+    /// Write a list of registry entries
+    RegistryEntries(RegistryEntriesArgs),
+    /// Change the sources of a running server's registry, query it meanwhile, and print what it took
+    Registry {
+        /// The server, with the sources `files`, `mirror` and `repository` and the view `files`
+        #[arg(long, value_name = "URL")]
+        server: url::Url,
+        #[command(flatten)]
+        entries: RegistryEntriesArgs,
     },
     /// Do a fixed piece of work and print what it took
     Burn {

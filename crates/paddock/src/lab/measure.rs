@@ -28,7 +28,7 @@ use paddock_platform::problem::error_chain;
 
 use super::{
     Code, Lab, LabError, LabResult,
-    args::{FixtureCommand, RunArgs, SelftestArgs},
+    args::{FixtureCommand, RegistryEntriesArgs, RunArgs, SelftestArgs},
     terminal::{complain, level, print_comparison, print_verdict, say, table},
 };
 
@@ -417,10 +417,28 @@ pub(super) async fn fixture(command: FixtureCommand) -> LabResult {
             let figures = Box::pin(fixture::chaos(&options)).await.map_err(|error| LabError::of(&error))?;
             say(format_args!("{}", serde_json::to_string(&figures)?));
         }
+        FixtureCommand::JobsRecovery { program, running, queued, lease, postgres } => {
+            let options = fixture::Recovery { program, running, queued, lease_s: lease, postgres };
+            let figures = Box::pin(fixture::recovery(&options)).await;
+            say(format_args!("{}", serde_json::to_string(&figures.map_err(|error| LabError::of(&error))?)?));
+        }
+        FixtureCommand::JobsBacklog { program, jobs, workers } => {
+            let options = fixture::Backlog { program, jobs, workers };
+            let figures = Box::pin(fixture::backlog(&options)).await;
+            say(format_args!("{}", serde_json::to_string(&figures.map_err(|error| LabError::of(&error))?)?));
+        }
         FixtureCommand::JobsWorker { server, name } => {
             let base = server.as_str().trim_end_matches('/');
             let worked = fixture::work(base, &name, |line| say(format_args!("{line}"))).await;
             worked.map_err(|error| LabError::of(&error))?;
+        }
+        FixtureCommand::RegistryEntries(args) => {
+            let written = tokio::task::spawn_blocking(move || fixture::write_entries(&args.input())).await;
+            written.map_err(|error| LabError::of(&error))?.map_err(|error| LabError::of(&error))?;
+        }
+        FixtureCommand::Registry { server, entries } => {
+            let figures = fixture::registry(&server, &entries.input()).await;
+            say(format_args!("{}", serde_json::to_string(&figures.map_err(|error| LabError::of(&error))?)?));
         }
         FixtureCommand::Burn { rounds } => {
             let burned = tokio::task::spawn_blocking(move || fixture::burn(rounds)).await;
@@ -434,6 +452,14 @@ pub(super) async fn fixture(command: FixtureCommand) -> LabResult {
         }
     }
     Ok(Code::Pass)
+}
+
+impl RegistryEntriesArgs {
+    fn input(self) -> fixture::RegistryInput {
+        // A list that was named by the environment and is not there is no list.
+        let from = self.from.filter(|file| !file.as_os_str().is_empty());
+        fixture::RegistryInput { file: self.file, count: self.count, from, seed: self.seed }
+    }
 }
 
 /// Nobody waits longer for a build of a commit.

@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use http_body::Body as _;
 
-use super::authenticate::CHALLENGE;
+use super::{authenticate::CHALLENGE, endpoint::FailureFormat};
 use crate::problem::{
     BODY_TOO_LARGE, FORBIDDEN, INTERNAL, INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_IMPLEMENTED,
     Problem, ProblemKind, UNAUTHENTICATED,
@@ -20,9 +20,14 @@ pub const UNSUPPORTED_MEDIA_TYPE: ProblemKind =
 /// The longest explanation of a library's own rejection that is taken over.
 const EXPLANATION_LENGTH_MAX: usize = 4096;
 
-/// Makes a failure a problem with the request's trace id; leaves every other answer, and failures in an area's own
-/// format, alone.
-pub(super) async fn render_problem(response: Response, method: &str, path: &str, trace_id: &str) -> Response {
+/// Makes a failure a problem with the request's trace id, or what the route's format makes of it; leaves every other
+/// answer, and failures in an area's own format, alone.
+pub(super) async fn render_problem(
+    response: Response,
+    (method, path): (&str, &str),
+    trace_id: &str,
+    format: Option<FailureFormat>,
+) -> Response {
     if !(response.status().is_client_error() || response.status().is_server_error()) {
         return response;
     }
@@ -35,7 +40,12 @@ pub(super) async fn render_problem(response: Response, method: &str, path: &str,
         }
         None => return Response::from_parts(parts, body),
     };
-    let rendered = problem.to_response(Some(trace_id));
+    let rendered = match format {
+        Some(format) => format(&problem),
+        None => problem.to_response(Some(trace_id)),
+    };
+    // The format may have another status for it.
+    parts.status = rendered.status();
     // The body is another one now: nothing that described the old one holds.
     for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {
         parts.headers.remove(name);
@@ -90,7 +100,7 @@ mod tests {
     use super::*;
 
     async fn rendered(response: impl IntoResponse) -> (http::HeaderMap, Value) {
-        let response = render_problem(response.into_response(), "GET", "/a", "4bf9").await;
+        let response = render_problem(response.into_response(), ("GET", "/a"), "4bf9", None).await;
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, 1 << 16).await.unwrap();
         (parts.headers, serde_json::from_slice(&body).unwrap_or(Value::Null))

@@ -6,6 +6,7 @@
 //! is there for all), how many at once, who (key), how often (key), how long, and at last the handler.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     panic::AssertUnwindSafe,
@@ -30,7 +31,7 @@ use super::{
     authenticate::{Authenticate, AuthenticateError, KeyLimits, NoKeys, credentials, token, token_in_query},
     body::limit_body,
     compress::{compress, vary},
-    endpoint::{Endpoint, RouteRules},
+    endpoint::{Endpoint, FailureFormat, RouteRules},
     metrics::{
         HTTP_PANICS_TOTAL, HTTP_REQUESTS_IN_FLIGHT, HTTP_REQUESTS_LIMITED_TOTAL, HTTP_REQUESTS_SHED_TOTAL,
     },
@@ -62,6 +63,7 @@ pub struct EdgeBuilder {
     keys: Arc<dyn Authenticate>,
     schemes: Vec<(&'static str, Arc<dyn Authenticate>)>,
     rules: Rules,
+    failures: HashMap<&'static str, FailureFormat>,
 }
 
 impl EdgeBuilder {
@@ -87,6 +89,13 @@ impl EdgeBuilder {
         self
     }
 
+    /// Gives a route's failures another form, those of the edge included.
+    #[must_use]
+    pub fn failures(mut self, pattern: &'static str, format: FailureFormat) -> Self {
+        self.failures.insert(pattern, format);
+        self
+    }
+
     /// The layer; add it to the router with `Router::layer` after all routes.
     pub fn build(self) -> Edge {
         Edge(Arc::new(Shared {
@@ -94,6 +103,7 @@ impl EdgeBuilder {
             keys: self.keys,
             schemes: self.schemes,
             rules: self.rules,
+            failures: self.failures,
             local: Caller::local(),
             anonymous: Caller::anonymous(),
             by_address: Meters::new("ip", METERS_MAX),
@@ -120,7 +130,14 @@ impl Edge {
             ("/readyz", RouteRules::PROBE),
             ("/metrics", RouteRules::UNLIMITED),
         ]);
-        EdgeBuilder { section, bound: bound.to_vec(), keys: Arc::new(NoKeys), schemes: Vec::new(), rules }
+        EdgeBuilder {
+            section,
+            bound: bound.to_vec(),
+            keys: Arc::new(NoKeys),
+            schemes: Vec::new(),
+            rules,
+            failures: HashMap::new(),
+        }
     }
 }
 
@@ -169,6 +186,7 @@ struct Shared {
     keys: Arc<dyn Authenticate>,
     schemes: Vec<(&'static str, Arc<dyn Authenticate>)>,
     rules: Rules,
+    failures: HashMap<&'static str, FailureFormat>,
     local: Caller,
     anonymous: Caller,
     by_address: Meters<IpAddr>,
@@ -198,9 +216,11 @@ impl Shared {
     fn endpoint_of(&self, request: &Request) -> Endpoint {
         match request.extensions().get::<MatchedPath>() {
             Some(path) => {
-                Endpoint::new(path.as_str(), self.rules.get(path.as_str()).copied().unwrap_or_default())
+                let name = path.as_str();
+                let rules = self.rules.get(name).copied().unwrap_or_default();
+                Endpoint::new(name, rules, self.failures.get(name).copied())
             }
-            None => Endpoint::new("other", RouteRules::default()),
+            None => Endpoint::new("other", RouteRules::default(), None),
         }
     }
 
@@ -245,8 +265,13 @@ impl Shared {
         exchange: &mut Exchange,
     ) -> Result<Admission, Problem> {
         let policy = Arc::clone(&exchange.policy);
-        policy.guard.check(request.headers(), request.uri(), request.version())?;
         let (options, rules) = (&policy.options, endpoint.rules);
+        let host = policy.guard.check_host(request.headers(), request.uri(), request.version())?;
+        let refused = policy.guard.check_origin(request.headers(), host).err();
+        let is_foreign = refused.is_some();
+        if let Some(refused) = refused.filter(|_| !(rules.public && is_safe(request.method()))) {
+            return Err(refused);
+        }
         if rules.keyless && rules.unlimited {
             request.extensions_mut().insert(self.anonymous.clone());
             limit_body(request, options.body_max, None)?;
@@ -257,7 +282,8 @@ impl Shared {
         // A router that is called without a server has no peer: then the addresses it was told decide alone.
         let mut required = options.keys_required
             || !self.policies.is_loopback()
-            || client.is_some_and(|client| !client.is_local);
+            || client.is_some_and(|client| !client.is_local)
+            || is_foreign;
         let has_form = |token: &str| self.keys.has_form_of_key(token);
         let headers = request.headers();
         let of_scheme = self.schemes.iter().find_map(|(scheme, authenticate)| {
@@ -281,6 +307,9 @@ impl Shared {
         let place = if rules.unlimited { None } else { Some(self.enter(&policy)?) };
         let (caller, limits) = match presented {
             None if !required => (self.local.clone(), KeyLimits::default()),
+            None if rules.public && is_safe(request.method()) => {
+                (self.anonymous.clone(), KeyLimits::default())
+            }
             presented => self.identify(presented, rules).await?,
         };
         let key_place = match (caller.key_id(), rules.unlimited) {
@@ -294,7 +323,7 @@ impl Shared {
         };
         request.extensions_mut().insert(caller);
         let body_time_max = rules.untimed.then(|| options.timeout.get());
-        limit_body(request, options.body_max, body_time_max)?;
+        limit_body(request, rules.body_max.unwrap_or(options.body_max), body_time_max)?;
         Ok(Admission { _places: [place, key_place] })
     }
 
@@ -341,6 +370,10 @@ impl Shared {
         // A probe without a key, or with a stale one, still gets its answer: it needs none.
         if rules.open { Ok((self.anonymous.clone(), KeyLimits::default())) } else { Err(refused) }
     }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 struct DecrementOnDrop<'a>(&'a Gauge);
@@ -430,7 +463,8 @@ impl Exchange {
         let trace = &self.current.trace;
         let mut response = if response.status().is_client_error() || response.status().is_server_error() {
             let trace_id = trace.trace_id_hex();
-            render_problem(response, self.method.as_str(), self.uri.path(), trace_id.as_ref()).await
+            let asked = (self.method.as_str(), self.uri.path());
+            render_problem(response, asked, trace_id.as_ref(), endpoint.failures).await
         } else {
             response
         };

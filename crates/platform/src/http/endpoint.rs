@@ -2,10 +2,15 @@
 
 use std::{sync::Arc, sync::OnceLock, time::Duration};
 
+use axum::response::Response;
 use http::{Method, StatusCode};
 use metrics::{Histogram, histogram};
 
 use super::metrics::HTTP_REQUEST_DURATION_SECONDS;
+use crate::{problem::Problem, units::ByteSize};
+
+/// How a route writes its failures where its clients expect another form than a problem document.
+pub type FailureFormat = fn(&Problem) -> Response;
 
 /// What a route is exempt from. Everything else holds for every route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +19,9 @@ pub struct RouteRules {
     pub open: bool,
     /// A key is not even looked at: the answer is the same for everybody.
     pub keyless: bool,
+    /// Whoever presents no key is let in as nobody, also from pages of other sites (which then get what is public, even
+    /// from a server on loopback): the route decides what nobody sees. For `GET`, `HEAD` and `OPTIONS` only.
+    pub public: bool,
     /// Neither rate limits nor the concurrency limit hold: it must answer when all else is refused. A request that
     /// presents a key is counted against its address nevertheless: finding out about a key is work.
     pub unlimited: bool,
@@ -23,21 +31,38 @@ pub struct RouteRules {
     /// The key may be in the query (`?token=KEY`): browsers cannot put one into the headers of a WebSocket or an event
     /// stream.
     pub key_in_query: bool,
+    /// The largest body, where it is another than the server's.
+    pub body_max: Option<ByteSize>,
 }
 
 impl RouteRules {
-    const NONE: Self =
-        Self { open: false, keyless: false, unlimited: false, untimed: false, key_in_query: false };
+    const NONE: Self = Self {
+        open: false,
+        keyless: false,
+        public: false,
+        unlimited: false,
+        untimed: false,
+        key_in_query: false,
+        body_max: None,
+    };
     /// For the probe of whether the process lives.
     pub const LIVENESS: Self = Self { keyless: true, ..Self::PROBE };
     /// For probes: they must tell how the server does exactly when it is at its limits, and have no key.
     pub const PROBE: Self = Self { open: true, unlimited: true, ..Self::NONE };
+    /// For what may be public.
+    pub const PUBLIC: Self = Self { public: true, ..Self::NONE };
     /// For the scraping of metrics.
     pub const UNLIMITED: Self = Self { unlimited: true, ..Self::NONE };
     /// For routes that wait as long as their caller asks.
     pub const UNTIMED: Self = Self { untimed: true, ..Self::NONE };
     /// For event streams, for what speaks `WebSocket`, and for what leads to them.
     pub const STREAM: Self = Self { key_in_query: true, ..Self::UNTIMED };
+
+    /// The same with another largest body.
+    #[must_use]
+    pub const fn with_body_max(self, body_max: ByteSize) -> Self {
+        Self { body_max: Some(body_max), ..self }
+    }
 }
 
 /// Distinct (method, status) pairs of one route whose handles are cached; beyond, the registry is asked.
@@ -46,12 +71,13 @@ const HANDLES_MAX: usize = 8;
 pub(super) struct Endpoint {
     name: Arc<str>,
     pub(super) rules: RouteRules,
+    pub(super) failures: Option<FailureFormat>,
     handles: [OnceLock<(Method, StatusCode, Histogram)>; HANDLES_MAX],
 }
 
 impl Endpoint {
-    pub(super) fn new(name: &str, rules: RouteRules) -> Self {
-        Self { name: Arc::from(name), rules, handles: [const { OnceLock::new() }; HANDLES_MAX] }
+    pub(super) fn new(name: &str, rules: RouteRules, failures: Option<FailureFormat>) -> Self {
+        Self { name: Arc::from(name), rules, failures, handles: [const { OnceLock::new() }; HANDLES_MAX] }
     }
 
     /// The matched route pattern, or `other`: never the raw path, which has no bound.

@@ -99,8 +99,8 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// What reading a body failed with.
-pub(crate) fn body_problem(rejection: &BytesRejection) -> Problem {
+/// What reading a body failed with, for routes that read theirs as bytes.
+pub fn body_problem(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(BODY_TOO_LARGE, "the body is larger than the server's `server.body_max`");
     }

@@ -33,9 +33,14 @@ impl Guard {
         }
     }
 
-    /// [`FORBIDDEN`] unless `Host` is ours and `Origin`, if present, is the same site or an allowed one.
-    /// [`INVALID_REQUEST`] if there is no `Host` where one must be, or more than one.
-    pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri, version: Version) -> Result<(), Problem> {
+    /// The name that the request calls the server by: [`FORBIDDEN`] unless it is ours, [`INVALID_REQUEST`] if there is
+    /// none where one must be, or more than one.
+    pub(super) fn check_host<'r>(
+        &self,
+        headers: &'r HeaderMap,
+        uri: &'r Uri,
+        version: Version,
+    ) -> Result<&'r str, Problem> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (host, again) = (hosts.next(), hosts.next());
         if again.is_some() {
@@ -56,6 +61,11 @@ impl Guard {
             );
             return Err(Problem::new(FORBIDDEN, detail).with("header", "Host"));
         }
+        Ok(host)
+    }
+
+    /// [`FORBIDDEN`] unless `Origin`, if present, is the same site or an allowed one.
+    pub(super) fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), Problem> {
         match headers.get(header::ORIGIN) {
             None => Ok(()),
             Some(origin) => {
@@ -130,16 +140,19 @@ mod tests {
                 headers.insert(name, HeaderValue::from_str(value).unwrap());
             }
         }
-        Guard::new(&[bound.parse().unwrap()], &hosts)
-            .check(&headers, &Uri::from_static("/"), Version::HTTP_11)
-            .is_ok()
+        let guard = Guard::new(&[bound.parse().unwrap()], &hosts);
+        guard
+            .check_host(&headers, &Uri::from_static("/"), Version::HTTP_11)
+            .is_ok_and(|host| guard.check_origin(&headers, host).is_ok())
     }
 
     #[test]
     fn a_host_is_there_once() {
         let guard = Guard::new(&["0.0.0.0:7070".parse().unwrap()], &[]);
         let kind = |headers: &HeaderMap, version| {
-            guard.check(headers, &Uri::from_static("/"), version).map_err(|problem| problem.kind)
+            let uri = Uri::from_static("/");
+            let host = guard.check_host(headers, &uri, version);
+            host.map(|_| ()).map_err(|problem| problem.kind)
         };
         let mut headers = HeaderMap::new();
         assert_eq!(kind(&headers, Version::HTTP_11), Err(INVALID_REQUEST));

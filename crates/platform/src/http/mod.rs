@@ -32,6 +32,7 @@ mod options;
 mod page;
 mod policy;
 mod prefer;
+mod prepared;
 mod rate;
 mod require;
 mod server;
@@ -44,10 +45,9 @@ pub use address::{ListenAddress, ParseListenError, ParseNetworkError, ProxyNetwo
 pub use answer::UNSUPPORTED_MEDIA_TYPE;
 pub use authenticate::{Authenticate, AuthenticateError, Authenticated, KeyLimits, NoKeys, X_API_KEY};
 pub use edge::{Edge, EdgeBuilder, EdgeService, X_RESPONSE_TIME};
-pub use endpoint::RouteRules;
+pub use endpoint::{FailureFormat, RouteRules};
 pub use etag::Etag;
-pub(crate) use extract::body_problem;
-pub use extract::{Json, Path, Query, parse_json, parse_query};
+pub use extract::{Json, Path, Query, body_problem, parse_json, parse_query};
 pub use idempotency::{
     AnswerStore, AnswersInMemory, AnswersInStore, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_REUSED,
     IDEMPOTENCY_REPLAYED, Idempotency, KeptAnswer, idempotent,
@@ -55,6 +55,7 @@ pub use idempotency::{
 pub use options::{RateLimits, ServerOptions};
 pub use page::{Cursor, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, Page, PageQuery, page_limit};
 pub use prefer::{Preference, WAIT_MAX};
+pub use prepared::Prepared;
 pub use rate::{ParseRateError, Period, Rate, RateLimit};
 pub use require::{Require, RequireService, require, require_scope};
 pub use server::{Drained, Server, ServerError};

@@ -14,7 +14,7 @@ use super::{Json, Path, Preference};
 use crate::{
     identity::Caller,
     problem::Problem,
-    tool::{DEADLINE_DEFAULT, Tool, ToolContext, Toolbox},
+    tool::{DEADLINE_DEFAULT, GuestTool, Tool, ToolContext, Toolbox},
 };
 
 /// The route whose deadline the caller chooses; exempt it from the edge's with
@@ -29,9 +29,9 @@ const AGENT_SIZE_MAX: usize = 128;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ToolDescription {
     /// `area_verb`, for example `browser_navigate`.
-    pub name: &'static str,
+    pub name: String,
     /// When to use it.
-    pub description: &'static str,
+    pub description: String,
     /// The scope that a key needs to call it.
     pub scope: String,
     /// JSON Schema (2020-12) of the input.
@@ -46,8 +46,20 @@ pub struct ToolDescription {
 impl From<&Tool> for ToolDescription {
     fn from(tool: &Tool) -> Self {
         Self {
-            name: tool.name,
-            description: tool.description,
+            name: tool.name.to_owned(),
+            description: tool.description.to_owned(),
+            scope: tool.scope.to_string(),
+            input_schema: tool.input_schema.clone(),
+            output_schema: tool.output_schema.clone(),
+        }
+    }
+}
+
+impl From<&GuestTool> for ToolDescription {
+    fn from(tool: &GuestTool) -> Self {
+        Self {
+            name: tool.name.clone(),
+            description: tool.description.clone(),
             scope: tool.scope.to_string(),
             input_schema: tool.input_schema.clone(),
             output_schema: tool.output_schema.clone(),
@@ -70,7 +82,10 @@ pub fn router(toolbox: Toolbox) -> OpenApiRouter {
 /// Lists the tools that the caller's key may use, with their schemas.
 #[utoipa::path(get, path = "/tools", tag = "tools", responses((status = 200, body = ToolList)))]
 async fn list(State(toolbox): State<Toolbox>, caller: Caller) -> Json<ToolList> {
-    Json(ToolList { tools: toolbox.visible_to(&caller).map(ToolDescription::from).collect() })
+    let guests = toolbox.guests_of(&caller);
+    let own = toolbox.visible_to(&caller).map(ToolDescription::from);
+    let tools = own.chain(guests.iter().map(|guest| ToolDescription::from(&**guest))).collect();
+    Json(ToolList { tools })
 }
 
 /// Calls a tool.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, routing::get};
 use paddock_platform::{
-    http::{KeyLimits, require, require_scope},
+    http::{KeyLimits, RouteRules, require, require_scope},
     identity::{Caller, Scope},
 };
 
@@ -124,4 +124,40 @@ async fn a_dummy_bearer_does_not_hide_a_key() {
     let server = server(true).await;
     let request = server.get("/jobs").bearer_auth("sk-dummy").header("x-api-key", "pdk_reader");
     assert_eq!(request.send().await.unwrap().text().await.unwrap(), "id-of-pdk_reader");
+}
+
+#[tokio::test]
+async fn a_public_route_lets_anybody_in_as_nobody_and_only_to_look() {
+    async fn scopes(caller: Caller) -> &'static str {
+        if caller.may(Scope::write("jobs")) { "all" } else { "nothing" }
+    }
+    for keys_required in [false, true] {
+        let mut options = options();
+        options.keys_required = keys_required;
+        let routes = Router::new().route("/public", get(scopes).post(scopes));
+        let server = TestServer::start_with(options, routes, |edge| {
+            edge.keys(keys()).route("/public", RouteRules::PUBLIC)
+        })
+        .await;
+        let ask = async |request: reqwest::RequestBuilder| {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        let origin = "https://elsewhere.example";
+        let (status, held) = ask(server.get("/public")).await;
+        assert_eq!((status, held.as_str()), (200, if keys_required { "nothing" } else { "all" }));
+        let foreign = ask(server.get("/public").header("origin", origin)).await;
+        assert_eq!(
+            foreign,
+            (200, "nothing".to_owned()),
+            "a page of another site is nobody, also on loopback"
+        );
+        let with_key = ask(server.get("/public").header("origin", origin).bearer_auth("pdk_writer")).await;
+        assert_eq!(with_key, (200, "all".to_owned()));
+        assert_eq!(ask(server.get("/public").bearer_auth("pdk_unknown")).await.0, 401, "a key must hold");
+        assert_eq!(ask(server.post("/public").header("origin", origin)).await.0, 403);
+        assert_eq!(ask(server.post("/public")).await.0, if keys_required { 401 } else { 200 });
+        let renamed = server.get("/public").header("host", "attacker.example");
+        assert_eq!(ask(renamed).await.0, 403, "DNS rebinding");
+    }
 }

@@ -1,0 +1,176 @@
+//! The vendors' APIs.
+
+use axum::{
+    body::Bytes,
+    extract::{Path, Request, State, rejection::BytesRejection},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode};
+use paddock_platform::{http::body_problem, identity::Caller};
+use serde_json::{Value, json};
+
+use super::TAG;
+use crate::{
+    dialect::{Api, Dialect, failure},
+    error::{ErrorKind, LlmError},
+    gateway::Gateway,
+};
+
+type Body = Result<Bytes, BytesRejection>;
+
+async fn call(gateway: &Gateway, api: Api, caller: &Caller, headers: HeaderMap, body: Body) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let mut error = LlmError::from(&body_problem(&rejection));
+            if error.kind == ErrorKind::TooLarge {
+                "the body is larger than `llm.body_max`".clone_into(&mut error.message);
+            }
+            return failure::render(api.dialect(), &error);
+        }
+    };
+    gateway.serve(api, caller, headers, body).await
+}
+
+/// Chat completions (OpenAI)
+///
+/// As OpenAI's, streams included. Beside it: `X-Paddock-Tags`, `X-Paddock-Class` (`interactive`, `batch`),
+/// `X-Paddock-Cost-Max` (US dollars), `X-Paddock-Cache` (`skip`, `refresh`). The answer's `X-Paddock-Route` says where
+/// the call went.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = TAG, request_body = Value, responses(
+    (status = 200, description = "The completion, or a stream of it", body = Value),
+))]
+pub(super) async fn chat_completions(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    call(&gateway, Api::Chat, &caller, headers, body).await
+}
+
+/// Completions (OpenAI)
+#[utoipa::path(post, path = "/v1/completions", tag = TAG, request_body = Value, responses(
+    (status = 200, description = "The completion, or a stream of it", body = Value),
+))]
+pub(super) async fn completions(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    call(&gateway, Api::Completions, &caller, headers, body).await
+}
+
+/// Responses (OpenAI)
+///
+/// For providers that do not have them, a response is translated; what a vendor keeps on its side is not possible there.
+#[utoipa::path(post, path = "/v1/responses", tag = TAG, request_body = Value, responses(
+    (status = 200, description = "The response, or a stream of it", body = Value),
+))]
+pub(super) async fn responses(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    call(&gateway, Api::Responses, &caller, headers, body).await
+}
+
+/// Embeddings (OpenAI)
+#[utoipa::path(post, path = "/v1/embeddings", tag = TAG, request_body = Value, responses(
+    (status = 200, description = "The embeddings", body = Value),
+))]
+pub(super) async fn embeddings(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    call(&gateway, Api::Embeddings, &caller, headers, body).await
+}
+
+/// Messages (Anthropic)
+///
+/// As Anthropic's, streams included.
+#[utoipa::path(post, path = "/v1/messages", tag = TAG, request_body = Value, responses(
+    (status = 200, description = "The message, or a stream of it", body = Value),
+))]
+pub(super) async fn messages(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    call(&gateway, Api::Messages, &caller, headers, body).await
+}
+
+/// Count a message's tokens (Anthropic)
+///
+/// Where no provider behind the model counts, it is an estimate, and `X-Paddock-Estimated` says so.
+#[utoipa::path(post, path = "/v1/messages/count_tokens", tag = TAG, request_body = Value, responses(
+    (status = 200, description = "The number of tokens", body = Value),
+))]
+pub(super) async fn count_tokens(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    call(&gateway, Api::CountTokens, &caller, headers, body).await
+}
+
+/// List models (OpenAI, Anthropic)
+///
+/// The names that callers can use, in OpenAI's form; in Anthropic's where the header `anthropic-version` is sent.
+#[utoipa::path(get, path = "/v1/models", tag = TAG, responses((status = 200, description = "The models", body = Value)))]
+pub(super) async fn models(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> axum::Json<Value> {
+    let models = gateway.models_for(&caller);
+    let is_anthropic = headers.contains_key("anthropic-version");
+    let data: Vec<Value> = models.iter().map(|(name, owner)| described(name, owner, is_anthropic)).collect();
+    axum::Json(if is_anthropic {
+        let end = |at: Option<&(String, String)>| at.map(|(name, _)| name.clone());
+        json!({"data": data, "has_more": false, "first_id": end(models.first()), "last_id": end(models.last())})
+    } else {
+        json!({"object": "list", "data": data})
+    })
+}
+
+/// A model (OpenAI, Anthropic)
+#[utoipa::path(get, path = "/v1/models/{*model}", tag = TAG, params(
+    ("model" = String, Path, description = "The model's name"),
+), responses((status = 200, description = "The model", body = Value)))]
+pub(super) async fn model(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    Path(model): Path<String>,
+) -> Response {
+    let is_anthropic = headers.contains_key("anthropic-version");
+    let found = gateway.models_for(&caller).into_iter().find(|(name, _)| *name == model);
+    if let Some((name, owner)) = found {
+        return axum::Json(described(&name, &owner, is_anthropic)).into_response();
+    }
+    let dialect = if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi };
+    failure::render(dialect, &gateway.unknown_model(&model))
+}
+
+fn described(name: &str, owner: &str, is_anthropic: bool) -> Value {
+    if is_anthropic {
+        // Nobody here knows when a vendor made a model.
+        json!({"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"})
+    } else {
+        json!({"id": name, "object": "model", "created": 0, "owned_by": owner})
+    }
+}
+
+/// What no vendor's API here has.
+pub(super) async fn nothing(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let message = format!("{method} {path} is not one of the gateway's; `/docs` lists those it has");
+    failure::render(Dialect::OpenAi, &LlmError::new(ErrorKind::Refused(StatusCode::NOT_FOUND), message))
+}

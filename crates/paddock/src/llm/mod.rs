@@ -1,0 +1,8 @@
+//! `paddock llm`: the model gateway of a running server, from a shell; and the simulated provider.
+
+mod args;
+mod commands;
+mod show;
+mod sim;
+
+pub(crate) use self::{args::LlmArgs, commands::run};

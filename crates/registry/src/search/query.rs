@@ -1,0 +1,219 @@
+//! What is asked of the search, and what it answers.
+
+use std::collections::{BTreeMap, HashMap};
+
+use paddock_platform::problem::Problem;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::words::split;
+use crate::{
+    entry::Entry,
+    kinds::{KINDS, Kinds},
+    view::Selection,
+};
+
+/// Hits when the caller names no number.
+const LIMIT_DEFAULT: usize = 10;
+/// Hits at most.
+const LIMIT_MAX: usize = 100;
+/// The longest query.
+const QUERY_LENGTH_MAX: usize = 500;
+/// Words of a query that count.
+const WORDS_MAX: usize = 16;
+/// Tags in the facets.
+const TAGS_MAX: usize = 20;
+
+/// What to look for.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SearchInput {
+    /// Words: of names, descriptions, tags or tools; misspelled ones are found, too. Empty finds everything.
+    #[serde(default)]
+    pub query: String,
+    /// How many servers, 1 to 100; 10 by default.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// How many of the best to leave out.
+    #[serde(default)]
+    pub offset: Option<usize>,
+    /// Servers with one of these tags only.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Servers of one of these kinds only: `npm`, `pypi`, `oci`, `nuget`, `mcpb`, `cargo`, `other-package`, `stdio`,
+    /// `streamable-http`, `sse`.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// Servers of one of these sources only.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// The view to look in; the default one otherwise.
+    #[serde(default)]
+    pub view: Option<String>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct SearchOutput {
+    /// The best servers, the best first.
+    pub hits: Vec<Hit>,
+    /// How many there are.
+    pub total: usize,
+    /// How they spread.
+    pub facets: Facets,
+}
+
+/// One server.
+#[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
+pub struct Hit {
+    /// Its name.
+    pub name: String,
+    /// Its latest version.
+    pub version: String,
+    /// What it is called for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What it does.
+    pub description: String,
+    /// Its tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What it runs on and speaks.
+    pub kinds: Vec<String>,
+    /// Where the entry comes from.
+    pub source: String,
+    /// How it stands: `active` or `deprecated`.
+    pub status: String,
+    /// How well it fits; more is better, and comparable within one answer.
+    pub score: f32,
+}
+
+/// How many of all that was found there are of each.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema, ToSchema)]
+pub struct Facets {
+    /// By kind.
+    pub kinds: BTreeMap<String, usize>,
+    /// By source.
+    pub sources: BTreeMap<String, usize>,
+    /// By tag: the 20 most frequent.
+    pub tags: BTreeMap<String, usize>,
+}
+
+/// Narrowing, checked.
+struct Narrowed<'i> {
+    kinds: Kinds,
+    input: &'i SearchInput,
+}
+
+/// Looks for servers in a selection.
+pub(crate) fn search(selection: &Selection, input: &SearchInput) -> Result<SearchOutput, Problem> {
+    let limit = input.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Problem::invalid_field("limit", format!("{limit} is not 1 to {LIMIT_MAX}")));
+    }
+    if input.query.len() > QUERY_LENGTH_MAX {
+        return Err(Problem::invalid_field("query", format!("is longer than {QUERY_LENGTH_MAX} bytes")));
+    }
+    let narrowed = Narrowed::new(input)?;
+    let query = input.query.to_lowercase();
+    let words: Vec<&str> = split(&query).take(WORDS_MAX).collect();
+    let entry_of = |position: u32| &*selection.entries[selection.latest[position as usize] as usize];
+    let mut found: Vec<(u32, f32)> = if words.is_empty() {
+        (0..selection.latest.len() as u32).map(|position| (position, 0.0)).collect()
+    } else {
+        let scores = selection.index().scores(&words);
+        (0_u32..).zip(scores).filter(|(_, score)| *score > 0.0).collect()
+    };
+    found.retain(|(position, _)| narrowed.passes(entry_of(*position)));
+    let facets = Facets::of(found.iter().map(|(position, _)| entry_of(*position)));
+    let total = found.len();
+    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    let wanted = input.offset.unwrap_or(0).saturating_add(limit);
+    if wanted < found.len() {
+        // Only the best need to be in order.
+        found.select_nth_unstable_by(wanted, order);
+        found.truncate(wanted);
+    }
+    found.sort_unstable_by(order);
+    let hits = found
+        .iter()
+        .skip(input.offset.unwrap_or(0))
+        .map(|(position, score)| Hit::of(entry_of(*position), *score));
+    Ok(SearchOutput { hits: hits.collect(), total, facets })
+}
+
+impl<'i> Narrowed<'i> {
+    fn new(input: &'i SearchInput) -> Result<Self, Problem> {
+        let mut kinds = Kinds::default();
+        for name in &input.kinds {
+            let kind = Kinds::named(name).ok_or_else(|| {
+                Problem::invalid_field("kinds", format!("`{name}` is none of {}", KINDS.join(", ")))
+            })?;
+            kinds = kinds.union(kind);
+        }
+        Ok(Self { kinds, input })
+    }
+
+    fn passes(&self, entry: &Entry) -> bool {
+        let Self { kinds, input } = self;
+        (kinds.is_empty() || entry.kinds.intersects(*kinds))
+            && (input.tags.is_empty()
+                || input.tags.iter().any(|tag| entry.tags.iter().any(|own| **own == **tag)))
+            && (input.sources.is_empty() || input.sources.iter().any(|source| *entry.source == **source))
+    }
+}
+
+impl Hit {
+    fn of(entry: &Entry, score: f32) -> Self {
+        #[derive(Default, Deserialize)]
+        struct Texts {
+            title: Option<String>,
+            #[serde(default)]
+            description: String,
+        }
+        // What is kept of the texts is in lower case.
+        let texts: Texts = serde_json::from_slice(entry.server()).unwrap_or_default();
+        Self {
+            name: entry.name.to_string(),
+            version: entry.version.to_string(),
+            title: texts.title,
+            description: texts.description,
+            tags: entry.tags.iter().map(ToString::to_string).collect(),
+            kinds: entry.kinds.iter().map(str::to_owned).collect(),
+            source: entry.source.to_string(),
+            status: entry.status.as_str().to_owned(),
+            score,
+        }
+    }
+}
+
+impl Facets {
+    fn of<'e>(entries: impl Iterator<Item = &'e Entry>) -> Self {
+        let mut by_kinds: HashMap<u16, (Kinds, usize)> = HashMap::new();
+        let mut by_source: HashMap<&str, usize> = HashMap::new();
+        let mut by_tag: HashMap<&str, usize> = HashMap::new();
+        for entry in entries {
+            by_kinds.entry(entry.kinds.bits()).or_insert((entry.kinds, 0)).1 += 1;
+            *by_source.entry(&entry.source).or_default() += 1;
+            for tag in &entry.tags {
+                *by_tag.entry(tag).or_default() += 1;
+            }
+        }
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        for (set, count) in by_kinds.into_values() {
+            for kind in set.iter() {
+                *kinds.entry(kind.to_owned()).or_default() += count;
+            }
+        }
+        let mut tags: Vec<_> = by_tag.into_iter().collect();
+        tags.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        tags.truncate(TAGS_MAX);
+        let owned = |(key, count): (&str, usize)| (key.to_owned(), count);
+        Self {
+            kinds,
+            sources: by_source.into_iter().map(owned).collect(),
+            tags: tags.into_iter().map(owned).collect(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use paddock_platform::{
+    identity::{Caller, Scope, Tenant},
+    store::testing::{Fixture, on_each_engine},
+};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    claims::Claims,
+    entry::Status,
+    read::Refused,
+    testing::{draft, supply},
+};
+
+async fn open(fixture: &Fixture) -> RegistryStore {
+    RegistryStore::open(fixture.open().await).await.unwrap()
+}
+
+fn caller(tenant: &str) -> Caller {
+    Caller::with_key(
+        format!("key-of-{tenant}"),
+        tenant.parse::<Tenant>().unwrap(),
+        vec![Scope::write("registry")],
+    )
+}
+
+fn publication(name: &str, version: &str) -> Publication {
+    Publication {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        server: b"{}".to_vec(),
+        claims: Claims::default(),
+        takes_namespace: true,
+    }
+}
+
+#[tokio::test]
+async fn content_is_kept_by_its_parts() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let drafts = (0..50).map(|index| draft(&format!("a.b/s{index}"), "1.0.0")).collect();
+        let content = supply("one", drafts).content;
+        let names: Vec<Arc<str>> = content.entries.iter().map(|entry| Arc::clone(&entry.name)).collect();
+        store.save_content("one", Arc::clone(&content), &names).await.unwrap();
+        let fewer =
+            supply("one", (1..50).map(|index| draft(&format!("a.b/s{index}"), "1.0.0")).collect()).content;
+        store.save_content("one", fewer, [&names[0]]).await.unwrap();
+        store.save_refused("one", &[Refused::new("x", "1", "too-large", "is too large")]).await.unwrap();
+        let (kept, refused) = store.load_content("one").await.unwrap();
+        assert_eq!(kept.len(), 49);
+        assert_eq!(refused[0].name, "x");
+        assert_eq!(store.load_content("two").await.unwrap().0.len(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sources_are_remembered_until_they_are_forgotten() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let mark = Mark { hash: "abc".to_owned(), since_ms: Some(7), ..Mark::default() };
+        let remembered = Remembered { fingerprint: "f".to_owned(), mark: mark.clone(), synced_ms: 9 };
+        for name in ["one", "two"] {
+            store.remember(name, &remembered).await.unwrap();
+        }
+        store.forget_all_but(&BTreeSet::from(["one".to_owned()])).await.unwrap();
+        assert_eq!(store.remembered("one").await.unwrap().mark, mark);
+        assert_eq!(store.remembered("two").await.unwrap().mark, Mark::default());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_history_keeps_the_last_syncs() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        for index in 0..5 {
+            let record = SyncRecord {
+                id: format!("s{index}"),
+                started_at: Timestamp::from_millisecond(1_000 + index).unwrap(),
+                took_ms: 1,
+                outcome: SyncOutcome::Changed,
+                entries: 1,
+                quarantined: 0,
+                added: 1,
+                changed: 0,
+                removed: 0,
+                added_names: vec!["a.b/c@1".to_owned()],
+                changed_names: Vec::new(),
+                removed_names: Vec::new(),
+                error: None,
+            };
+            store.add_sync("one", &record, 3).await.unwrap();
+        }
+        let ids: Vec<String> =
+            store.syncs("one", 10).await.unwrap().into_iter().map(|record| record.id).collect();
+        assert_eq!(ids, ["s4", "s3", "s2"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_is_published_once() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let acme = caller("acme");
+        let publish =
+            async |version: &str| store.publish(publication("com.acme/x", version), &acme).await.unwrap();
+        assert_eq!(publish("1.0.0").await, Publishing::Published);
+        assert_eq!(publish("1.0.0").await, Publishing::Exists);
+        assert_eq!(publish("1.0.1").await, Publishing::Published);
+        assert_eq!(store.changed_since(i64::MIN, 10).await.unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_namespace_belongs_to_whoever_publishes_first() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        assert_eq!(
+            store.publish(publication("com.acme/x", "1"), &caller("acme")).await.unwrap(),
+            Publishing::Published
+        );
+        assert_eq!(
+            store.publish(publication("com.acme/y", "1"), &caller("other")).await.unwrap(),
+            Publishing::NotOwned
+        );
+        assert_eq!(store.namespace_owner("com.acme").await.unwrap().unwrap().as_str(), "acme");
+        assert_eq!(store.namespace_owner("com.other").await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_versions_of_a_server_have_the_same_claims() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let acme = caller("acme");
+        store.publish(publication("com.acme/x", "1"), &acme).await.unwrap();
+        let mut other = publication("com.acme/x", "2");
+        other.claims = Claims::from_pairs([("team", &["a"])]);
+        assert_eq!(store.publish(other.clone(), &acme).await.unwrap(), Publishing::ClaimsDiffer);
+        assert_eq!(store.set_claims("com.acme/x", &other.claims).await.unwrap(), 1);
+        assert_eq!(store.publish(other, &acme).await.unwrap(), Publishing::Published);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_status_is_set_on_one_version_or_on_all() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        for version in ["1", "2"] {
+            store.publish(publication("com.acme/x", version), &caller("acme")).await.unwrap();
+        }
+        let message = Some("use y".to_owned());
+        let one = store.set_status("com.acme/x", Some("1"), Status::Deprecated, message).await.unwrap();
+        assert_eq!(one, 1);
+        let published = store.published("com.acme/x", "1").await.unwrap().unwrap();
+        assert_eq!(
+            (published.status, published.status_message.as_deref()),
+            (Status::Deprecated, Some("use y"))
+        );
+        assert_eq!(store.set_status("com.acme/x", None, Status::Deleted, None).await.unwrap(), 2);
+        assert_eq!(store.published("com.acme/x", "2").await.unwrap().unwrap().status, Status::Deleted);
+        assert!(store.published("com.acme/x", "3").await.unwrap().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_tells_who_did_what_the_newest_first() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        for target in ["a", "b", "c"] {
+            store.audit(&caller("acme"), "entry.publish", target, json!({"n": 1})).await.unwrap();
+        }
+        let first = store.audit_log(None, 2).await.unwrap();
+        assert_eq!(first.iter().map(|record| record.target.as_str()).collect::<Vec<_>>(), ["c", "b"]);
+        assert_eq!((first[0].tenant.as_str(), first[0].key.as_deref()), ("acme", Some("key-of-acme")));
+        let after = (first[1].at.as_millisecond(), first[1].id.clone());
+        let rest = store.audit_log(Some(after), 2).await.unwrap();
+        assert_eq!(rest.iter().map(|record| record.target.as_str()).collect::<Vec<_>>(), ["a"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_administrators_made_is_kept_until_it_is_removed() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        store.make("source", "one", "{}".to_owned()).await.unwrap();
+        store.make("source", "one", "{\"a\":1}".to_owned()).await.unwrap();
+        let made = store.made().await.unwrap();
+        assert_eq!((made.len(), made[0].options.as_str()), (1, "{\"a\":1}"));
+        assert!(store.unmake("source", "one").await.unwrap());
+        assert!(!store.unmake("source", "one").await.unwrap());
+    })
+    .await;
+}
