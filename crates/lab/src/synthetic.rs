@@ -112,6 +112,7 @@ impl ServerRun {
                 low_per_hour: self.leak_mib_per_s * 3_600.0 - 4.0,
                 high_per_hour: self.leak_mib_per_s * 3_600.0 + 4.0,
                 leaking: self.leak_mib_per_s * 3_600.0 > 24.0,
+                too_short: false,
             }],
             checks: vec![CheckResult {
                 name: "status is 200".to_owned(),

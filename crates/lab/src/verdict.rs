@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     objectives::Objectives,
     quantity::Unit,
-    record::{GENERATOR, RunRecord},
+    record::{GENERATOR, Growth, RunRecord},
+    resources::GROWTH_SPAN_S_MIN,
     statistics::proportion,
     threshold::{Op, Threshold},
 };
@@ -52,7 +53,7 @@ pub struct Judgement {
 pub struct Verdict {
     /// The level that decides.
     pub level: Level,
-    /// Why the run is invalid, which checks failed, and what leaked: sentence fragments.
+    /// Why the run is invalid, which checks failed, what leaked, and what may: sentence fragments.
     pub reasons: Vec<String>,
     /// Every promise, worst first.
     pub judgements: Vec<Judgement>,
@@ -92,6 +93,7 @@ pub fn judge(record: &RunRecord, objectives: &Objectives) -> Verdict {
         level = level.max(level_of_errors(record));
     }
     reasons.extend(leaks);
+    reasons.extend(unjudged_growth(record));
     reasons.extend(failed_checks(record));
     Verdict { level: if disturbed { Level::Invalid } else { level }, reasons, judgements }
 }
@@ -138,6 +140,25 @@ fn leaks(record: &RunRecord) -> Vec<String> {
         )
     });
     leaking.collect()
+}
+
+/// What grew for certain in a run that was too short to call it a leak: it is told and fails nothing.
+fn unjudged_growth(record: &RunRecord) -> Option<String> {
+    let grew = |growth: &&Growth| growth.target != GENERATOR && growth.too_short && growth.low_per_hour > 0.0;
+    let mut grown: Vec<String> = record
+        .growth
+        .iter()
+        .filter(grew)
+        .map(|growth| format!("`{}` of {}", growth.resource, growth.target))
+        .collect();
+    if grown.is_empty() {
+        return None;
+    }
+    grown.sort_unstable();
+    Some(format!(
+        "{} grew: too short to judge whether that is a leak, which takes {GROWTH_SPAN_S_MIN} s",
+        grown.join(", ")
+    ))
 }
 
 fn judge_threshold(
@@ -350,6 +371,21 @@ mod tests {
         leaking.growth[0].target = GENERATOR.to_owned();
         let verdict = judge(&leaking, &objectives());
         assert_eq!((verdict.level, verdict.reasons.len()), (Level::Pass, 0), "{:?}", verdict.reasons);
+    }
+
+    #[test]
+    fn growth_in_a_short_run_is_told_and_fails_nothing() {
+        let mut short =
+            ServerRun { seconds: 6, rate_per_s: 500.0, leak_mib_per_s: 0.1, ..ServerRun::default() }.record();
+        (short.growth[0].leaking, short.growth[0].too_short) = (false, true);
+        let verdict = judge(&short, &objectives());
+        assert_eq!(verdict.level, Level::Pass, "{verdict:?}");
+        assert_eq!(
+            verdict.reasons,
+            ["`pss_mib` of server grew: too short to judge whether that is a leak, which takes 120 s"]
+        );
+        short.growth[0].low_per_hour = -1.0;
+        assert!(judge(&short, &objectives()).reasons.is_empty(), "what may be level is not told");
     }
 
     #[test]

@@ -333,10 +333,11 @@ fn a_websocket_answer_is_told_from_other_messages() {
 
 #[test]
 fn a_command_yields_its_status_and_the_figures_in_its_output() {
-    let options = "command = { run = [\"sh\", \"-c\", \"echo starting; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo '{\\\"a\\\":{\\\"wall_ms\\\":12.5}}'\"], figures = { page_wall_ms = \"/a/wall_ms\" } }";
+    let options = "command = { run = [\"sh\", \"-c\", \"echo starting; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo '{\\\"a\\\":{\\\"wall_ms\\\":12.5},\\\"peer\\\":null}'\"], figures = { page_wall_ms = \"/a/wall_ms\", peer_wall_ms = \"/peer\" } }";
     let measured = run(options, vec![Check::Status(vec![0]), Check::BodyContains("starting".to_owned())]);
     clean(&measured);
     assert_eq!(measured.figures["page_wall_ms"], vec![12.5; 20]);
+    assert!(!measured.figures.contains_key("peer_wall_ms"), "what is null could not be measured");
     assert!(measured.figures["cpu_s"].iter().sum::<f64>() > 0.0, "{:?}", measured.figures["cpu_s"]);
     assert!(measured.figures["wall_s"].iter().all(|wall_s| *wall_s > 0.0));
 }

@@ -5,9 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use paddock_lab::{
+    archive::Archive,
+    benchmarks_page,
     document::DocumentError,
     objectives::Objectives,
     scenario::{self, Scenario},
+    standing::standings,
 };
 
 /// The repository: tests run in the directory of their crate.
@@ -49,6 +52,19 @@ fn a_scenario_that_contradicts_an_objective_is_found() {
     let objectives = Objectives::parse(Path::new("objectives.toml"), &text).unwrap();
     let mismatches = objectives.mismatches(&scenarios()).join("\n");
     assert!(mismatches.contains("objective `edge-rate` promises 60000"), "{mismatches}");
+}
+
+#[test]
+fn the_page_of_the_documentation_has_every_scenario_and_every_promise() {
+    let nothing_measured = tempfile::tempdir().unwrap();
+    let standings = standings(&objectives().unwrap(), &Archive::new(nothing_measured.path())).unwrap();
+    let page = benchmarks_page::render(&standings, None);
+    for scenario in scenarios() {
+        assert!(page.contains(&format!("| `{}` |", scenario.file.name)), "{} is missing", scenario.file.name);
+    }
+    for standing in &standings {
+        assert!(page.contains(&format!("| {} |", standing.objective.id)), "{}", standing.objective.id);
+    }
 }
 
 #[test]

@@ -62,7 +62,8 @@ pub struct CommandOptions {
     #[serde(default)]
     pub dir: Option<Template>,
     /// Figures in the output: the name of the metric, with its unit last, and the JSON pointer (RFC 6901) to a number.
-    /// The output must be JSON then, or its last line.
+    /// The output must be JSON then, or its last line. A figure that is `null` there is left out: it could not be
+    /// measured, for example because a peer is not installed.
     #[serde(default)]
     pub figures: BTreeMap<String, String>,
 }
@@ -202,7 +203,11 @@ impl Prepared {
             )
         })?;
         for (name, pointer) in &self.figures {
-            let value = document.pointer(pointer).and_then(Value::as_f64).ok_or_else(|| {
+            let found = document.pointer(pointer);
+            if found.is_some_and(Value::is_null) {
+                continue;
+            }
+            let value = found.and_then(Value::as_f64).ok_or_else(|| {
                 Failure::new(
                     "output",
                     format!("there is no number at `{pointer}` of the output for `{name}`"),

@@ -217,8 +217,11 @@ pub struct Growth {
     pub low_per_hour: f64,
     /// Upper end of the 95 % confidence interval.
     pub high_per_hour: f64,
-    /// Whether it counts as a leak: the whole interval lies above what is allowed.
+    /// Whether it counts as a leak: the whole interval lies above what is allowed, over at least two minutes.
     pub leaking: bool,
+    /// Whether the run was too short to judge that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub too_short: bool,
 }
 
 /// How often one check of the scenario held.

@@ -6,8 +6,11 @@ use crate::record::Growth;
 
 /// Fewer samples say nothing.
 pub const GROWTH_SAMPLES_MIN: usize = 8;
-/// Share of the samples at the beginning that are left out: filling caches is not a leak.
-const SETTLING_SHARE: f64 = 0.2;
+/// A leak is judged only over this many seconds, warm-up included: what fills its caches and starts its threads looks
+/// like one for the first half minute.
+pub const GROWTH_SPAN_S_MIN: f64 = 120.0;
+/// Share of that time, at the beginning, that is left out as warm-up.
+pub const WARM_UP_SHARE: f64 = 0.25;
 /// Without an allowance, growth within the run counts from this share of the level.
 const MATERIAL_SHARE: f64 = 0.02;
 /// Without an allowance, growth within the run counts from this much, in the resource's unit.
@@ -28,26 +31,31 @@ pub enum Allowance {
 ///
 /// Neighbouring samples of memory are alike, so there is less evidence than there are samples: the standard error is
 /// widened by the autocorrelation of the residuals (effective sample size of an AR(1) process, `n (1 − ρ) / (1 + ρ)`).
-/// `None` with fewer than [`GROWTH_SAMPLES_MIN`] samples after settling, or when time stands still.
+/// Over less than [`GROWTH_SPAN_S_MIN`] the slope is given, and nothing is called a leak. `None` with fewer than
+/// [`GROWTH_SAMPLES_MIN`] samples after the warm-up, or when time stands still.
 pub fn growth(target: &str, resource: &str, samples: &[(f64, f64)], allowance: Allowance) -> Option<Growth> {
-    let settled = samples.get((samples.len() as f64 * SETTLING_SHARE) as usize..)?;
+    let (began, last) = (samples.first()?.0, samples.last()?.0);
+    let warm = began + (last - began) * WARM_UP_SHARE;
+    let settled = samples.get(samples.partition_point(|(at_s, _)| *at_s < warm)..)?;
     if settled.len() < GROWTH_SAMPLES_MIN {
         return None;
     }
     let line = Line::fit(settled)?;
     let margin = line.quantile()? * line.standard_error;
-    let (first, last) = (settled.first()?.0, settled.last()?.0);
+    let first = settled.first()?.0;
     let allowed_per_s = match allowance {
         Allowance::PerHour(per_hour) => per_hour / SECONDS_PER_HOUR,
         Allowance::Material => (line.mean.abs() * MATERIAL_SHARE).max(MATERIAL_MIN) / (last - first),
     };
+    let too_short = last - began < GROWTH_SPAN_S_MIN;
     Some(Growth {
         target: target.to_owned(),
         resource: resource.to_owned(),
         slope_per_hour: line.slope * SECONDS_PER_HOUR,
         low_per_hour: (line.slope - margin) * SECONDS_PER_HOUR,
         high_per_hour: (line.slope + margin) * SECONDS_PER_HOUR,
-        leaking: line.slope - margin > allowed_per_s,
+        leaking: !too_short && line.slope - margin > allowed_per_s,
+        too_short,
     })
 }
 
@@ -142,14 +150,50 @@ mod tests {
     }
 
     #[test]
-    fn growth_within_the_allowance_is_no_leak_and_filling_at_the_start_neither() {
+    fn growth_within_the_allowance_is_no_leak() {
         let steady: Vec<(f64, f64)> =
-            (0..100).map(|second| (f64::from(second), f64::from(second) * 0.01)).collect();
+            (0..200).map(|second| (f64::from(second), f64::from(second) * 0.01)).collect();
         assert!(growth("t", "rss_mib", &steady, Allowance::PerHour(30.0)).unwrap().leaking);
         assert!(!growth("t", "rss_mib", &steady, Allowance::PerHour(40.0)).unwrap().leaking);
-        let filling: Vec<(f64, f64)> =
-            (0..100).map(|second| (f64::from(second), 50.0 + f64::from(second.min(19)) * 5.0)).collect();
-        assert!(!growth("t", "rss_mib", &filling, Allowance::Material).unwrap().leaking);
+    }
+
+    /// Memory that fills for so long, exponentially, and is level from then on.
+    fn filling(run_s: usize, warm_up_s: f64) -> Vec<(f64, f64)> {
+        let level = |(at_s, noise): (f64, f64)| {
+            (at_s, 80.0 + 60.0 * (1.0 - (-at_s * 5.0 / warm_up_s).exp()) + 0.2 * (noise - 100.0))
+        };
+        series(7, run_s, 0.0, 0.5).into_iter().map(level).collect()
+    }
+
+    #[test]
+    fn what_fills_at_the_start_is_no_leak() {
+        for run_s in [120, 180, 600] {
+            let growth = growth("t", "pss_mib", &filling(run_s + 1, 25.0), Allowance::Material).unwrap();
+            assert!(!growth.leaking && !growth.too_short, "{run_s} s: {growth:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_all_warm_up_is_too_short_to_judge() {
+        for run_s in [25, 60, 119] {
+            let warming = growth("t", "pss_mib", &filling(run_s + 1, 25.0), Allowance::Material).unwrap();
+            assert!(warming.too_short && !warming.leaking, "{run_s} s: {warming:?}");
+            // Even one that leaks a unit a second is not judged; its slope is told all the same.
+            let leak: Vec<(f64, f64)> = (0..=run_s).map(|second| (second as f64, second as f64)).collect();
+            let leak = growth("t", "threads", &leak, Allowance::Material).unwrap();
+            assert!(leak.too_short && !leak.leaking && leak.low_per_hour > 3_500.0, "{run_s} s: {leak:?}");
+        }
+        let leak: Vec<(f64, f64)> = (0..=120).map(|second| (f64::from(second), f64::from(second))).collect();
+        assert!(growth("t", "threads", &leak, Allowance::Material).unwrap().leaking);
+    }
+
+    #[test]
+    fn the_warm_up_is_a_share_of_the_time_however_often_was_looked() {
+        // Ten looks a second while it fills, one a second from then on.
+        let often = (0..250).map(|tenth| (f64::from(tenth) / 10.0, f64::from(tenth)));
+        let rarely = (25..=125).map(|second| (f64::from(second), 250.0));
+        let samples: Vec<(f64, f64)> = often.chain(rarely).collect();
+        assert!(!growth("t", "pss_mib", &samples, Allowance::Material).unwrap().leaking);
     }
 
     #[test]

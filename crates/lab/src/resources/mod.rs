@@ -14,7 +14,7 @@ pub(crate) mod tree;
 
 pub use self::{
     environment::{commit, config_hash, describe},
-    growth::{Allowance, GROWTH_SAMPLES_MIN, growth},
+    growth::{Allowance, GROWTH_SAMPLES_MIN, GROWTH_SPAN_S_MIN, WARM_UP_SHARE, growth},
 };
 pub(crate) use self::{
     listener::listener,

@@ -61,7 +61,7 @@ pub struct ResourcesFile {
     #[serde(default)]
     pub every: Option<HumanDuration>,
     /// Growth that is allowed per hour. Without it, growth counts as a leak when it is certain and above 2 % of the
-    /// level within the run.
+    /// level within the run. Runs under two minutes are not judged, and the first quarter of a run is left out.
     #[serde(default)]
     pub growth_max: Vec<GrowthFile>,
 }

@@ -79,7 +79,7 @@ fn regression_rates(spread: f64, trials: usize, seed: u64) -> (usize, usize) {
 /// Growth that has to be caught where so much is allowed.
 const LEAKS: [(f64, Allowance, &str); 2] = [
     (20.0, Allowance::PerHour(5.0), "20 MiB/h, 5 allowed"),
-    // 2 % of 80 MiB within the 480 s that are looked at are 12 MiB/h.
+    // 2 % of 80 MiB within the 450 s that are looked at are 12.8 MiB/h.
     (60.0, Allowance::Material, "60 MiB/h, 2 % of the level allowed"),
 ];
 /// How much of its noise a sample shares with the one before: memory is freed in batches, so real samples do.
