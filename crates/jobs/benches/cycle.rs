@@ -134,6 +134,8 @@ fn cpu() -> Duration {
 }
 
 type Figures = BTreeMap<String, f64>;
+/// With what could not be measured.
+type Reported = BTreeMap<String, Option<f64>>;
 
 /// So many clients, each with one job in flight: accepted, claimed, done, told, and the next.
 async fn in_flight(fixture: &Fixture, clients: usize) -> Figures {
@@ -294,47 +296,64 @@ async fn fixture(engine: &str) -> Fixture {
     }
 }
 
-async fn run(case: &str, count: usize) -> Figures {
-    match case {
+async fn run(case: &str, count: usize) -> Reported {
+    let figures = match case {
         "sqlite" | "postgres" => in_flight(&fixture(case).await, count).await,
         "sqlite-batch" => batches(&fixture("sqlite").await, 50).await,
         "postgres-batch" => {
-            let fixture = fixture("postgres").await;
-            let mut figures = batches(&fixture, 25).await;
-            figures.extend(peers().await);
-            figures
+            let own = batches(&fixture("postgres").await, 25).await;
+            return beside_peers(own).await;
         }
         "pickup" => pickup(&fixture("sqlite").await).await,
         "million" => million(&fixture("sqlite").await).await,
         "million-postgres" => million(&fixture("postgres").await).await,
         other => panic!("there is no case `{other}`"),
-    }
+    };
+    figures.into_iter().map(|(name, value)| (name, Some(value))).collect()
 }
 
-/// What other queues do on the same kind of database, where they are installed (`npm ci` in `scenarios/peers`).
-async fn peers() -> Figures {
-    let mut figures = Figures::new();
+/// Other queues, by the name of their package.
+const PEERS: [&str; 2] = ["graphile-worker", "pg-boss"];
+
+/// Adds what other queues do, each on a database of the same kind, and how far Paddock is ahead of the best. They are
+/// installed if they can be; their figures are missing otherwise.
+async fn beside_peers(own: Figures) -> Reported {
     let dir = std::path::Path::new("../../scenarios/peers").canonicalize().unwrap();
-    for peer in ["graphile-worker", "pg-boss"] {
-        if !dir.join("node_modules").join(peer).exists() {
-            continue;
+    let mut best = None::<f64>;
+    let mut reported: Reported = own.iter().map(|(name, value)| (name.clone(), Some(*value))).collect();
+    for peer in PEERS {
+        let found = if is_installed(&dir, peer).await { Some(measure_peer(&dir, peer).await) } else { None };
+        for figure in ["cycles_per_s", "enqueued_per_s", "processed_per_s", "single_enqueued_per_s"] {
+            let value = found.as_ref().map(|found| found[figure]);
+            reported.insert(format!("{}_{figure}", peer.replace('-', "_")), value);
         }
-        let fixture = fixture("postgres").await;
-        let program = format!("{peer}.mjs");
-        let url = fixture.options.url.to_string();
-        let mut command = tokio::process::Command::new("node");
-        let output = command.arg(&program).arg(url).current_dir(&dir).output().await.unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let line = text.lines().last().unwrap_or_default();
-        match serde_json::from_str::<Figures>(line) {
-            Ok(found) => {
-                let name = peer.replace('-', "_");
-                figures.extend(found.into_iter().map(|(figure, value)| (format!("{name}_{figure}"), value)));
-            }
-            Err(error) => panic!("{peer}: {error}: {text}{}", String::from_utf8_lossy(&output.stderr)),
+        if let Some(found) = found {
+            best = Some(best.unwrap_or_default().max(found["cycles_per_s"]));
         }
     }
-    figures
+    reported.insert("ahead_ratio".to_owned(), best.map(|best| own["cycles_per_s"] / best));
+    reported
+}
+
+async fn is_installed(dir: &std::path::Path, peer: &str) -> bool {
+    let there = || dir.join("node_modules").join(peer).join("package.json").exists();
+    if there() {
+        return true;
+    }
+    let mut install = tokio::process::Command::new("npm");
+    install.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(dir);
+    install.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    install.status().await.is_ok_and(|status| status.success()) && there()
+}
+
+async fn measure_peer(dir: &std::path::Path, peer: &str) -> Figures {
+    let fixture = fixture("postgres").await;
+    let mut command = tokio::process::Command::new("node");
+    command.arg(format!("{peer}.mjs")).arg(fixture.options.url.to_string()).current_dir(dir);
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.lines().last().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{peer}: {error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 fn main() {
