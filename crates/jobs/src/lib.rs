@@ -85,6 +85,7 @@ mod node;
 mod policy;
 mod pulse;
 mod registry;
+mod results;
 mod routes;
 mod running;
 mod service;

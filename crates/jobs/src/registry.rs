@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Fault, Job, JobError,
+    Fault, Job, JobError, JobState,
     service::{Ended, PreparedJob},
 };
 
@@ -175,8 +175,9 @@ impl From<Problem> for JobFailure {
 /// On SQLite this runs on the thread that writes: it awaits nothing but its own statements. An error keeps the job from
 /// ending, and it is tried again.
 pub trait EndHook: Send + Sync + 'static {
-    /// Whether this job's end is of interest. Called for every job: it must be cheap and ask nobody.
-    fn wants(&self, job: &Job) -> bool;
+    /// Whether it is of interest that this job, which has not ended yet, ends in state `end`. Called for every job: it
+    /// must be cheap and ask nobody. Ends that nobody wants are written many at a time.
+    fn wants(&self, job: &Job, end: JobState) -> bool;
 
     /// The job has ended as `job` says; its end is committed together with what is written here. Gives what was done to
     /// other jobs with `Jobs::enqueue_in` and `Jobs::finish_in`.
@@ -248,9 +249,15 @@ impl Registry {
         self.0.kinds.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The hooks that want to know of this job's end.
-    pub(crate) fn hooks_of(&self, job: &Job) -> Vec<Arc<dyn EndHook>> {
+    /// The hooks that want to know that this job ends so.
+    pub(crate) fn hooks_of(&self, job: &Job, end: JobState) -> Vec<Arc<dyn EndHook>> {
         let hooks = self.0.hooks.read().unwrap_or_else(PoisonError::into_inner);
-        hooks.iter().filter(|hook| hook.wants(job)).cloned().collect()
+        hooks.iter().filter(|hook| hook.wants(job, end)).cloned().collect()
+    }
+
+    /// Whether anybody wants to know that.
+    pub(crate) fn is_wanted(&self, job: &Job, end: JobState) -> bool {
+        let hooks = self.0.hooks.read().unwrap_or_else(PoisonError::into_inner);
+        hooks.iter().any(|hook| hook.wants(job, end))
     }
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use paddock_platform::tool::Step;
 use tokio::sync::{oneshot, watch};
 
-use crate::{Job, JobProgress};
+use crate::{Job, JobProgress, dispatch::DELIVERIES};
 
 /// Why an attempt is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) struct Running {
     entries: Mutex<HashMap<i64, Entry>>,
     /// Attempts that were claimed and have not ended, those that no worker has taken up yet included.
     busy: AtomicUsize,
+    /// Those among them that deliver.
+    delivering: AtomicUsize,
 }
 
 impl Running {
@@ -48,11 +50,23 @@ impl Running {
         self.busy.load(Ordering::Acquire)
     }
 
-    pub(crate) fn claimed(&self, jobs: usize) {
-        self.busy.fetch_add(jobs, Ordering::AcqRel);
+    /// How many take places of a pool: [`DELIVERIES`], or all others.
+    pub(crate) fn busy_in(&self, pool: &str) -> usize {
+        let delivering = self.delivering.load(Ordering::Acquire);
+        if pool == DELIVERIES { delivering } else { self.busy().saturating_sub(delivering) }
     }
 
-    pub(crate) fn ended(&self) {
+    pub(crate) fn claimed(&self, jobs: &[Arc<Job>]) {
+        let delivering = jobs.iter().filter(|job| job.pool() == DELIVERIES).count();
+        self.delivering.fetch_add(delivering, Ordering::AcqRel);
+        self.busy.fetch_add(jobs.len(), Ordering::AcqRel);
+    }
+
+    /// An attempt has ended that took a place of this pool.
+    pub(crate) fn ended(&self, pool: &str) {
+        if pool == DELIVERIES {
+            self.delivering.fetch_sub(1, Ordering::AcqRel);
+        }
         self.busy.fetch_sub(1, Ordering::AcqRel);
     }
 

@@ -15,7 +15,7 @@ use paddock_platform::{
 };
 
 use crate::{
-    EventKind, JobEvent, JobId, JobState,
+    EventKind, JobEvent, JobState,
     core::Core,
     dispatch::Lane,
     id::created_at,
@@ -29,6 +29,8 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the slower parts of upkeep are done.
 const SLOW_INTERVAL: Duration = Duration::from_secs(10);
+/// How often results that no job refers to are looked for.
+const RESULTS_INTERVAL: Duration = Duration::from_mins(1);
 /// Jobs that one statement takes.
 const BATCH: u32 = 1_000;
 /// Batches that one round of upkeep takes: the rest is for the next.
@@ -46,7 +48,7 @@ pub(crate) fn spawn(core: &Arc<Core>) {
 }
 
 async fn keep_up(core: &Arc<Core>) {
-    let (mut swept, mut slow) = (None::<Instant>, None::<Instant>);
+    let (mut swept, mut slow, mut results) = (None::<Instant>, None::<Instant>, Instant::now());
     loop {
         let mut done = promote(core).await;
         if swept.is_none_or(|swept| swept.elapsed() >= INTERVAL) {
@@ -57,6 +59,10 @@ async fn keep_up(core: &Arc<Core>) {
         if slow.is_none_or(|slow| slow.elapsed() >= SLOW_INTERVAL) {
             done = done.and(slowly(core, slow.is_some()).await);
             slow = Some(Instant::now());
+        }
+        if results.elapsed() >= RESULTS_INTERVAL {
+            done = done.and(crate::results::sweep(core, Timestamp::now()).await);
+            results = Instant::now();
         }
         if let Err(error) = done {
             tracing::warn!(%error, "upkeep of jobs could not be done; trying again");
@@ -151,7 +157,7 @@ async fn lost(core: &Arc<Core>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Forgets what is kept no longer.
+/// Forgets what is kept no longer. Results among the blobs are swept once their jobs are gone.
 async fn forget(core: &Core) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {
         let rows = core.store.query(&sql::EXPIRED, params![Timestamp::now(), BATCH]).await?;
@@ -160,14 +166,7 @@ async fn forget(core: &Core) -> Result<(), StoreError> {
         }
         let mut keys: Vec<Params> = Vec::with_capacity(rows.len());
         for row in &rows {
-            let key: i64 = row.get(0_usize)?;
-            let (tenant, size): (String, Option<i64>) = (row.get(1_usize)?, row.get(2_usize)?);
-            if size.is_some()
-                && let Ok(tenant) = tenant.parse()
-            {
-                forget_results(core, core.ids.of(&tenant, key)).await;
-            }
-            keys.push(params![key]);
+            keys.push(params![row.get::<i64>(0_usize)?]);
         }
         core.store
             .write_with(Durability::Os, move |tx| {
@@ -176,18 +175,6 @@ async fn forget(core: &Core) -> Result<(), StoreError> {
             .await?;
     }
     Ok(())
-}
-
-async fn forget_results(core: &Core, id: JobId) {
-    let kept = match core.blobs.list(&format!("jobs/{id}")).await {
-        Ok(kept) => kept,
-        Err(error) => return tracing::warn!(%error, "the result of a job could not be removed"),
-    };
-    for blob in kept {
-        if let Err(error) = core.blobs.delete(&blob.key).await {
-            tracing::warn!(%error, blob = blob.key.as_str(), "the result of a job could not be removed");
-        }
-    }
 }
 
 /// What need not be done every second: counts, limits that were raised, keys, modes.
@@ -202,7 +189,7 @@ async fn slowly(core: &Arc<Core>, recounts: bool) -> Result<(), StoreError> {
 }
 
 /// Counts what there is, for the gauges and the depth of queues.
-async fn measure(core: &Core, recounts: bool) -> Result<(), StoreError> {
+pub(crate) async fn measure(core: &Core, recounts: bool) -> Result<(), StoreError> {
     let mut counts: HashMap<(String, &'static str), i64> = HashMap::new();
     for row in core.store.query(&sql::COUNT, params![""]).await? {
         let state = crate::store::state(row.get(1_usize)?).unwrap_or(JobState::Queued);

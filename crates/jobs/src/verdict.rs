@@ -49,6 +49,14 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// The state in which the job ends, if it does: one that goes on ends if somebody asks for that meanwhile.
+    pub(crate) const fn end(&self) -> JobState {
+        match self {
+            Self::Finish { state, .. } => *state,
+            Self::Again { .. } => JobState::Cancelled,
+        }
+    }
+
     /// It came to this.
     pub(crate) const fn succeeded(result: Option<Payload>, result_size: Option<u64>) -> Self {
         Self::Finish { state: JobState::Succeeded, result, result_size, error: None }

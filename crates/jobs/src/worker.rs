@@ -9,7 +9,6 @@ use std::{
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use paddock_platform::{
-    blobs::BlobKey,
     identity::Caller,
     problem::{NOT_FOUND, Problem},
     tool::{Progress, ToolContext},
@@ -25,24 +24,23 @@ use crate::{
     ledger::Ending,
     policy::Queue,
     registry::Apply,
+    results,
     running::Stop,
     verdict::{Moment, PANIC, TIMEOUT, Verdict},
 };
-
-/// Results up to this size are kept in the store; larger ones are blobs.
-const RESULT_IN_STORE_MAX: usize = 64 << 10;
 
 /// One of the server's places: takes jobs until there are no more.
 pub(crate) async fn work(core: Arc<Core>, taken: Arc<Mutex<mpsc::Receiver<Arc<Job>>>>) {
     loop {
         let Some(job) = taken.lock().await.recv().await else { return };
+        let pool = job.pool().to_owned();
         let ending = attempt(&core, job).await;
         if let Some(ending) = ending
             && let Err(error) = core.ledger.end(ending).await
         {
             tracing::warn!(%error, "the end of an attempt was not taken; its job is tried again");
         }
-        core.running.ended();
+        core.running.ended(&pool);
         core.supply.place();
     }
 }
@@ -157,25 +155,14 @@ pub(crate) async fn succeeded(core: &Core, queue: &Queue, job: Arc<Job>, result:
         );
         return failed(queue, job, failure.permanent());
     }
-    if size <= RESULT_IN_STORE_MAX {
+    if size <= results::IN_STORE_MAX {
         return Ending::new(job, Verdict::succeeded(Some(result), None));
     }
-    let kept = match result_key(&job) {
-        Some(key) => {
-            core.blobs.put(&key, result.as_str().to_owned().into()).await.map_err(|error| error.to_string())
-        }
-        None => Err("its key is none".to_owned()),
-    };
-    match kept {
+    match results::keep(core, &job, &result).await {
         Ok(()) => Ending::new(job, Verdict::succeeded(None, Some(size as u64))),
-        Err(reason) => {
-            let message = format!("the result could not be kept: {reason}");
+        Err(error) => {
+            let message = format!("the result could not be kept: {error}");
             failed(queue, job, JobFailure::new("result-not-kept", message))
         }
     }
-}
-
-/// Where a large result is kept.
-pub(crate) fn result_key(job: &Job) -> Option<BlobKey> {
-    format!("jobs/{}/{}.json", job.id, job.attempt).parse().ok()
 }

@@ -9,7 +9,7 @@ use paddock_platform::{
     store::{Durability, StoreError, Transaction},
 };
 
-use super::lanes::Share;
+use super::{is_external, lanes::Share};
 use crate::{
     Job,
     core::Core,
@@ -79,7 +79,7 @@ async fn claim_lane(tx: &mut Transaction, core: &Core, claim: &Claim) -> Result<
     let context = row::ClaimContext {
         tenant: &lane.tenant,
         queue: &lane.queue,
-        external: row::pool_is_external(&lane.pool),
+        external: is_external(&lane.pool),
         worker: &claim.worker,
         now,
         lease_until,

@@ -6,6 +6,7 @@
 mod claim;
 pub(crate) mod lanes;
 mod poll;
+mod pool;
 mod round;
 
 use std::{
@@ -20,7 +21,12 @@ use std::{
 use paddock_platform::identity::Tenant;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 
-pub(crate) use poll::Poll;
+use pool::Places;
+
+pub(crate) use self::{
+    poll::Poll,
+    pool::{DELIVERIES, is_external, pool_of},
+};
 
 use crate::{Job, JobError, core::Core, running::Stop, service::Role, worker};
 
@@ -33,7 +39,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Lane {
     pub(crate) queue: Arc<str>,
-    /// Empty for this program; otherwise the kind of external workers.
+    /// Who can run them, as `pool_of` says.
     pub(crate) pool: Arc<str>,
     pub(crate) tenant: Tenant,
 }
@@ -41,8 +47,7 @@ pub(crate) struct Lane {
 impl Lane {
     /// The lane that a job stands in.
     pub(crate) fn of(job: &Job) -> Self {
-        let pool = if job.external { Arc::clone(&job.kind) } else { "".into() };
-        Self { queue: Arc::clone(&job.queue), pool, tenant: job.tenant.clone() }
+        Self { queue: Arc::clone(&job.queue), pool: job.pool().into(), tenant: job.tenant.clone() }
     }
 }
 
@@ -132,10 +137,10 @@ impl Supply {
 
 /// Starts the dispatcher and the workers.
 pub(crate) fn spawn(core: &Arc<Core>, role: &Role) {
-    let places = if role.works { core.policy().options.concurrency.max(1) } else { 0 };
-    let (hand_out, taken) = mpsc::channel(places.max(1));
+    let places = if role.works { Places::of(&core.policy().options) } else { Places::default() };
+    let (hand_out, taken) = mpsc::channel(places.all().max(1));
     let taken = Arc::new(AsyncMutex::new(taken));
-    for _ in 0..places {
+    for _ in 0..places.all() {
         core.tasks.spawn("jobs-worker", worker::work(Arc::clone(core), Arc::clone(&taken)));
     }
     let intake = core.supply.intake.lock().unwrap_or_else(PoisonError::into_inner).take();

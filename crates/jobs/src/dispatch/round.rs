@@ -13,7 +13,7 @@ use paddock_platform::{params, store::StoreError};
 use tokio::sync::mpsc;
 
 use super::{
-    Lane,
+    DELIVERIES, Lane, Places,
     claim::{self, Claim, Claimed},
     lanes::{Lanes, Share},
     poll::Poll,
@@ -46,7 +46,7 @@ enum For {
 
 pub(super) struct Dispatcher {
     core: Arc<Core>,
-    places: usize,
+    places: Places,
     /// Queues that this server's workers are for; empty for all.
     queues: BTreeSet<String>,
     hand_out: mpsc::Sender<Arc<Job>>,
@@ -59,14 +59,14 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     pub(super) fn new(
         core: Arc<Core>,
-        places: usize,
+        places: Places,
         queues: Vec<String>,
         hand_out: mpsc::Sender<Arc<Job>>,
         intake: mpsc::Receiver<Poll>,
     ) -> Self {
         let node = core.node.name.as_str().into();
         let (queues, polls, lanes) = (queues.into_iter().collect(), VecDeque::new(), Lanes::default());
-        gauge!(JOBS_WORKERS, "kind" => "max").set(places as f64);
+        gauge!(JOBS_WORKERS, "kind" => "max").set(places.jobs as f64);
         Self { core, places, queues, hand_out, intake, polls, lanes, node }
     }
 
@@ -93,7 +93,7 @@ impl Dispatcher {
             self.take_news().await?;
             let planned = self.plan();
             gauge!(JOBS_POLLERS).set(self.polls.len() as f64);
-            gauge!(JOBS_WORKERS, "kind" => "running").set(self.core.running.busy() as f64);
+            gauge!(JOBS_WORKERS, "kind" => "running").set(self.core.running.busy_in("") as f64);
             if planned.is_empty() {
                 return Ok(());
             }
@@ -147,14 +147,16 @@ impl Dispatcher {
             open.then(|| policy.of(queue).weight)
         };
         let mut planned = Vec::new();
-        let free = self.places.saturating_sub(self.core.running.busy()).min(ROUND_MAX);
-        let ours = |queue: &str, pool: &str| {
-            let mine = pool.is_empty() && (self.queues.is_empty() || self.queues.contains(queue));
-            mine.then(|| weight(queue)).flatten()
-        };
         let lease = policy.options.lease.get();
-        for share in self.lanes.plan(free, ours, |_| true) {
-            planned.push((For::Workers, Claim { share, worker: Arc::clone(&self.node), lease }));
+        for (own, places) in [("", self.places.jobs), (DELIVERIES, self.places.deliveries)] {
+            let free = places.saturating_sub(self.core.running.busy_in(own)).min(ROUND_MAX);
+            let ours = |queue: &str, pool: &str| {
+                let mine = pool == own && (self.queues.is_empty() || self.queues.contains(queue));
+                mine.then(|| weight(queue)).flatten()
+            };
+            for share in self.lanes.plan(free, ours, |_| true) {
+                planned.push((For::Workers, Claim { share, worker: Arc::clone(&self.node), lease }));
+            }
         }
         for (index, poll) in self.polls.iter().enumerate() {
             let theirs = |queue: &str, pool: &str| poll.takes(queue, pool).then(|| weight(queue)).flatten();
@@ -174,7 +176,7 @@ impl Dispatcher {
             self.took(&claim.share, &claimed);
             match whose {
                 For::Workers => {
-                    self.core.running.claimed(claimed.jobs.len());
+                    self.core.running.claimed(&claimed.jobs);
                     for job in claimed.jobs {
                         // There is a place for each: this waits for nobody.
                         let _ = self.hand_out.send(job).await;

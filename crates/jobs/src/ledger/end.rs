@@ -11,7 +11,7 @@ use paddock_platform::{
 
 use super::{End, durability, insist, ms, record_batch, tell::Told};
 use crate::{
-    Effects, EndHook, Ended, Fault, Job, JobState,
+    Effects, Ended, Fault, Job, JobState,
     core::Core,
     registry::Apply,
     store::{code, row, sql, state},
@@ -57,17 +57,12 @@ pub(super) async fn write(core: &Arc<Core>, batch: Vec<End>) {
     let mut plain = Vec::with_capacity(batch.len());
     let mut special = Vec::new();
     for end in batch {
-        // Also for one that goes on: somebody may have asked for its end, and then it ends.
-        let hooks = core.registry.hooks_of(&end.ending.job);
-        if hooks.is_empty() && end.ending.apply.is_none() {
-            plain.push(end);
-        } else {
-            special.push((end, hooks));
-        }
+        let wanted = core.registry.is_wanted(&end.ending.job, end.ending.verdict.end());
+        if wanted || end.ending.apply.is_some() { special.push(end) } else { plain.push(end) }
     }
     // One after the other in order of their ids: two transactions that lock the same jobs lock them in the same order.
     plain.sort_unstable_by_key(|end| end.ending.job.id);
-    let special = special.into_iter().map(|(end, hooks)| write_special(core, end, hooks));
+    let special = special.into_iter().map(|end| write_special(core, end));
     futures_util::join!(write_plain(core, plain), futures_util::future::join_all(special));
 }
 
@@ -91,11 +86,12 @@ async fn write_plain(core: &Arc<Core>, batch: Vec<End>) {
 async fn write_together(core: &Arc<Core>, batch: Vec<End>) -> Result<(), (Vec<End>, StoreError)> {
     let endings: Arc<[Ending]> = batch.iter().map(|end| end.ending.clone()).collect();
     let written = insist(core, || keep(Arc::clone(core), Arc::clone(&endings))).await;
-    let (written, let_go) = match written {
-        Ok(written) => written,
+    let Together { written, let_go, effects } = match written {
+        Ok(together) => together,
         Err(error) => return Err((batch, error)),
     };
     let mut told = Told::default();
+    told.effects(&effects);
     for (end, written) in batch.iter().zip(&written) {
         told.ended(core, &end.ending, written);
     }
@@ -122,21 +118,57 @@ fn give_up(batch: Vec<End>, error: &StoreError) {
 
 type LetGo = Vec<(Arc<str>, Tenant, String)>;
 
-async fn keep(core: Arc<Core>, endings: Arc<[Ending]>) -> Result<(Vec<Written>, LetGo), StoreError> {
+/// What was written of a batch.
+struct Together {
+    written: Vec<Written>,
+    let_go: LetGo,
+    effects: Effects,
+}
+
+async fn keep(core: Arc<Core>, endings: Arc<[Ending]>) -> Result<Together, StoreError> {
     let strictest = endings.iter().map(|end| core.policy().of(&end.job.queue).options.durability).max();
     let writer = Arc::clone(&core);
     core.store
         .write_with(durability(strictest.unwrap_or_default()), move |tx| {
             Box::pin(async move {
                 let written = end_all(tx, &writer, &endings).await?;
+                let effects = tell_of_cancelled(tx, &writer, &endings, &written).await?;
                 let let_go = let_go_all(tx, &writer, &endings).await?;
                 if writer.store.is_shared() {
-                    Told::of_ended(&endings, &let_go).notify(tx, &writer).await?;
+                    Told::of_ended(&endings, &let_go).and_new(&effects.enqueued).notify(tx, &writer).await?;
                 }
-                Ok((written, let_go))
+                Ok(Together { written, let_go, effects })
             })
         })
         .await
+}
+
+/// Somebody may have asked for the end of one that nobody was to be told of: now it was cancelled, and somebody may be.
+async fn tell_of_cancelled(
+    tx: &mut Transaction,
+    core: &Core,
+    endings: &[Ending],
+    written: &[Written],
+) -> Result<Effects, StoreError> {
+    let mut effects = Effects::default();
+    for (ending, written) in endings.iter().zip(written) {
+        let is_news = ending.verdict.end() != JobState::Cancelled;
+        if is_news && written.status == EndStatus::Ended(JobState::Cancelled) {
+            let queue = Arc::clone(core.policy().of(&ending.job.queue));
+            let after = ending.job.after(&Verdict::cancelled(), &queue.options, ending.at);
+            effects.extend(run_hooks(tx, core, &ending.job, &after).await?);
+        }
+    }
+    Ok(effects)
+}
+
+/// Asks everybody who wants to know of this end what belongs into its transaction.
+async fn run_hooks(tx: &mut Transaction, core: &Core, job: &Job, after: &Job) -> Result<Effects, StoreError> {
+    let mut effects = Effects::default();
+    for hook in core.registry.hooks_of(job, after.state) {
+        effects.extend(hook.ended(tx, after).await?);
+    }
+    Ok(effects)
 }
 
 async fn end_all(tx: &mut Transaction, core: &Core, endings: &[Ending]) -> Result<Vec<Written>, StoreError> {
@@ -255,10 +287,9 @@ struct Special {
     effects: Effects,
 }
 
-async fn write_special(core: &Arc<Core>, end: End, hooks: Vec<Arc<dyn EndHook>>) {
+async fn write_special(core: &Arc<Core>, end: End) {
     let End { ending, answer } = end;
-    let hooks: Arc<[Arc<dyn EndHook>]> = hooks.into();
-    let outcome = insist(core, || keep_special(Arc::clone(core), ending.clone(), Arc::clone(&hooks))).await;
+    let outcome = insist(core, || keep_special(Arc::clone(core), ending.clone())).await;
     match outcome {
         Ok(special) => {
             let mut told = Told::default();
@@ -274,11 +305,7 @@ async fn write_special(core: &Arc<Core>, end: End, hooks: Vec<Arc<dyn EndHook>>)
     }
 }
 
-async fn keep_special(
-    core: Arc<Core>,
-    ending: Ending,
-    hooks: Arc<[Arc<dyn EndHook>]>,
-) -> Result<Special, StoreError> {
+async fn keep_special(core: Arc<Core>, ending: Ending) -> Result<Special, StoreError> {
     let wanted = durability(core.policy().of(&ending.job.queue).options.durability);
     let writer = Arc::clone(&core);
     core.store
@@ -307,9 +334,7 @@ async fn keep_special(
                 let after =
                     current.after(&ending.verdict, &writer.policy().of(&current.queue).options, ending.at);
                 if after.state.is_final() {
-                    for hook in hooks.iter() {
-                        effects.extend(hook.ended(tx, &after).await?);
-                    }
+                    effects.extend(run_hooks(tx, &writer, &current, &after).await?);
                 }
                 let let_go = let_go_all(tx, &writer, std::slice::from_ref(&ending)).await?;
                 let told = Told::of_ended(std::slice::from_ref(&ending), &let_go).and_new(&effects.enqueued);
@@ -333,10 +358,7 @@ pub(crate) async fn finish_idle(
         return Ok(None);
     }
     let after = job.after(&ending.verdict, &core.policy().of(&job.queue).options, ending.at);
-    let mut effects = Effects::default();
-    for hook in core.registry.hooks_of(&after) {
-        effects.extend(hook.ended(tx, &after).await?);
-    }
+    let effects = run_hooks(tx, core, job, &after).await?;
     Told::of_ended(std::slice::from_ref(&ending), &[]).and_new(&effects.enqueued).notify(tx, core).await?;
     Ok(Some(Ended { job: Arc::new(after), effects }))
 }

@@ -62,8 +62,8 @@ impl Watch {
             let changes = sql::mission_changes(self.missions.store(), &self.tenant, self.id).await?;
             if changes.is_none_or(|changes| changes > self.told) {
                 let view = self.missions.get(&self.tenant, self.id).await?;
-                self.told = view.changes;
-                self.ended = view.state.is_final();
+                self.told = view.brief.changes;
+                self.ended = view.brief.state.is_final();
                 return Ok(Some(view));
             }
             self.something().await;
@@ -103,7 +103,7 @@ pub(crate) fn events(watch: Watch) -> impl Stream<Item = Result<Event, std::conv
         match watch.next().await {
             Ok(None) => None,
             Ok(Some(view)) => {
-                let event = Event::default().event("mission").id(view.changes.to_string());
+                let event = Event::default().event("mission").id(view.brief.changes.to_string());
                 let event = event.data(serde_json::to_string(&view).unwrap_or_default());
                 Some((Ok(event), Some(watch)))
             }

@@ -14,6 +14,10 @@ use crate::{JobError, mission::MissionError};
 pub const SCHEDULES_FULL: ProblemKind =
     ProblemKind::new("schedules-full", StatusCode::TOO_MANY_REQUESTS, "Too many schedules");
 
+/// A schedule acts with the key of whoever made it, and that key holds no longer.
+pub const SCHEDULE_KEY_INVALID: ProblemKind =
+    ProblemKind::new("schedule-key-invalid", StatusCode::CONFLICT, "The schedule's key holds no longer");
+
 /// When to come back when as many as may are there.
 const RETRY_FULL: Duration = Duration::from_mins(5);
 
@@ -34,6 +38,11 @@ pub enum ScheduleError {
     /// As many as may are there.
     #[error("there are {0} schedules already, more may not be")]
     Full(u64),
+    /// The key that it acts with was revoked or has expired.
+    #[error(
+        "the key `{0}`, which it acts with, was revoked or has expired; put it again with a key that holds"
+    )]
+    KeyInvalid(String),
     /// The job is not one.
     #[error(transparent)]
     Job(#[from] JobError),
@@ -58,6 +67,7 @@ impl From<ScheduleError> for Problem {
             ScheduleError::Invalid { field, .. } => Self::new(INVALID_REQUEST, detail).with("field", field),
             ScheduleError::NotFound(_) => Self::new(NOT_FOUND, detail),
             ScheduleError::Full(_) => Self::new(SCHEDULES_FULL, detail).retry_after(RETRY_FULL),
+            ScheduleError::KeyInvalid(_) => Self::new(SCHEDULE_KEY_INVALID, detail),
             ScheduleError::Job(error) => error.into(),
             ScheduleError::Mission(error) => error.into(),
             ScheduleError::Store(error) => JobError::from(error).into(),

@@ -116,6 +116,16 @@ fn caller_of(row: &ScheduleRow) -> Caller {
     Caller::on_behalf(row.key_id.clone(), row.tenant.clone(), vec![Scope::ALL])
 }
 
+/// Why a schedule must not fire, if that is so: what it does is done with its author's key.
+pub(super) async fn forbidden(
+    schedules: &Schedules,
+    row: &ScheduleRow,
+) -> Result<Option<ScheduleError>, StoreError> {
+    let Some(key) = &row.key_id else { return Ok(None) };
+    let holds = schedules.0.keys.bearer(key).await?.is_some();
+    Ok((!holds).then(|| ScheduleError::KeyInvalid(key.clone())))
+}
+
 /// Whether the last firing has not ended; with `cancel` it is told to.
 async fn overlaps(schedules: &Schedules, row: &ScheduleRow) -> Result<bool, ScheduleError> {
     let wants = row.schedule.overlap;
@@ -144,6 +154,13 @@ pub(super) async fn fire(
     now: Timestamp,
 ) -> Result<(), ScheduleError> {
     let Some(planned) = row.next_at else { return Ok(()) };
+    if let Some(reason) = forbidden(schedules, row).await? {
+        if store::stop(&schedules.0.store, row, &reason.to_string(), now).await? {
+            tracing::warn!(schedule.name = row.name, schedule.tenant = %row.tenant, %reason, "a schedule was paused");
+            counter!(SCHEDULE_FIRINGS_TOTAL, "outcome" => "failed").increment(1);
+        }
+        return Ok(());
+    }
     let rhythm = row.schedule.rhythm(row.created_at)?;
     let due = due(&rhythm, row.schedule.catch_up, schedules.options().catch_up_max, planned, now);
     let mut outcome = Fired { next_at: due.next_at, skipped: u32::from(due.missed), ..Fired::default() };
@@ -280,6 +297,7 @@ mod tests {
         use paddock_platform::{
             blobs::{Blobs, BlobsOptions},
             config::Section,
+            keys::Keys,
         };
         let store = fixture.open().await;
         let blobs = Blobs::open(&BlobsOptions::default(), fixture.data_dir()).unwrap();
@@ -288,7 +306,9 @@ mod tests {
         let missions =
             crate::mission::Missions::open(&jobs, store.clone(), options.map(|options| options.missions));
         let missions = missions.await.unwrap();
-        let schedules = Schedules::open(&jobs, &missions, store, options.map(|options| options.schedules));
+        let keys = Keys::open(store.clone(), &fixture.tasks).await.unwrap();
+        let schedules =
+            Schedules::open(&jobs, &missions, keys, store, options.map(|options| options.schedules));
         let schedules = schedules.await.unwrap();
         let schedule = NewSchedule {
             cron: Some("0 * * * *".to_owned()),
@@ -331,6 +351,56 @@ mod tests {
             assert_eq!(enqueued(&jobs).await, 3);
         })
         .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_schedule_whose_key_was_revoked_is_paused_and_says_why() {
+        use paddock_platform::store::testing::on_each_engine;
+
+        on_each_engine(async |fixture| Box::pin(revoke_the_key_of_a_schedule(fixture)).await).await;
+    }
+
+    async fn revoke_the_key_of_a_schedule(fixture: &paddock_platform::store::testing::Fixture) {
+        use paddock_platform::keys::NewKey;
+
+        let tenant = paddock_platform::identity::Tenant::local();
+        let (schedules, jobs) = hourly(fixture).await;
+        let new = NewKey {
+            name: "author".to_owned(),
+            tenant: tenant.clone(),
+            scopes: vec![Scope::admin("jobs")],
+            limits: paddock_platform::http::KeyLimits::default(),
+            expires_at: None,
+        };
+        let key = schedules.0.keys.create(new).await.unwrap().key;
+        let author = Caller::with_key(key.id.clone(), tenant.clone(), key.scopes.clone());
+        let planned = async || store::find(&schedules.0.store, &tenant, "hourly").await.unwrap().unwrap();
+        schedules.put(&author, "hourly", planned().await.schedule).await.unwrap();
+        let row = planned().await;
+        fire(&schedules, &row, row.next_at.unwrap()).await.unwrap();
+        assert_eq!(enqueued(&jobs).await, 1, "while the key holds");
+
+        schedules.0.keys.revoke(&key.id).await.unwrap();
+        let row = planned().await;
+        fire(&schedules, &row, row.next_at.unwrap()).await.unwrap();
+        assert_eq!(enqueued(&jobs).await, 1);
+        let view = schedules.get(&tenant, "hourly").await.unwrap();
+        assert!(view.paused && view.next_at.is_none() && view.skipped == 1, "{view:?}");
+        assert!(view.paused_reason.unwrap().contains(&format!("the key `{}`", key.id)));
+        for refused in
+            [schedules.resume(&tenant, "hourly").await, schedules.fire_now(&tenant, "hourly").await]
+        {
+            assert!(matches!(refused, Err(ScheduleError::KeyInvalid(_))), "{refused:?}");
+        }
+
+        // Whoever puts it again answers for it from then on.
+        schedules.put(&Caller::local(), "hourly", row.schedule).await.unwrap();
+        let row = planned().await;
+        assert!(!row.paused && row.paused_reason.is_none());
+        // The first of these two firings happened before.
+        let second = row.next_at.unwrap().checked_add(Duration::from_hours(1)).unwrap();
+        fire(&schedules, &row, second).await.unwrap();
+        assert_eq!(enqueued(&jobs).await, 2);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! So a firing happens once, however many servers look, and is not lost when one of them dies in the midst of it. The
 //! moment of a firing is also in the unique key of its job: even a clock that was set back enqueues nothing twice.
 //!
+//! What a schedule does it does with the key of whoever made it. Once that key is revoked or has expired the schedule is
+//! paused, says why, and stays so until somebody puts it again.
+//!
 //! A firing is *missed* if it is more than a minute late: the server was off, or its clock jumped. `catch_up` says what
 //! becomes of it.
 
@@ -20,7 +23,7 @@ mod store;
 mod tools;
 
 pub use config::ScheduleOptions;
-pub use error::{SCHEDULES_FULL, ScheduleError};
+pub use error::{SCHEDULE_KEY_INVALID, SCHEDULES_FULL, ScheduleError};
 pub use model::{CatchUp, NewSchedule, Overlap, ScheduleView};
 pub use routes::routes;
 pub use service::Schedules;

@@ -147,6 +147,9 @@ pub struct ScheduleView {
     pub schedule: NewSchedule,
     /// Whether it is paused.
     pub paused: bool,
+    /// Why, if nobody paused it: the key that it acts with holds no longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_reason: Option<String>,
     /// When it fires next; absent while it is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use paddock_platform::{
     config::Section,
     identity::{Caller, Tenant},
+    keys::Keys,
     store::Store,
     task::Tasks,
 };
@@ -28,6 +29,7 @@ pub struct Schedules(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) jobs: Jobs,
     pub(super) missions: Missions,
+    pub(super) keys: Keys,
     pub(super) store: Store,
     options: Section<ScheduleOptions>,
     /// A schedule was changed: the clock looks anew.
@@ -46,6 +48,7 @@ impl ScheduleRow {
             name: self.name.clone(),
             schedule: self.schedule.clone(),
             paused: self.paused,
+            paused_reason: self.paused_reason.clone(),
             next_at: self.next_at,
             last_at: self.last_at,
             last_job: self.last_job.clone(),
@@ -63,13 +66,14 @@ impl Schedules {
     pub async fn open(
         jobs: &Jobs,
         missions: &Missions,
+        keys: Keys,
         store: Store,
         options: Section<ScheduleOptions>,
     ) -> Result<Self, ScheduleError> {
         describe();
         store.migrate(&MIGRATIONS).await?;
-        let inner =
-            Inner { jobs: jobs.clone(), missions: missions.clone(), store, options, changed: Notify::new() };
+        let (jobs, missions) = (jobs.clone(), missions.clone());
+        let inner = Inner { jobs, missions, keys, store, options, changed: Notify::new() };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -123,6 +127,7 @@ impl Schedules {
             skipped: 0,
             created_at,
             updated_at: now,
+            paused_reason: None,
         };
         let kept = store::put(&self.0.store, row, self.options().schedules_max).await?;
         kept.map_err(ScheduleError::Full)?;
@@ -136,6 +141,11 @@ impl Schedules {
             return Err(unknown());
         }
         store::find(&self.0.store, tenant, name).await?.ok_or_else(unknown)
+    }
+
+    async fn row_that_may_fire(&self, tenant: &Tenant, name: &str) -> Result<ScheduleRow, ScheduleError> {
+        let row = self.row(tenant, name).await?;
+        fire::forbidden(self, &row).await?.map_or(Ok(row), Err)
     }
 
     /// A schedule.
@@ -170,7 +180,7 @@ impl Schedules {
 
     /// Fires again, from the next time on: what would have come meanwhile is not made up for.
     pub async fn resume(&self, tenant: &Tenant, name: &str) -> Result<ScheduleView, ScheduleError> {
-        let row = self.row(tenant, name).await?;
+        let row = self.row_that_may_fire(tenant, name).await?;
         let now = Timestamp::now();
         let next_at = row.schedule.rhythm(row.created_at)?.next_after(now);
         store::set_paused(&self.0.store, tenant, name, false, next_at, now).await?;
@@ -180,7 +190,7 @@ impl Schedules {
 
     /// Fires once, now, beside its times. Gives the job or mission.
     pub async fn fire_now(&self, tenant: &Tenant, name: &str) -> Result<ScheduleView, ScheduleError> {
-        let row = self.row(tenant, name).await?;
+        let row = self.row_that_may_fire(tenant, name).await?;
         fire::fire_now(self, &row).await?;
         self.get(tenant, name).await
     }

@@ -9,12 +9,12 @@ use paddock_platform::{
 
 use super::NewSchedule;
 
-pub(super) const MIGRATIONS: Migrations = Migrations::new(
+pub(super) const MIGRATIONS: Migrations = Migrations::new("schedules", &[CREATE, REASON]);
+
+const CREATE: Migration = Migration::new(
+    1,
     "schedules",
-    &[Migration::new(
-        1,
-        "schedules",
-        "CREATE TABLE job_schedules (
+    "CREATE TABLE job_schedules (
              tenant TEXT NOT NULL,
              name TEXT NOT NULL,
              body TEXT NOT NULL,
@@ -31,12 +31,14 @@ pub(super) const MIGRATIONS: Migrations = Migrations::new(
              PRIMARY KEY (tenant, name)
          );
          CREATE INDEX job_schedules_due ON job_schedules (next_ms) WHERE next_ms IS NOT NULL",
-    )],
 );
+const REASON: Migration =
+    Migration::new(2, "why schedules are paused", "ALTER TABLE job_schedules ADD COLUMN paused_reason TEXT");
 
 macro_rules! columns {
     () => {
-        "tenant, name, body, key_id, paused, next_ms, last_ms, last_job, last_error, fired, skipped, created_ms, updated_ms"
+        "tenant, name, body, key_id, paused, next_ms, last_ms, last_job, last_error, fired, skipped, created_ms, \
+         updated_ms, paused_reason"
     };
 }
 
@@ -46,7 +48,7 @@ static PUT: Statement = Statement::new(
     "INSERT INTO job_schedules (tenant, name, body, key_id, paused, next_ms, fired, skipped, created_ms, updated_ms)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8)
      ON CONFLICT (tenant, name) DO UPDATE SET body = excluded.body, key_id = excluded.key_id, paused = excluded.paused,
-         next_ms = excluded.next_ms, last_error = NULL, updated_ms = excluded.updated_ms",
+         next_ms = excluded.next_ms, last_error = NULL, updated_ms = excluded.updated_ms, paused_reason = NULL",
 );
 static FIND: Statement = Statement::new(
     "schedules",
@@ -82,7 +84,14 @@ static DELETE: Statement = Statement::new(
 static PAUSE: Statement = Statement::new(
     "schedules",
     "pause_schedule",
-    "UPDATE job_schedules SET paused = ?3, next_ms = ?4, updated_ms = ?5 WHERE tenant = ?1 AND name = ?2",
+    "UPDATE job_schedules SET paused = ?3, next_ms = ?4, updated_ms = ?5, paused_reason = NULL
+     WHERE tenant = ?1 AND name = ?2",
+);
+static STOP: Statement = Statement::new(
+    "schedules",
+    "stop_schedule",
+    "UPDATE job_schedules SET paused = TRUE, next_ms = NULL, updated_ms = ?4, paused_reason = ?5, skipped = skipped + 1
+     WHERE tenant = ?1 AND name = ?2 AND updated_ms = ?3",
 );
 static DUE: Statement = Statement::new(
     "schedules",
@@ -122,6 +131,7 @@ pub(super) struct ScheduleRow {
     pub(super) skipped: u64,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
+    pub(super) paused_reason: Option<String>,
 }
 
 fn corrupt(what: &str) -> StoreError {
@@ -143,6 +153,7 @@ fn read(row: &Row) -> Result<ScheduleRow, StoreError> {
         skipped: row.get(10_usize)?,
         created_at: row.get(11_usize)?,
         updated_at: row.get(12_usize)?,
+        paused_reason: row.get(13_usize)?,
     })
 }
 
@@ -218,6 +229,17 @@ pub(super) async fn set_paused(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     store.execute(&PAUSE, params![tenant, name, paused, next_at, now]).await.map(|_| ())
+}
+
+/// Pauses a schedule that must not fire, unless it was changed since it was read; whether it was paused now.
+pub(super) async fn stop(
+    store: &Store,
+    row: &ScheduleRow,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let params = params![&row.tenant, &*row.name, row.updated_at, now, reason];
+    Ok(store.execute(&STOP, params).await? > 0)
 }
 
 pub(super) async fn due(store: &Store, now: Timestamp) -> Result<Vec<ScheduleRow>, StoreError> {

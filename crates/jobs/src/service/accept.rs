@@ -15,7 +15,7 @@ use super::look;
 use crate::{
     Durability, EventKind, Job, JobError, JobEvent, JobId, JobState, NewJob, Payload, RetryPolicy, Target,
     core::Core,
-    dispatch::Lane,
+    dispatch::{Lane, pool_of},
     id::Ids,
     ledger::{self, Inserted},
     metrics::JOBS_ACCEPT_DURATION_SECONDS,
@@ -57,9 +57,9 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Who can run it: empty for this program, otherwise the kind.
+    /// Who can run it.
     pub(crate) fn pool(&self) -> &str {
-        if self.external { &self.kind } else { "" }
+        pool_of(&self.kind, self.external)
     }
 }
 
@@ -96,7 +96,7 @@ impl PreparedJob {
     }
 
     pub(crate) fn lane(&self) -> Lane {
-        let pool = if self.0.external { Arc::clone(&self.0.kind) } else { "".into() };
+        let pool = self.0.pool().into();
         Lane { queue: Arc::clone(&self.0.queue.name), pool, tenant: self.0.tenant.clone() }
     }
 

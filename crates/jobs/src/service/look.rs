@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Job, JobError, JobId, JobState,
     core::Core,
+    results,
     store::{row, sql},
-    worker::result_key,
 };
 
 /// What was missed is found after this.
@@ -69,7 +69,7 @@ pub(super) async fn result(core: &Core, tenant: &Tenant, id: JobId) -> Result<Op
     if job.result_size.is_none() {
         return Ok(job.result.map(|result| Bytes::from(result.as_str().to_owned())));
     }
-    let Some(key) = result_key(&job) else { return Ok(None) };
+    let Some(key) = results::key(job.id, job.attempt) else { return Ok(None) };
     match core.blobs.get(&key).await {
         Ok(blob) => Ok(Some(blob.bytes)),
         Err(BlobError::NotFound(_)) => Err(JobError::Expired(id)),

@@ -10,12 +10,10 @@ use paddock_platform::{
 use serde::Deserialize;
 
 use super::state;
-use crate::{Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payload, id::Ids, new_job::Terms};
-
-/// What tells apart who can run a job: empty for this program, otherwise the kind of the external workers.
-pub(crate) fn pool_is_external(pool: &str) -> bool {
-    !pool.is_empty()
-}
+use crate::{
+    Attempt, AttemptOutcome, Fault, Job, JobProgress, JobState, Payload, dispatch::is_external, id::Ids,
+    new_job::Terms,
+};
 
 fn damaged(what: &str) -> StoreError {
     StoreError::Corrupt(format!("a job's {what} cannot be read"))
@@ -43,7 +41,7 @@ pub(crate) fn job(row: &Row, ids: &Ids) -> Result<Job, StoreError> {
         tenant,
         queue: row.get::<String>(2_usize)?.into(),
         kind: row.get::<String>(4_usize)?.into(),
-        external: pool_is_external(&pool),
+        external: is_external(&pool),
         state: state(row.get(5_usize)?).ok_or_else(|| damaged("state"))?,
         priority: priority(rank),
         run_at: row.get(7_usize)?,

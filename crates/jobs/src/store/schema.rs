@@ -5,7 +5,7 @@
 
 use paddock_platform::store::{Migration, Migrations};
 
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("jobs", &[CREATE]);
+pub(crate) const MIGRATIONS: Migrations = Migrations::new("jobs", &[CREATE, RESULTS]);
 
 macro_rules! schema {
     ($key:literal, $with:literal, $after:literal) => {
@@ -76,3 +76,19 @@ const CREATE: Migration = Migration::new(1, "create jobs", schema!("INTEGER", ""
     ";
              ANALYZE jobs"
 ));
+
+/// Results among the blobs, by attempt, and places of their own for deliveries.
+const RESULTS: Migration = Migration::new(
+    2,
+    "note large results",
+    "CREATE TABLE job_results (
+         id BIGINT NOT NULL,
+         attempt BIGINT NOT NULL,
+         tenant TEXT NOT NULL,
+         noted BIGINT NOT NULL,
+         PRIMARY KEY (id, attempt)
+     );
+     INSERT INTO job_results (id, attempt, tenant, noted)
+         SELECT id, attempt, tenant, 0 FROM jobs WHERE result_size IS NOT NULL;
+     UPDATE jobs SET pool = ':deliveries' WHERE kind = 'webhook:deliver' AND state IN (0, 1, 2, 3, 8)",
+);

@@ -351,17 +351,31 @@ statement!(
 statement!(
     ORPHANED,
     "orphaned",
-    concat!("SELECT ", columns!(), " FROM jobs WHERE state = 2 AND pool = '' LIMIT ?1")
+    concat!("SELECT ", columns!(), " FROM jobs WHERE state = 2 AND (pool = '' OR pool LIKE ':%') LIMIT ?1")
 );
 statement!(
     EXPIRED,
     "expired",
-    "SELECT id, tenant, result_size FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2"
+    "SELECT id FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2"
 );
 statement!(
     FORGET_EACH, "forget", "DELETE FROM jobs WHERE id = ?1 AND expires IS NOT NULL",
     postgres: "DELETE FROM jobs WHERE id = ANY(?1::bigint[]) AND expires IS NOT NULL"
 );
+statement!(
+    NOTE_RESULT,
+    "note_result",
+    "INSERT INTO job_results (id, attempt, tenant, noted) VALUES (?1, ?2, ?3, ?4) \
+     ON CONFLICT (id, attempt) DO UPDATE SET noted = excluded.noted"
+);
+// Of jobs that are gone, and of attempts that are not the one whose result counts.
+statement!(
+    UNUSED_RESULTS,
+    "unused_results",
+    "SELECT r.id, r.attempt, r.tenant FROM job_results r LEFT JOIN jobs j ON j.id = r.id WHERE j.id IS NULL \
+     OR (r.noted < ?1 AND (j.attempt <> r.attempt OR (j.state <> 2 AND j.result_size IS NULL))) LIMIT ?2"
+);
+statement!(FORGET_RESULT, "forget_result", "DELETE FROM job_results WHERE id = ?1 AND attempt = ?2");
 statement!(LARGEST, "largest_id", "SELECT max(id) FROM jobs");
 
 // ===== looking =====

@@ -119,3 +119,25 @@ async fn a_server_works_at_the_queues_that_it_is_for() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_learns_that_another_emptied_a_queue() {
+    let Some(fixture) = Fixture::postgres().await else { return };
+    let small = || super::support::with_queue(|queue| queue.depth_max = 50);
+    let idle = crate::Role { works: false, queues: Vec::new() };
+    let front = Server::start_as(&fixture, small(), idle).await;
+    let back = Server::start(&fixture, small()).await;
+    let take = async |round: usize| {
+        for number in 0..30 {
+            front.enqueue(echo_job(&format!("{round}-{number}"))).await;
+        }
+        back.eventually(async || back.count(JobState::Succeeded).await == 30 * (round + 1)).await;
+        // What upkeep does every ten seconds.
+        crate::sweep::measure(&front.jobs.0, true).await.unwrap();
+        assert_eq!(front.jobs.0.policy().of("standard").live.depth(), 0);
+    };
+    take(0).await;
+    take(1).await;
+    front.stop().await;
+    back.stop().await;
+}

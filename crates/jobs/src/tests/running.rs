@@ -11,7 +11,7 @@ use paddock_platform::{
 use serde_json::json;
 
 use super::support::{Server, echo_job, options, tool_job, with_queue};
-use crate::{AttemptOutcome, EventKind, JobError, JobState, NewJob};
+use crate::{AttemptOutcome, EventKind, Job, JobError, JobState, NewJob, Payload, results};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_runs_and_keeps_its_result() {
@@ -150,11 +150,30 @@ async fn a_large_result_is_kept_and_forgotten_with_its_job() {
         let gone =
             async || matches!(server.jobs.get(&Tenant::local(), short).await, Err(JobError::Expired(_)));
         server.eventually(gone).await;
-        let kept = |id| fixture.data_dir().join(format!("blobs/jobs/{id}")).exists();
-        server
-            .eventually(async || !fixture.data_dir().join(format!("blobs/jobs/{short}/1.json")).exists())
-            .await;
-        assert!(kept(id));
+        let kept = |id, attempt| fixture.data_dir().join(format!("blobs/jobs/{id}/{attempt}.json")).exists();
+        assert!(kept(short, 1));
+        results::sweep(&server.jobs.0, Timestamp::now()).await.unwrap();
+        assert!(kept(id, 1) && !kept(short, 1));
+        server.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_result_of_an_attempt_that_did_not_come_to_its_end_is_swept() {
+    on_each_engine(async |fixture| {
+        let server = Server::start(fixture, options()).await;
+        let id = server.enqueue(tool_job("lab_large", json!({"size": 200_000}))).await;
+        let job = server.ended(id).await;
+        let kept = |attempt| fixture.data_dir().join(format!("blobs/jobs/{id}/{attempt}.json")).exists();
+        // A server wrote its result and was killed before it could write the end.
+        let crashed = Job { attempt: 0, ..job };
+        results::keep(&server.jobs.0, &crashed, &Payload::from(&json!("half"))).await.unwrap();
+        results::sweep(&server.jobs.0, Timestamp::now()).await.unwrap();
+        assert!(kept(0) && kept(1), "it may still be on its way");
+        results::sweep(&server.jobs.0, Timestamp::now() + Duration::from_hours(2)).await.unwrap();
+        assert!(!kept(0) && kept(1));
+        assert!(server.jobs.result(&Tenant::local(), id).await.unwrap().is_some());
         server.stop().await;
     })
     .await;

@@ -119,7 +119,7 @@ struct Notes {
 }
 
 impl EndHook for Notes {
-    fn wants(&self, job: &Job) -> bool {
+    fn wants(&self, job: &Job, _: JobState) -> bool {
         job.parent.is_some()
     }
 

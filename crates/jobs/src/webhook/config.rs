@@ -18,6 +18,8 @@ pub struct WebhookOptions {
     pub queue: Option<String>,
     /// Webhooks of one tenant.
     pub endpoints_max: u64,
+    /// Deliveries that this server makes at once, beside its `[jobs] concurrency`: they take no place of a job.
+    pub concurrency: usize,
     /// Deliveries to one webhook at a time.
     pub parallel_max: u32,
     /// How long a receiver may take to answer.
@@ -48,6 +50,7 @@ impl Default for WebhookOptions {
             allow: Vec::new(),
             queue: None,
             endpoints_max: 100,
+            concurrency: 16,
             parallel_max: 4,
             timeout: HumanDuration::from_secs(20),
             payload_max: ByteSize::bytes(20_000),

@@ -52,11 +52,6 @@ impl Subscriptions {
         self.0.entry(tenant).or_default().push((id, events));
     }
 
-    /// Whether the tenant has any.
-    fn has(&self, tenant: &Tenant) -> bool {
-        self.0.contains_key(tenant)
-    }
-
     fn of<'a>(&'a self, tenant: &Tenant, event: &'a str) -> impl Iterator<Item = &'a WebhookId> {
         let all = self.0.get(tenant).map(Vec::as_slice).unwrap_or_default();
         all.iter()
@@ -75,10 +70,9 @@ impl Outbox {
 }
 
 impl EndHook for Outbox {
-    /// Asked while the job still runs, too, when nobody knows how it will end.
-    fn wants(&self, job: &Job) -> bool {
+    fn wants(&self, job: &Job, end: JobState) -> bool {
         if &*job.kind == DELIVER {
-            return job.state != JobState::Succeeded;
+            return end != JobState::Succeeded;
         }
         if job.terms.webhook.is_some() {
             return true;
@@ -88,10 +82,7 @@ impl EndHook for Outbox {
             return false;
         }
         let subscriptions = self.0.0.subscriptions.load();
-        match payload::event_of(job.state) {
-            Some(event) => subscriptions.of(&job.tenant, event).next().is_some(),
-            None => !job.state.is_final() && subscriptions.has(&job.tenant),
-        }
+        payload::event_of(end).is_some_and(|event| subscriptions.of(&job.tenant, event).next().is_some())
     }
 
     fn ended<'t>(

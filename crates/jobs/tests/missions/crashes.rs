@@ -67,8 +67,8 @@ async fn survive(fixture: &Fixture, fail: bool, crash: Crash) -> (MissionView, V
         let dies = tokio::select! {
             biased;
             () = world.script.crash.notified(), if !died => true,
-            view = life.until(id, |view| view.state.is_final() || (!decided && state(view, "sure") == "waiting")) => {
-                if view.state.is_final() {
+            view = life.until(id, |view| view.brief.state.is_final() || (!decided && state(view, "sure") == "waiting")) => {
+                if view.brief.state.is_final() {
                     assert!(died || crash == Crash::Never, "the server never died at {crash:?}");
                     return (view, world.script.done(), world.script.calls());
                 }
@@ -109,7 +109,7 @@ fn check(fail: bool, crash: Crash, outcome: &(MissionView, Vec<String>, usize)) 
         assert!(first(before) < first(after), "{crash:?}: {before} after {after} in {done:?}");
     }
     if fail {
-        assert_eq!(view.error.as_ref().unwrap().step.as_deref(), Some("last"));
+        assert_eq!(view.brief.error.as_ref().unwrap().step.as_deref(), Some("last"));
         assert_eq!(state(view, "prepare"), "compensated");
         for item in ["undo-each 1", "undo-each 2", "undo-each 3"] {
             assert!(last(item) < first("undo-prepare \"prepare\""), "{crash:?}: {done:?}");

@@ -79,7 +79,7 @@ output: { all: "${steps.all.output}" }
         // Inputs that the inner mission refuses fail its step.
         let id = life.start(OUTER, json!({"list": ["text"]})).await;
         let view = life.end(id).await;
-        assert_eq!(view.error.unwrap().class, "mission-inputs");
+        assert_eq!(view.brief.error.unwrap().class, "mission-inputs");
     })
     .await;
 }
@@ -134,7 +134,7 @@ async fn an_expression_that_cannot_be_evaluated_fails_its_step_by_name() {
             "name: wrong\nsteps:\n  - { name: a, tool: lab_do, input: { name: '${inputs.nothing}' } }\n";
         let id = life.start(yaml, json!({})).await;
         let view = life.end(id).await;
-        let error = view.error.unwrap();
+        let error = view.brief.error.unwrap();
         assert_eq!((error.step.as_deref(), error.class.as_str()), (Some("a"), "expression"));
         assert!(error.message.contains("inputs#/nothing"), "{}", error.message);
     })

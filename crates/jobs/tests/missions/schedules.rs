@@ -103,7 +103,7 @@ async fn a_schedule_starts_missions_and_can_be_fired_by_hand() {
             let fired = schedules.fire_now(local.tenant(), "nightly").await.unwrap();
             let id = fired.last_job.unwrap().parse().unwrap();
             let view = missions.wait(local.tenant(), id, Duration::from_mins(1)).await.unwrap();
-            assert!(view.state.is_final());
+            assert!(view.brief.state.is_final());
         })
         .await;
         assert_eq!(world.script.done(), ["a"]);

@@ -74,7 +74,7 @@ async fn a_mission_that_is_not_done_in_time_is_stopped_and_compensated() {
         let id = life.start(&HANGS.replace("name: hangs", "name: hangs\ndeadline: 1s"), json!({})).await;
         let view = life.end(id).await;
         assert_state(&view, Phase::Failed);
-        assert_eq!(view.error.unwrap().class, "deadline");
+        assert_eq!(view.brief.error.unwrap().class, "deadline");
         assert_eq!(world.script.done(), ["done", "undo-hang", "undo-done"]);
     })
     .await;
@@ -114,7 +114,7 @@ async fn a_rejection_fails_the_mission_with_who_and_why_and_a_retry_asks_again()
             })
             .await;
         assert_state(&view, Phase::Failed);
-        assert_eq!(view.error.unwrap().message, "rejected by local: not today");
+        assert_eq!(view.brief.error.unwrap().message, "rejected by local: not today");
         let missions = life.missions.clone();
         life.within(async move { missions.retry(&Tenant::local(), id).await.unwrap() }).await;
         life.until(id, |view| state(view, "sure") == "waiting").await;
@@ -156,7 +156,7 @@ async fn a_mission_of_another_tenant_is_not_there() {
             assert!(missions.open_approvals(&tenant, 10).await.unwrap().is_empty());
         })
         .await;
-        assert_eq!(life.look(id).await.state, Phase::Running);
+        assert_eq!(life.look(id).await.brief.state, Phase::Running);
     })
     .await;
 }

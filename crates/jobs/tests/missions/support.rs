@@ -16,6 +16,7 @@ use paddock_platform::{
     blobs::{Blobs, BlobsOptions},
     config::Section,
     identity::{Caller, Scope, Tenant},
+    keys::Keys,
     problem::Problem,
     store::{Store, testing::Fixture},
     task::Tasks,
@@ -175,8 +176,9 @@ impl<'a> World<'a> {
             let jobs = Jobs::open(store.clone(), blobs, section.clone(), &tasks).await.unwrap();
             let missions =
                 Missions::open(&jobs, store.clone(), section.map(|options| options.missions)).await.unwrap();
+            let keys = Keys::open(store.clone(), &tasks).await.unwrap();
             let schedules =
-                Schedules::open(&jobs, &missions, store, section.map(|options| options.schedules))
+                Schedules::open(&jobs, &missions, keys, store, section.map(|options| options.schedules))
                     .await
                     .unwrap();
             let toolbox = Toolbox::new([probe(&script)]).unwrap();
@@ -238,7 +240,7 @@ impl Life {
     }
 
     pub async fn end(&self, id: JobId) -> MissionView {
-        self.until(id, |view| view.state.is_final()).await
+        self.until(id, |view| view.brief.state.is_final()).await
     }
 }
 
@@ -257,5 +259,5 @@ pub fn state<'a>(view: &'a MissionView, step: &str) -> &'a str {
 
 /// That a mission ended so, with everything that is known of it if not.
 pub fn assert_state(view: &MissionView, state: Phase) {
-    assert_eq!(view.state, state, "{}", serde_json::to_string_pretty(view).unwrap());
+    assert_eq!(view.brief.state, state, "{}", serde_json::to_string_pretty(view).unwrap());
 }

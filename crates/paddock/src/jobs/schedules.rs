@@ -190,6 +190,12 @@ fn next(schedule: &Value) -> String {
     if schedule["paused"] == true { "paused".to_owned() } else { text(schedule, "next_at") }
 }
 
+/// Why it does not fire, or why it enqueued nothing the last time.
+fn news(schedule: &Value) -> String {
+    let reason = text(schedule, "paused_reason");
+    if reason.is_empty() { text(schedule, "last_error") } else { reason }
+}
+
 fn lines(answer: &Value) -> Vec<String> {
     let mut table = Table::new(&[
         ("NAME", Side::Left),
@@ -210,7 +216,7 @@ fn lines(answer: &Value) -> Vec<String> {
             ago(schedule["last_at"].as_str()),
             schedule["fired"].to_string(),
             schedule["skipped"].to_string(),
-            text(schedule, "last_error"),
+            news(schedule),
         ]);
     }
     table.lines(terminal_width(), is_coloured())
@@ -235,7 +241,7 @@ fn describe(answer: &Value) {
         ("last", format!("{} {}", text(schedule, "last_at"), text(schedule, "last_job"))),
         ("fired", schedule["fired"].to_string()),
         ("skipped", schedule["skipped"].to_string()),
-        ("news", text(schedule, "last_error")),
+        ("news", news(schedule)),
     ];
     for (name, value) in rows {
         if !value.trim().is_empty() {
@@ -266,5 +272,7 @@ mod tests {
             (when(&every), what(&every), next(&every)),
             ("every 6h".to_owned(), "analysis_run".to_owned(), "paused".to_owned())
         );
+        let stopped = json!({"paused": true, "paused_reason": "the key was revoked", "last_error": "older"});
+        assert_eq!(news(&stopped), "the key was revoked");
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct MissionHook(pub(crate) Arc<Engine>);
 
 impl EndHook for MissionHook {
-    fn wants(&self, job: &Job) -> bool {
+    fn wants(&self, job: &Job, _: JobState) -> bool {
         &*job.kind == KIND_RUN || job.parent.as_deref().is_some_and(|parent| parent.starts_with(PREFIX))
     }
 

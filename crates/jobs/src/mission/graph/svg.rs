@@ -73,7 +73,7 @@ pub(super) fn render(mission: &MissionView, layout: &Layout) -> String {
     let down = layout.rows as f64 * (BOX_HEIGHT + GAP_DOWN) - GAP_DOWN;
     let width = 2.0f64.mul_add(MARGIN, across.max(BOX_WIDTH * 2.0));
     let height = HEAD + 2.0f64.mul_add(MARGIN, down.max(0.0));
-    let title = format!("{} v{}: {}", mission.name, mission.version, mission.state);
+    let title = format!("{} v{}: {}", mission.brief.name, mission.brief.version, mission.brief.state);
     let mut out = String::new();
     let _ = write!(
         out,
@@ -105,13 +105,13 @@ fn described(mission: &MissionView) -> String {
 }
 
 fn head(out: &mut String, mission: &MissionView) {
-    let (class, sign) = mark(mission.state.name());
+    let (class, sign) = mark(mission.brief.state.name());
     let done = mission
         .steps
         .iter()
         .filter(|step| !matches!(step.state, "pending" | "evaluating" | "running" | "waiting"));
-    let mut line = format!("{}, {} of {} steps done", mission.state, done.count(), mission.steps.len());
-    if let Some(error) = &mission.error {
+    let mut line = format!("{}, {} of {} steps done", mission.brief.state, done.count(), mission.steps.len());
+    if let Some(error) = &mission.brief.error {
         let place = error.step.as_ref().map_or(String::new(), |step| format!("{step}: "));
         let _ = write!(line, ", {place}{}", error.message);
     }
@@ -120,8 +120,8 @@ fn head(out: &mut String, mission: &MissionView) {
         "<circle class=\"{class}\" cx=\"{x}\" cy=\"34\" r=\"11\"/><text class=\"g\" x=\"{x}\" y=\"39\">{sign}</text>\
          <text class=\"t\" x=\"{text}\" y=\"32\">{} <tspan class=\"d\">version {}</tspan></text>\
          <text class=\"d\" x=\"{text}\" y=\"49\">{}</text>",
-        escaped(&mission.name),
-        mission.version,
+        escaped(&mission.brief.name),
+        mission.brief.version,
         escaped(&clipped(&line, 90)),
         x = MARGIN + 11.0,
         text = MARGIN + 32.0,

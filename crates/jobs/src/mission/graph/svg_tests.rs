@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::mission::{Phase, graph::draw};
+use crate::mission::{MissionBrief, Phase, graph::draw};
 
 fn step(name: &str, needs: &[&str], state: &'static str) -> StepView {
     StepView {
@@ -27,24 +27,29 @@ fn step(name: &str, needs: &[&str], state: &'static str) -> StepView {
 
 fn mission(steps: Vec<StepView>) -> MissionView {
     MissionView {
-        id: crate::testing::job().id,
-        name: "nightly".to_owned(),
-        version: 3,
+        brief: MissionBrief {
+            id: crate::testing::job().id,
+            name: "nightly".to_owned(),
+            version: 3,
+            state: Phase::Running,
+            parent: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            started_at: None,
+            finished_at: None,
+            deadline_at: jiff::Timestamp::UNIX_EPOCH,
+            steps_done: 0,
+            steps_total: steps.len(),
+            approvals_open: 0,
+            error: None,
+            changes: 1,
+        },
         description: String::new(),
-        state: Phase::Running,
-        parent: None,
         inputs: json!({}),
         output: None,
-        error: None,
         compensation_incomplete: false,
         steps,
-        created_at: jiff::Timestamp::UNIX_EPOCH,
-        started_at: None,
-        finished_at: None,
-        deadline_at: jiff::Timestamp::UNIX_EPOCH,
         expires_at: None,
         retries: 0,
-        changes: 1,
         links: BTreeMap::new(),
     }
 }

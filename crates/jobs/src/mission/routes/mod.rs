@@ -94,7 +94,7 @@ async fn start(
         Some(wait) if !preference.respond_async => missions.wait(caller.tenant(), id, wait).await?,
         _ => missions.get(caller.tenant(), id).await?,
     };
-    let status = if existed || view.state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = if existed || view.brief.state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(view)).into_response();
     let location = HeaderValue::try_from(format!("/missions/{id}"));
     response.headers_mut().extend(location.ok().map(|location| (header::LOCATION, location)));

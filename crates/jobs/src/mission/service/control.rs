@@ -156,8 +156,8 @@ pub(super) async fn cancel_and_look(
     id: JobId,
 ) -> Result<MissionView, MissionError> {
     let view = missions.get(tenant, id).await?;
-    if view.state.is_final() {
-        return Err(ended(id, view.state, "cancelled"));
+    if view.brief.state.is_final() {
+        return Err(ended(id, view.brief.state, "cancelled"));
     }
     cancel(&missions.0.engine, &missions.0.jobs, tenant, id).await?;
     let _ = missions.0.changed.send(id);
@@ -174,8 +174,8 @@ pub(super) async fn retry(
     id: JobId,
 ) -> Result<MissionView, MissionError> {
     let view = missions.get(tenant, id).await?;
-    if !matches!(view.state, Phase::Failed | Phase::Cancelled) {
-        return Err(ended(id, view.state, "retried"));
+    if !matches!(view.brief.state, Phase::Failed | Phase::Cancelled) {
+        return Err(ended(id, view.brief.state, "retried"));
     }
     missions.0.jobs.retry(tenant, id).await?;
     let _ = missions.0.changed.send(id);

@@ -49,7 +49,7 @@ impl MissionFault {
     }
 }
 
-/// A mission in a list.
+/// How a mission stands, without its graph: what a list has of it.
 #[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
 pub struct MissionBrief {
     /// Its id, which is also that of its job.
@@ -119,20 +119,12 @@ impl MissionBrief {
 /// A mission with its graph.
 #[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
 pub struct MissionView {
-    /// Its id, which is also that of its job.
-    pub id: JobId,
-    /// The name of its definition.
-    pub name: String,
-    /// The version of its definition.
-    pub version: u32,
+    /// How it stands.
+    #[serde(flatten)]
+    pub brief: MissionBrief,
     /// What the definition says it is for.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Where it stands.
-    pub state: Phase,
-    /// The mission that it is a step of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<String>,
     /// What it was started with.
     #[schema(value_type = Object)]
     pub inputs: Value,
@@ -140,31 +132,10 @@ pub struct MissionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<MissionFault>,
     /// Whether something that was done could not be undone.
     pub compensation_incomplete: bool,
     /// The steps in the order of the definition; `needs` are the edges of the graph.
     pub steps: Vec<StepView>,
-    /// When it was accepted.
-    #[schemars(with = "String")]
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
-    /// When it began.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub finished_at: Option<Timestamp>,
-    /// When it has to be done.
-    #[schemars(with = "String")]
-    #[schema(value_type = String, format = DateTime)]
-    pub deadline_at: Timestamp,
     /// Until when it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -172,8 +143,6 @@ pub struct MissionView {
     pub expires_at: Option<Timestamp>,
     /// How often it was retried.
     pub retries: u32,
-    /// Grows with every change.
-    pub changes: u64,
     /// Where to go from here.
     pub links: BTreeMap<&'static str, String>,
 }
@@ -207,24 +176,14 @@ impl MissionView {
         ]);
         let undo_failed = |item| matches!(item, Item::UndoFailed | Item::UndoFailedTried);
         Self {
-            id: mission.id,
-            name: mission.definition.clone(),
-            version: mission.version,
+            brief: MissionBrief::of(mission),
             description: plan.definition.description.clone(),
-            state: mission.state.phase,
-            parent: mission.parent.clone(),
             inputs: serde_json::from_str(&mission.inputs).unwrap_or_default(),
             output: parsed(mission.output.as_ref()).filter(|_| mission.state.phase == Phase::Succeeded),
-            error: mission.fault.as_ref().map(MissionFault::of),
             compensation_incomplete: mission.state.any_item(undo_failed),
             steps: (0..plan.steps.len()).map(|step| step::step_view(rows, step)).collect(),
-            created_at: mission.created_at,
-            started_at: mission.started_at,
-            finished_at: mission.finished_at,
-            deadline_at: mission.deadline_at,
             expires_at: mission.expires_at,
             retries: mission.state.generation,
-            changes: mission.changes,
             links,
         }
     }

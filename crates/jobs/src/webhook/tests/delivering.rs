@@ -8,7 +8,10 @@ use paddock_platform::{
 use serde_json::{Map, json};
 
 use super::*;
-use crate::webhook::{DisabledReason, Rotation, WebhookState};
+use crate::{
+    JobContext, JobFilter, JobKind, JobState, Outcome,
+    webhook::{DELIVER, DisabledReason, Rotation, WebhookState},
+};
 
 #[tokio::test]
 async fn a_jobs_end_is_told_once_and_signed() {
@@ -276,6 +279,86 @@ async fn only_the_events_that_it_wants_are_told_and_of_its_own_tenant() {
     let classes: Vec<Value> =
         receiver.got().iter().map(|got| got.json()["data"]["error"]["class"].clone()).collect();
     assert_eq!(classes, ["our-failure"]);
+    fixture.tasks.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn ends_that_no_webhook_wants_are_written_together() {
+    let fixture = Fixture::sqlite();
+    let bed = Bed::start(&fixture, options()).await;
+    let unreachable = "http://127.0.0.1:9/hook";
+    let (webhook, _) = bed.webhook(unreachable, &["job.failed", "job.dead"]).await;
+    let registry = bed.jobs.registry();
+    let job = bed.jobs.enqueue(&bed.caller, NewJob::kind("resize", json!({}))).await.unwrap().id;
+    let job = bed.jobs.get(bed.tenant(), job).await.unwrap();
+    let wanted = [JobState::Succeeded, JobState::Cancelled, JobState::Failed, JobState::Dead];
+    assert_eq!(wanted.map(|end| registry.is_wanted(&job, end)), [false, false, true, true]);
+    let theirs = Job { tenant: stranger().tenant().clone(), ..job.clone() };
+    assert_eq!(wanted.map(|end| registry.is_wanted(&theirs, end)), [false; 4]);
+    // One that names a webhook is told of however it ends.
+    let mut named = job;
+    named.terms.webhook = Some(webhook.to_string());
+    assert_eq!(wanted.map(|end| registry.is_wanted(&named, end)), [true; 4]);
+    fixture.tasks.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_while_it_succeeds_is_told_as_cancelled() {
+    on_each_engine(async |fixture: &Fixture| {
+        let (bed, receiver) = (Bed::start(fixture, options()).await, Receiver::start(&fixture.tasks).await);
+        let (webhook, _) = bed.webhook(&receiver.url(), &["job.cancelled"]).await;
+        let claimed = bed.claimed_job(None).await;
+        bed.jobs.cancel(bed.tenant(), claimed.id).await.unwrap();
+        let done = Completion { id: claimed.id, attempt: claimed.attempt, result: json!(1) };
+        bed.jobs.complete(&bed.caller, vec![done]).await.unwrap();
+        bed.delivery_in(&webhook, DeliveryState::Delivered).await;
+        let got = receiver.got();
+        assert_eq!((got.len(), got[0].json()["type"].as_str()), (1, Some("job.cancelled")));
+        assert!(got[0].json()["data"]["result"].is_null());
+    })
+    .await;
+}
+
+/// Never ends.
+struct Hang;
+
+impl JobKind for Hang {
+    fn run(&self, _: JobContext) -> BoxFuture<'static, Result<Outcome, JobFailure>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn deliveries_and_jobs_take_no_places_of_each_other() {
+    let fixture = Fixture::sqlite();
+    let narrow = WebhookOptions { concurrency: 2, parallel_max: 64, ..options() };
+    let bed = Bed::start_with(&fixture, narrow, 1).await;
+    bed.jobs.registry().add_kind("lab:hang", Arc::new(Hang));
+    let receiver = Receiver::start(&fixture.tasks).await;
+    let (webhook, _) = bed.webhook(&receiver.url(), &[]).await;
+    let hanging = bed.jobs.enqueue(&bed.caller, NewJob::kind("lab:hang", json!({}))).await.unwrap().id;
+    let running = async |id| bed.jobs.get(bed.tenant(), id).await.unwrap().state == JobState::Running;
+    bed.until("the only place is taken", async || running(hanging).await.then_some(())).await;
+    bed.ended_job(Some(webhook.as_str()), Ok(json!(1))).await;
+    bed.delivery_in(&webhook, DeliveryState::Delivered).await;
+    assert!(running(hanging).await);
+
+    // A receiver that never answers takes both places of deliveries, and none of the jobs'.
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (deaf_webhook, _) = bed.webhook(&format!("http://{}/", deaf.local_addr().unwrap()), &[]).await;
+    for _ in 0..4 {
+        bed.ended_job(Some(deaf_webhook.as_str()), Ok(json!(1))).await;
+    }
+    let mut kept = Vec::new();
+    while kept.len() < 2 {
+        kept.push(deaf.accept().await.unwrap());
+    }
+    bed.jobs.cancel(bed.tenant(), hanging).await.unwrap();
+    let next = bed.jobs.enqueue(&bed.caller, NewJob::kind("lab:hang", json!({}))).await.unwrap().id;
+    bed.until("another job runs", async || running(next).await.then_some(())).await;
+    let deliveries =
+        JobFilter { kind: Some(DELIVER.to_owned()), state: Some(JobState::Running), ..JobFilter::default() };
+    assert_eq!(bed.jobs.list(bed.tenant(), &deliveries, None, 10).await.unwrap().len(), 2);
     fixture.tasks.stop(PATIENCE).await.unwrap();
 }
 

@@ -42,7 +42,7 @@ use super::{
     Delivery, DeliveryFilter, DeliveryState, NewWebhook, SigningSecret, WebhookId, WebhookOptions, Webhooks,
     resolver::Resolver,
 };
-use crate::{ClaimRequest, Completion, Failure, JobFailure, JobId, Jobs, JobsOptions, NewJob, Role};
+use crate::{ClaimRequest, Completion, Failure, Job, JobFailure, JobId, Jobs, JobsOptions, NewJob, Role};
 
 /// The longest that a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -71,9 +71,14 @@ struct Bed {
 
 impl Bed {
     async fn start(fixture: &Fixture, options: WebhookOptions) -> Self {
+        Self::start_with(fixture, options, JobsOptions::default().concurrency).await
+    }
+
+    async fn start_with(fixture: &Fixture, options: WebhookOptions, concurrency: usize) -> Self {
         let (store, tasks) = (fixture.open().await, &fixture.tasks);
         let blobs = Blobs::open(&BlobsOptions::default(), fixture.data_dir()).unwrap();
-        let section = Section::fixed(JobsOptions::default());
+        let jobs_options = JobsOptions { concurrency, webhooks: options.clone(), ..JobsOptions::default() };
+        let section = Section::fixed(jobs_options);
         let jobs = Jobs::open(store.clone(), blobs, section, tasks).await.unwrap();
         let (events, names) = (Events::new(&EventsOptions::default(), tasks.stop_token()), Names::default());
         let section = Section::fixed(options);
@@ -100,8 +105,8 @@ impl Bed {
         (made.webhook.id, made.secret.parse().unwrap())
     }
 
-    /// Hands over a job of an external worker and ends it: with a result, or with a failure that is final.
-    async fn ended_job(&self, webhook: Option<&str>, outcome: Result<Value, &str>) -> JobId {
+    /// Hands over a job of an external worker, who takes it.
+    async fn claimed_job(&self, webhook: Option<&str>) -> Arc<Job> {
         let webhook = webhook.map(str::to_owned);
         let new = NewJob { webhook, ..NewJob::kind("resize", json!({})) };
         let id = self.jobs.enqueue(&self.caller, new).await.unwrap().id;
@@ -116,7 +121,13 @@ impl Bed {
         };
         let claimed = self.jobs.claim(&self.caller, request).await.unwrap();
         assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [id]);
-        let attempt = claimed[0].attempt;
+        Arc::clone(&claimed[0])
+    }
+
+    /// Hands over a job of an external worker and ends it: with a result, or with a failure that is final.
+    async fn ended_job(&self, webhook: Option<&str>, outcome: Result<Value, &str>) -> JobId {
+        let claimed = self.claimed_job(webhook).await;
+        let (id, attempt) = (claimed.id, claimed.attempt);
         match outcome {
             Ok(result) => {
                 self.jobs.complete(&self.caller, vec![Completion { id, attempt, result }]).await.unwrap();
