@@ -29,6 +29,25 @@ pub(crate) struct ServerArgs {
     pub key: Option<String>,
 }
 
+/// Flags of every group of commands that asks a running server.
+#[derive(Debug, Args)]
+pub(crate) struct AskedArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print the server's answer as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl AskedArgs {
+    /// The client of the server that is asked.
+    pub(crate) fn client(&self) -> Result<Client, CommandError> {
+        Client::new(&self.server, &self.config)
+    }
+}
+
 /// A client of a server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {

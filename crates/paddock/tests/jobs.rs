@@ -166,6 +166,8 @@ async fn a_paused_queue_is_seen_and_steered_from_a_shell() {
     let id = jobs(&["enqueue", "jobs_queues", "--queue", "low"]).trim().to_owned();
     assert!(jobs(&["list", "--state", "queued"]).contains(&id));
     assert!(jobs(&["top", "--once"]).contains("paused"));
+    let backlog = jobs(&["backlog"]);
+    assert!(backlog.contains("low: 1 ready") && backlog.contains("paddock jobs resume low"), "{backlog}");
     assert!(jobs(&["purge", "low", "--dry-run"]).contains("1 job"));
     assert!(jobs(&["cancel", &id]).contains("cancelled"));
     assert!(jobs(&["retry", &id]).contains("queued"));
@@ -174,6 +176,7 @@ async fn a_paused_queue_is_seen_and_steered_from_a_shell() {
     assert!(jobs(&["show", &id]).contains("succeeded"));
     assert!(jobs(&["enqueue", "jobs_list", "--wait"]).contains(&id));
     assert!(jobs(&["retry", "--all", "--dry-run"]).contains("0 jobs"));
+    assert!(jobs(&["backlog", "low"]).contains("no queue is backed up"));
 
     let refused = paddock().args(["jobs", "--server", &server.base, "show", "nonsense"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(19), "{}", text(&refused));
@@ -257,6 +260,34 @@ fn chaos(flags: &[&str]) {
 #[test]
 fn every_job_is_accounted_for_when_server_and_workers_are_killed() {
     chaos(&[]);
+}
+
+/// The small form of the scenario `jobs-backlog`.
+#[test]
+fn a_backlog_is_gone_after_workers_were_added() {
+    let program = env!("CARGO_BIN_EXE_paddock");
+    let mut command = paddock();
+    let output = command.args(["lab", "fixture", "jobs-backlog", program, "--jobs", "500"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(figures["backlog_count"].as_f64() > Some(100.0) && figures["steady_s"].is_f64(), "{figures}");
+    assert!(figures["arrived_count"].as_f64() > Some(0.0), "{figures}");
+}
+
+/// The small form of the scenario `jobs-recovery`.
+#[test]
+fn what_ran_on_a_server_that_was_killed_runs_again_and_is_done_once() {
+    let program = env!("CARGO_BIN_EXE_paddock");
+    let mut command = paddock();
+    command.args(["lab", "fixture", "jobs-recovery", program]);
+    let output = command.args(["--running", "300", "--queued", "2000", "--lease", "5"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["running_count"], 300.0, "{figures}");
+    for name in ["lost_count", "unfinished_count", "ended_twice_count"] {
+        assert_eq!(figures[name], 0.0, "{name} in {figures}");
+    }
+    assert!(figures["start_s"].as_f64() > Some(0.0) && figures["resumed_s"].is_f64(), "{figures}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::{cli::ConfigArgs, client::ServerArgs};
+use crate::{client::AskedArgs, top::TopArgs};
 
 /// Flags of `paddock browser`.
 #[derive(Debug, Args)]
@@ -12,12 +12,7 @@ pub(crate) struct BrowserArgs {
     #[command(subcommand)]
     pub(super) command: BrowserCommand,
     #[command(flatten)]
-    pub(super) server: ServerArgs,
-    #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// Print the server's answer as JSON
-    #[arg(long, global = true)]
-    pub(super) json: bool,
+    pub(super) asked: AskedArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -197,14 +192,4 @@ pub(super) struct BatchArgs {
     /// Open the tabs in this browser
     #[arg(long, value_name = "ID")]
     pub(super) instance: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TopArgs {
-    /// Print the table once and end
-    #[arg(long)]
-    pub(super) once: bool,
-    /// Seconds between two looks
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
-    pub(super) interval: f64,
 }

@@ -21,7 +21,7 @@ use crate::{
 
 /// Runs one of them.
 pub(crate) async fn run(args: BrowserArgs) -> CommandResult {
-    let asked = Asked { client: Client::new(&args.server, &args.config)?, json: args.json };
+    let asked = Asked { client: args.asked.client()?, json: args.asked.json };
     match args.command {
         BrowserCommand::Start(args) => asked.start(args).await,
         BrowserCommand::List => asked.list().await,

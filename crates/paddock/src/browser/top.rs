@@ -2,66 +2,42 @@
 
 use std::{
     collections::HashMap,
-    io::IsTerminal,
     time::{Duration, Instant},
 };
 
 use reqwest::Method;
 use serde_json::Value;
 
-use super::args::TopArgs;
 use crate::{
     cli::say,
     client::Client,
-    exit::{CommandError, CommandResult, Exit},
-    table::{Side, Table, ago, counted, draw, is_coloured, terminal_width, text},
+    exit::{CommandError, CommandResult},
+    table::{Side, Table, ago, counted, is_coloured, terminal_width, text},
+    top::{TopArgs, repeat},
 };
-
-/// Shortest and longest time between two looks, in seconds.
-const INTERVAL_MIN: f64 = 0.2;
-const INTERVAL_MAX: f64 = 3600.0;
 
 /// Processor seconds of each instance at the last look.
 type Seen = HashMap<String, f64>;
 
 /// Prints the table until interrupted; once if nobody watches.
 pub(super) async fn run(client: &Client, args: &TopArgs, json: bool) -> CommandResult {
-    if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&args.interval) {
-        let message = format!("--interval is a number of seconds from {INTERVAL_MIN} to {INTERVAL_MAX}");
-        return Err(CommandError::new(Exit::Usage, message));
-    }
-    let metrics = look(client).await?;
     if json {
-        say(format_args!("{metrics:#}"));
+        say(format_args!("{:#}", look(client).await?));
         return Ok(());
     }
-    if args.once || !std::io::stdout().is_terminal() {
-        for line in lines(&metrics, None) {
-            say(format_args!("{line}"));
-        }
-        return Ok(());
-    }
-    tokio::select! {
-        outcome = watch(client, metrics, Duration::from_secs_f64(args.interval)) => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(()),
-    }
+    let mut since: Option<(Instant, Seen)> = None;
+    let draw = async || {
+        let metrics = look(client).await?;
+        let now = Instant::now();
+        let lines = lines(&metrics, since.as_ref().map(|(then, seen)| (now - *then, seen)));
+        since = Some((now, seen(&metrics)));
+        Ok::<_, CommandError>(lines)
+    };
+    repeat(args.interval, args.once, draw).await
 }
 
 async fn look(client: &Client) -> Result<Value, CommandError> {
     client.json(client.request(Method::GET, "/browser/instances/metrics")).await
-}
-
-async fn watch(client: &Client, mut metrics: Value, interval: Duration) -> CommandResult {
-    let mut drawn = 0;
-    let mut since: Option<(Instant, Seen)> = None;
-    loop {
-        let now = Instant::now();
-        let lines = lines(&metrics, since.as_ref().map(|(then, seen)| (now - *then, seen)));
-        since = Some((now, seen(&metrics)));
-        drawn = draw(&lines, drawn);
-        tokio::time::sleep(interval).await;
-        metrics = look(client).await?;
-    }
 }
 
 fn seen(metrics: &Value) -> Seen {

@@ -1,9 +1,10 @@
 //! The commands and their flags.
 
 use clap::{Args, Subcommand, ValueEnum};
+use paddock_platform::units::HumanDuration;
 
 use super::{schedules::SchedulesCommand, webhooks::WebhooksCommand};
-use crate::{cli::ConfigArgs, client::ServerArgs};
+use crate::{client::AskedArgs, top::TopArgs};
 
 /// Flags of `paddock jobs`.
 #[derive(Debug, Args)]
@@ -11,12 +12,7 @@ pub(crate) struct JobsArgs {
     #[command(subcommand)]
     pub(super) command: JobsCommand,
     #[command(flatten)]
-    pub(super) server: ServerArgs,
-    #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// Print the server's answer as JSON
-    #[arg(long, global = true)]
-    pub(super) json: bool,
+    pub(super) asked: AskedArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +31,8 @@ pub(super) enum JobsCommand {
     Cancel(IdsArgs),
     /// Show the queues, over and over
     Top(TopArgs),
+    /// Say what holds up the queues and what to do about it
+    Backlog(BacklogArgs),
     /// Take nothing more out of a queue
     Pause(QueueArgs),
     /// Undo pausing and draining
@@ -171,13 +169,15 @@ pub(super) struct RetryArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct TopArgs {
-    /// Print the table once and end
+pub(super) struct BacklogArgs {
+    /// The queue; all of them when left out
+    pub(super) queue: Option<String>,
+    /// Wait until nothing was backed up for a minute
     #[arg(long)]
-    pub(super) once: bool,
-    /// Seconds between two looks
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
-    pub(super) interval: f64,
+    pub(super) wait: bool,
+    /// How long that may take
+    #[arg(long, value_name = "DURATION", default_value = "15m", requires = "wait")]
+    pub(super) within: HumanDuration,
 }
 
 #[derive(Debug, Args)]

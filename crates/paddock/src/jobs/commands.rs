@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     args::{EnqueueArgs, JobsArgs, JobsCommand, ListArgs, RetryArgs, ShowArgs},
-    schedules, watch, webhooks,
+    backlog, schedules, watch, webhooks,
 };
 use crate::{
     cli::say,
@@ -18,7 +18,7 @@ use crate::{
 
 /// Runs one of them.
 pub(crate) async fn run(args: JobsArgs) -> CommandResult {
-    let asked = Asked { client: Client::new(&args.server, &args.config)?, json: args.json };
+    let asked = Asked { client: args.asked.client()?, json: args.asked.json };
     match args.command {
         JobsCommand::Enqueue(args) => asked.enqueue(args).await,
         JobsCommand::List(args) => asked.list(&args).await,
@@ -30,6 +30,7 @@ pub(crate) async fn run(args: JobsArgs) -> CommandResult {
         JobsCommand::Retry(args) => asked.retry(args).await,
         JobsCommand::Cancel(args) => asked.each(&args.ids, "cancel").await,
         JobsCommand::Top(args) => watch::top(&asked.client, &args, asked.json).await,
+        JobsCommand::Backlog(args) => backlog::run(&asked, &args).await,
         JobsCommand::Schedules(command) => schedules::run(&asked, command).await,
         JobsCommand::Webhooks(command) => webhooks::run(&asked, command).await,
         JobsCommand::Pause(args) => asked.steer(&args.queue, "pause").await,

@@ -4,6 +4,7 @@
 //! output; with `--json` the server's answer goes there as it came.
 
 mod args;
+mod backlog;
 mod commands;
 mod schedules;
 mod watch;

@@ -1,23 +1,19 @@
 //! `paddock jobs watch` and `top`: the same looks, over and over.
 
-use std::{io::IsTerminal, time::Duration};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{
-    args::TopArgs,
-    commands::{kind, lines, news},
-};
+use super::commands::{kind, lines, news};
 use crate::{
     cli::{complain, say},
     client::Client,
     exit::{CommandError, CommandResult, Exit},
-    table::{Side, Table, draw, is_coloured, terminal_width, text},
+    table::{Side, Table, is_coloured, terminal_width, text},
+    top::{TopArgs, repeat},
 };
 
-const INTERVAL_MIN: f64 = 0.2;
-const INTERVAL_MAX: f64 = 3600.0;
 /// Between two looks at a job.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
@@ -62,47 +58,17 @@ pub(super) async fn job(client: &Client, id: &str, json: bool) -> CommandResult 
 pub(super) async fn all(client: &Client) -> CommandResult {
     let path = format!("/jobs?limit={LIST_SHOWN}");
     let look = async || Ok::<_, CommandError>(lines(&get(client, &path).await?));
-    repeat(look, LIST_INTERVAL, !std::io::stdout().is_terminal()).await
+    repeat(LIST_INTERVAL, false, look).await
 }
 
 /// Draws the queues until interrupted; once if nobody watches.
 pub(super) async fn top(client: &Client, args: &TopArgs, json: bool) -> CommandResult {
-    if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&args.interval) {
-        let message = format!("--interval is a number of seconds from {INTERVAL_MIN} to {INTERVAL_MAX}");
-        return Err(CommandError::new(Exit::Usage, message));
-    }
     if json {
         say(format_args!("{:#}", get(client, "/jobs/queues").await?));
         return Ok(());
     }
     let look = async || Ok::<_, CommandError>(queues(&get(client, "/jobs/queues").await?));
-    let once = args.once || !std::io::stdout().is_terminal();
-    repeat(look, Duration::from_secs_f64(args.interval), once).await
-}
-
-async fn repeat(
-    look: impl AsyncFn() -> Result<Vec<String>, CommandError>,
-    interval: Duration,
-    once: bool,
-) -> CommandResult {
-    let first = look().await?;
-    if once {
-        for line in first {
-            say(format_args!("{line}"));
-        }
-        return Ok(());
-    }
-    let drawing = async {
-        let mut drawn = draw(&first, 0);
-        loop {
-            tokio::time::sleep(interval).await;
-            drawn = draw(&look().await?, drawn);
-        }
-    };
-    tokio::select! {
-        outcome = drawing => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(()),
-    }
+    repeat(args.interval, args.once, look).await
 }
 
 fn queues(answer: &Value) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::{cli::ConfigArgs, client::ServerArgs};
+use crate::client::AskedArgs;
 
 /// Flags of `paddock missions`.
 #[derive(Debug, Args)]
@@ -12,12 +12,7 @@ pub(crate) struct MissionsArgs {
     #[command(subcommand)]
     pub(super) command: MissionsCommand,
     #[command(flatten)]
-    pub(super) server: ServerArgs,
-    #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// Print the server's answer as JSON
-    #[arg(long, global = true)]
-    pub(super) json: bool,
+    pub(super) asked: AskedArgs,
 }
 
 #[derive(Debug, Subcommand)]

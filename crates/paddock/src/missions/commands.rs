@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     cli::{complain, say},
-    client::Client,
     exit::{CommandError, CommandResult, Exit},
     jobs::{Asked, checked, input},
     table::text,
@@ -22,7 +21,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs one of them.
 pub(crate) async fn run(args: MissionsArgs) -> CommandResult {
-    let asked = Asked { client: Client::new(&args.server, &args.config)?, json: args.json };
+    let asked = Asked { client: args.asked.client()?, json: args.asked.json };
     match args.command {
         MissionsCommand::Validate(args) => {
             let mut wrong = 0;
