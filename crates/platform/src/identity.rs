@@ -16,6 +16,8 @@ pub const AREAS: [&str; 10] =
 pub enum Verb {
     /// Look.
     Read,
+    /// Use what others offer through an area: the tools of servers that the registry reaches.
+    Call,
     /// Change, start, stop.
     Write,
     /// Administer: limits, keys, other tenants' things.
@@ -26,6 +28,7 @@ impl Verb {
     const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Call => "call",
             Self::Write => "write",
             Self::Admin => "admin",
         }
@@ -43,7 +46,7 @@ pub struct Scope {
 
 /// A text that is not a scope.
 #[derive(Debug, thiserror::Error)]
-#[error("`{text}` is not a scope; write `area:verb` with an area of {} or `*`, and `read`, `write` or `admin`", AREAS.join(", "))]
+#[error("`{text}` is not a scope; write `area:verb` with an area of {} or `*`, and `read`, `write` or `admin`; `registry` also has `call`", AREAS.join(", "))]
 pub struct ParseScopeError {
     text: String,
 }
@@ -55,6 +58,11 @@ impl Scope {
     /// A scope for looking at an area.
     pub const fn read(area: &'static str) -> Self {
         Self { area, verb: Verb::Read }
+    }
+
+    /// A scope for using what others offer through an area.
+    pub const fn call(area: &'static str) -> Self {
+        Self { area, verb: Verb::Call }
     }
 
     /// A scope for changing things in an area.
@@ -84,11 +92,13 @@ impl FromStr for Scope {
         } else {
             AREAS.iter().find(|known| **known == area).copied().ok_or_else(error)?
         };
-        let verb = [Verb::Read, Verb::Write, Verb::Admin]
+        let verb = [Verb::Read, Verb::Call, Verb::Write, Verb::Admin]
             .into_iter()
             .find(|known| known.name() == verb)
             .ok_or_else(error)?;
-        Ok(Self { area, verb })
+        // Elsewhere there is nothing of others to use.
+        let is_known = verb != Verb::Call || matches!(area, "registry" | "*");
+        if is_known { Ok(Self { area, verb }) } else { Err(error()) }
     }
 }
 
@@ -249,6 +259,9 @@ mod tests {
         assert!(!covers("browser:read", "browser:write"));
         assert!(!covers("browser:admin", "jobs:read"));
         assert!(!covers("jobs:read", "*:read"));
+        assert!(covers("registry:write", "registry:call") && covers("registry:call", "registry:read"));
+        assert!(!covers("registry:read", "registry:call"));
+        assert!("browser:call".parse::<Scope>().is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     problem::Problem,
-    tool::{Content, Tool, ToolOutput},
+    tool::{Content, GuestTool, Tool, ToolOutput},
 };
 
 /// Longest member of a problem that is shown to a model.
@@ -26,6 +26,11 @@ pub(super) fn described(tool: &Tool) -> model::Tool {
     }
 }
 
+/// A guest's tool as clients list it; none if it is not as the protocol has tools.
+pub(super) fn described_guest(tool: &GuestTool) -> Option<model::Tool> {
+    serde_json::from_value(tool.definition.clone()).ok()
+}
+
 fn object(schema: &Value) -> Arc<JsonObject> {
     Arc::new(schema.as_object().cloned().unwrap_or_default())
 }
@@ -35,6 +40,10 @@ pub(super) fn answered(output: ToolOutput, has_schema: bool) -> CallToolResult {
     let content = output.content.into_iter().map(|content| match content {
         Content::Text(text) => ContentBlock::text(text),
         Content::Image { base64, mime } => ContentBlock::image(base64, mime),
+        // What is no part of an answer is shown as what it is.
+        Content::Mcp(part) => {
+            serde_json::from_value(part.clone()).unwrap_or_else(|_| ContentBlock::text(part.to_string()))
+        }
     });
     let mut result = CallToolResult::success(content.collect());
     result.structured_content = has_schema.then_some(output.value);

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
-    answer::{answered, described, failed},
+    answer::{answered, described, described_guest, failed},
     calls::{self, Calls, Client},
     http::session_of,
     options::McpOptions,
@@ -129,6 +129,7 @@ impl Handler {
         if told.is_some() {
             call.progress = progress;
         }
+        let guest = shared.toolbox.guest(&call.caller, name);
         let running = shared.toolbox.run(call, name, input);
         let output = match told {
             None => running.await?,
@@ -139,7 +140,8 @@ impl Handler {
                 }
             }
         };
-        let has_schema = shared.described.get(name).is_some_and(|tool| tool.output_schema.is_some());
+        let has_schema = shared.described.get(name).is_some_and(|tool| tool.output_schema.is_some())
+            || guest.is_some_and(|guest| guest.output_schema.is_some());
         Ok(answered(output, has_schema))
     }
 }
@@ -157,7 +159,9 @@ impl ServerHandler for Handler {
         let caller = self.who(&context)?.caller;
         let shared = &self.mcp.0;
         let tools = shared.toolbox.visible_to(&caller).filter_map(|tool| shared.described.get(tool.name));
-        Ok(ListToolsResult::with_all_items(tools.cloned().collect()))
+        let guests = shared.toolbox.guests_of(&caller);
+        let guests = guests.iter().filter_map(|guest| described_guest(guest));
+        Ok(ListToolsResult::with_all_items(tools.cloned().chain(guests).collect()))
     }
 
     async fn call_tool(
@@ -174,7 +178,9 @@ impl ServerHandler for Handler {
         match result {
             Ok(result) => Ok(result.into()),
             // No tool could answer this one: an error of the protocol.
-            Err(problem) if problem.kind == NOT_FOUND && self.mcp.0.toolbox.tool(&request.name).is_none() => {
+            Err(problem)
+                if problem.kind == NOT_FOUND && self.mcp.0.toolbox.scope_of(&request.name).is_none() =>
+            {
                 Err(ErrorData::invalid_params(problem.detail, None))
             }
             Err(problem) => Ok(failed(&problem).into()),

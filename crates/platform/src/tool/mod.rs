@@ -7,6 +7,7 @@
 //! An answer has two forms: data, which programs get over REST, and [`Content`], which a model reads. A tool whose
 //! answer is data ([`Tool::new`]) is read as JSON; one whose answer is to be read ([`Tool::reading`]) says how.
 
+mod guest;
 mod output;
 mod progress;
 mod schema;
@@ -24,6 +25,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use self::{
+    guest::{GuestTool, ToolSource},
     output::{Content, Readable, ToolOutput},
     progress::{Progress, Step},
     toolbox::{Toolbox, ToolboxError},

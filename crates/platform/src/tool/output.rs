@@ -14,6 +14,8 @@ pub enum Content {
         /// Its media type, for example `image/png`.
         mime: &'static str,
     },
+    /// A part as another MCP server gave it: a sound, a resource, a link to one.
+    Mcp(Value),
 }
 
 /// An answer that says how a model reads it.

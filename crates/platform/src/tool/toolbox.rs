@@ -10,7 +10,7 @@ use jsonschema::Validator;
 use metrics::{counter, histogram};
 use serde_json::Value;
 
-use super::{Tool, ToolContext, ToolOutput, schema::drop_nulls};
+use super::{GuestTool, Tool, ToolContext, ToolOutput, ToolSource, schema::drop_nulls};
 use crate::{
     field::refused_by_schema,
     identity::{Caller, Scope},
@@ -39,13 +39,16 @@ struct Entry {
     input: Validator,
 }
 
-/// All tools of a server. Cheap to clone; fixed once built.
+/// All tools of a server: those of its areas, which are fixed once it is built, and guests. Cheap to clone.
 #[derive(Clone)]
-pub struct Toolbox(Arc<BTreeMap<&'static str, Entry>>);
+pub struct Toolbox {
+    entries: Arc<BTreeMap<&'static str, Entry>>,
+    guests: Option<Arc<dyn ToolSource>>,
+}
 
 impl std::fmt::Debug for Toolbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.entries.keys()).finish()
     }
 }
 
@@ -61,7 +64,31 @@ impl Toolbox {
                 return Err(ToolboxError::Duplicate(name));
             }
         }
-        Ok(Self(Arc::new(entries)))
+        Ok(Self { entries: Arc::new(entries), guests: None })
+    }
+
+    /// With tools of others beside its own.
+    #[must_use]
+    pub fn with_guests(self, guests: Arc<dyn ToolSource>) -> Self {
+        Self { guests: Some(guests), ..self }
+    }
+
+    /// The guests' tools that are listed to this caller.
+    pub fn guests_of(&self, caller: &Caller) -> Vec<Arc<GuestTool>> {
+        self.guests.as_ref().map(|guests| guests.listed(caller)).unwrap_or_default()
+    }
+
+    /// A guest's tool that this caller may use.
+    pub(crate) fn guest(&self, caller: &Caller, name: &str) -> Option<Arc<GuestTool>> {
+        self.guests.as_ref()?.tool(caller, name)
+    }
+
+    /// The input schema of a tool that this caller may use.
+    pub fn input_schema(&self, caller: &Caller, name: &str) -> Option<Value> {
+        match self.tool(name) {
+            Some(tool) => caller.may(tool.scope).then(|| tool.input_schema.clone()),
+            None => self.guest(caller, name).map(|tool| tool.input_schema.clone()),
+        }
     }
 
     /// The tools that this caller may use, by name.
@@ -71,25 +98,32 @@ impl Toolbox {
 
     /// All tools, by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Tool> {
-        self.0.values().map(|entry| &entry.tool)
+        self.entries.values().map(|entry| &entry.tool)
     }
 
     /// The tool of a name.
     pub(crate) fn tool(&self, name: &str) -> Option<&Tool> {
-        self.0.get(name).map(|entry| &entry.tool)
+        self.entries.get(name).map(|entry| &entry.tool)
     }
 
     /// The scope that a call of a tool needs, if there is such a tool.
     pub fn scope_of(&self, name: &str) -> Option<Scope> {
-        self.tool(name).map(|tool| tool.scope)
+        let guest = || self.guests.as_ref()?.scope_of(name);
+        self.tool(name).map(|tool| tool.scope).or_else(guest)
     }
 
     /// Whether a call would be let in, for one that is made later: the tool is there, the caller holds its scope, and the
     /// input fits its schema.
     pub fn check(&self, caller: &Caller, name: &str, input: &Value) -> Result<(), Problem> {
-        let entry = self.0.get(name).ok_or_else(|| self.unknown(caller, name))?;
-        caller.require(entry.tool.scope)?;
         let mut input = input.clone();
+        let Some(entry) = self.entries.get(name) else {
+            // What the guest itself says of the input counts; this only finds out earlier.
+            let guest = self.guest(caller, name).ok_or_else(|| self.unknown(caller, name))?;
+            let Ok(validator) = jsonschema::validator_for(&guest.input_schema) else { return Ok(()) };
+            let mistake = validator.iter_errors(&input).next();
+            return mistake.map_or(Ok(()), |error| Err(refused_by_schema(&error, "input")));
+        };
+        caller.require(entry.tool.scope)?;
         drop_nulls(&mut input);
         entry.input.iter_errors(&input).next().map_or(Ok(()), |error| Err(refused_by_schema(&error, "input")))
     }
@@ -108,7 +142,14 @@ impl Toolbox {
     /// Calls a tool: looks it up, checks the caller's scope, validates the input, enforces the deadline. Dropping the
     /// future cancels the call.
     pub async fn run(&self, context: ToolContext, name: &str, input: Value) -> Result<ToolOutput, Problem> {
-        let entry = self.0.get(name).ok_or_else(|| self.unknown(&context.caller, name))?;
+        let Some(entry) = self.entries.get(name) else {
+            return match &self.guests {
+                Some(guests) if guests.scope_of(name).is_some() => {
+                    run_guest(&**guests, context, name, input).await
+                }
+                _ => Err(self.unknown(&context.caller, name)),
+            };
+        };
         let started = Instant::now();
         let result = run_entry(entry, context, input).await;
         let outcome = result.as_ref().map_or_else(|problem| problem.kind.slug, |_| "ok");
@@ -124,6 +165,21 @@ impl Toolbox {
             None => Problem::not_found("tool", name),
         }
     }
+}
+
+/// A guest's own limits hold as well.
+async fn run_guest(
+    guests: &dyn ToolSource,
+    context: ToolContext,
+    name: &str,
+    input: Value,
+) -> Result<ToolOutput, Problem> {
+    let left = context.deadline.saturating_duration_since(Instant::now());
+    let called = tokio::time::timeout(left, guests.call(context, name, input)).await;
+    called.unwrap_or_else(|_| {
+        let detail = format!("tool `{name}` did not finish within {:.0}s", left.as_secs_f64().ceil());
+        Err(Problem::new(DEADLINE_EXCEEDED, detail))
+    })
 }
 
 async fn run_entry(entry: &Entry, context: ToolContext, mut input: Value) -> Result<ToolOutput, Problem> {

@@ -2,10 +2,7 @@
 //! far as the input is literal.
 
 use jsonschema::error::ValidationErrorKind;
-use paddock_platform::{
-    identity::Caller,
-    tool::{Tool, Toolbox},
-};
+use paddock_platform::{identity::Caller, tool::Toolbox};
 use serde_json::Value;
 
 use super::{Action, Plan};
@@ -21,14 +18,14 @@ pub(crate) fn check_tools(plan: &Plan, toolbox: &Toolbox, caller: &Caller) -> Ve
         }
         for (prefix, action, input) in calls {
             let Action::Tool(name) = action else { continue };
-            match toolbox.visible_to(caller).find(|tool| tool.name == name) {
+            match toolbox.input_schema(caller, name) {
                 None => flaws.push(Flaw::of_step(
                     &step.name,
                     format!("{prefix}tool"),
                     no_tool(name, toolbox, caller),
                 )),
-                Some(tool) => {
-                    for (path, reason) in literal_flaws(tool, input) {
+                Some(schema) => {
+                    for (path, reason) in literal_flaws(&schema, input) {
                         flaws.push(Flaw::of_step(&step.name, format!("{prefix}{path}"), reason));
                     }
                 }
@@ -55,12 +52,12 @@ fn no_tool(name: &str, toolbox: &Toolbox, caller: &Caller) -> String {
 }
 
 /// What the schema refuses whatever the expressions come to.
-fn literal_flaws(tool: &Tool, input: &Value) -> Vec<(String, String)> {
+fn literal_flaws(schema: &Value, input: &Value) -> Vec<(String, String)> {
     // An expression in place of the whole input may come to anything.
     if input.is_string() {
         return Vec::new();
     }
-    let Ok(validator) = jsonschema::validator_for(&tool.input_schema) else { return Vec::new() };
+    let Ok(validator) = jsonschema::validator_for(schema) else { return Vec::new() };
     let mut flaws = Vec::new();
     for error in validator.iter_errors(input) {
         let pointer = error.instance_path().to_string();
@@ -98,7 +95,7 @@ fn has_expression(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use paddock_platform::{identity::Scope, problem::Problem};
+    use paddock_platform::{identity::Scope, problem::Problem, tool::Tool};
     use schemars::JsonSchema;
     use serde::Deserialize;
     use serde_json::json;
