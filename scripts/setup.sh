@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what this machine lacks for running (`setup.sh run`), testing (`setup.sh test`) or measuring Paddock against
-# other programs and under valgrind (`setup.sh bench`), or for building agents in any language (`setup.sh agents`).
+# Installs what this machine lacks for building Paddock (`setup.sh build`), running it (`setup.sh run`), testing it
+# (`setup.sh test`), measuring it against other programs and under valgrind (`setup.sh bench`), or for building agents in
+# any language (`setup.sh agents`).
 #
 # Debian and its relatives, through apt. Safe to repeat: when nothing is missing it installs nothing, asks nobody and
 # returns at once. Other systems get the list of what to install.
@@ -8,9 +9,9 @@ set -euo pipefail
 
 purpose=${1:-run}
 case $purpose in
-  run | test | bench | agents) ;;
+  build | run | test | bench | agents) ;;
   *)
-    echo "usage: scripts/setup.sh run|test|bench|agents" >&2
+    echo "usage: scripts/setup.sh build|run|test|bench|agents" >&2
     exit 2
     ;;
 esac
@@ -41,7 +42,7 @@ if command -v rustc >/dev/null 2>&1; then
 fi
 need cc gcc libc6-dev
 need make make
-if [[ $purpose != agents ]]; then
+if [[ $purpose != agents && $purpose != build ]]; then
   need '/usr/lib/chromium*/chromium-headless-shell' chromium-headless-shell
   need '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf' fonts-dejavu-core
   need '/usr/share/fonts/truetype/liberation*/LiberationSans-Regular.ttf' fonts-liberation
@@ -65,7 +66,7 @@ if [[ $purpose == bench ]]; then
 fi
 
 # What agents are written in: compilers for WebAssembly, the rest comes from npm and PyPI below.
-if [[ $purpose != run ]]; then
+if [[ $purpose != run && $purpose != build ]]; then
   # Rust's second compiler in Debian brings the sources of its standard library; rustup may have it compiled.
   if [[ ! -d $(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null) ]]; then
     need '/usr/lib/rustlib/src/rust/library/std' rustc-web rust-web-src
@@ -83,7 +84,7 @@ fi
 
 # The tools of TypeScript and Python for agents, where the tests build the examples: only when they are others than before.
 agent_tools() {
-  [[ $purpose != run ]] || return 0
+  [[ $purpose != run && $purpose != build ]] || return 0
   local sdk cache
   sdk=$(cd "$(dirname "${BASH_SOURCE[0]}")/../sdk/agents" && pwd)
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/paddock-agents
@@ -176,7 +177,7 @@ policy=/usr/sbin/policy-rc.d
 cluster=/etc/postgresql-common/createcluster.d/paddock-setup.conf
 undo=()
 trap '((${#undo[@]} == 0)) || "${as_root[@]}" rm -f "${undo[@]}"' EXIT
-if [[ $purpose != run ]]; then
+if [[ $purpose != run && $purpose != build ]]; then
   if [[ ! -e $policy ]]; then
     undo+=("$policy")
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
