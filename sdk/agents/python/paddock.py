@@ -36,7 +36,7 @@ class Retryable(Exception):
 
 
 class Agent(exports.Handler):
-    """What an agent has to be."""
+    """What an agent has to be. Every call gets an object of its own: what is kept in memory belongs to the module."""
 
     name: Optional[str] = None
     description: str = ""

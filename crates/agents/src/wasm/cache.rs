@@ -53,10 +53,11 @@ impl CodeCache {
             engine.precompile_component(bytes).map_err(|error| WasmError::Malformed(one_line(&error)))?;
         histogram!(AGENTS_WASM_COMPILE_DURATION_SECONDS).record(began.elapsed().as_secs_f64());
         match self.keep(digest, &code) {
-            Ok(path) => map(engine, &path).map_err(|error| WasmError::engine(&error)),
+            // What compiles and cannot be loaded asks for more than the engine's pool has.
+            Ok(path) => map(engine, &path).map_err(|error| oversized(&error)),
             Err(error) => {
                 tracing::warn!(%error, dir = %self.dir.display(), "compiled code cannot be kept");
-                load(engine, &code).map_err(|error| WasmError::engine(&error))
+                load(engine, &code).map_err(|error| oversized(&error))
             }
         }
     }
@@ -120,6 +121,10 @@ impl CodeCache {
             }
         }
     }
+}
+
+fn oversized(error: &wasmtime::Error) -> WasmError {
+    WasmError::Oversized(format!("more than agents get: {}", one_line(error)))
 }
 
 fn checked(engine: &Engine, path: &Path, sum: &str) -> Result<Component, String> {

@@ -42,7 +42,7 @@ pub(super) enum CutOff {
 pub(super) struct Guest {
     pub(super) turn: Option<Turn>,
     pub(super) message: Option<Arc<Message>>,
-    pub(super) tenant: Tenant,
+    tenant: Tenant,
     pub(super) memory: MemoryUse,
     now_ms: u64,
     began: Instant,
@@ -62,11 +62,11 @@ impl fmt::Debug for Guest {
 }
 
 impl Guest {
-    pub(super) fn new(gate: Arc<Gate>, allowance: Allowance) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, allowance: Allowance, tenant: Tenant) -> Self {
         Self {
             turn: None,
             message: None,
-            tenant: Tenant::local(),
+            tenant,
             memory: MemoryUse { used: 0, max: allowance.memory_max, refused: false },
             now_ms: 0,
             began: Instant::now(),
@@ -103,7 +103,7 @@ impl Guest {
     /// At the end of a slice: on to the next one when there is a place, or no further.
     pub(super) fn slice_ended(&mut self) -> wasmtime::Result<UpdateDeadline> {
         if std::mem::take(&mut self.waited) {
-            return Ok(UpdateDeadline::Continue(SLICE_TICKS));
+            return Ok(UpdateDeadline::Continue(FIRST_TICKS));
         }
         self.slices += 1;
         self.make_way();
@@ -113,7 +113,7 @@ impl Guest {
         let entering = Arc::clone(&self.gate).enter(self.tenant.clone(), self.slices);
         let place = Arc::clone(&self.place);
         Ok(UpdateDeadline::YieldCustom(
-            SLICE_TICKS,
+            NEXT_TICKS,
             Box::pin(async move {
                 let entered = entering.await;
                 *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(entered);
@@ -131,8 +131,10 @@ impl Guest {
     }
 }
 
-/// Ticks of the clock until an agent is asked to make way: one of them passes whole, whenever the call began.
-pub(super) const SLICE_TICKS: u64 = 2;
+/// Ticks of the clock until a call is asked to make way: one of them passes whole, whenever the call began.
+pub(super) const FIRST_TICKS: u64 = 2;
+/// The same for those that were asked: they begin about when the clock ticks.
+const NEXT_TICKS: u64 = 1;
 
 /// Linear memory of an agent, all of its memories together.
 #[derive(Clone, Copy, Debug)]

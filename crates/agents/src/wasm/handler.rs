@@ -4,13 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use paddock_platform::identity::Tenant;
 
-use super::{instance::Live, module::Inner, options::Allowance, warm::Slot};
+use super::{
+    instance::{Live, NotStarted},
+    module::Inner,
+    options::Allowance,
+    warm::Slot,
+};
 use crate::{
     handler::{Failure, FailureKind, Handled, Handler, Start},
     message::Message,
     turn::Turn,
 };
+
+/// How often others make way for an instance that the machine has no memory for.
+const TRIES_MAX: u32 = 8;
 
 #[derive(Debug)]
 pub(super) struct WasmHandler {
@@ -26,16 +35,29 @@ impl WasmHandler {
 
     /// A new instance, which knows that it begins.
     async fn wake(&self, start: Start, turn: &mut Turn) -> Result<Live, Failure> {
-        let module = &self.module;
-        let room = module.host.warm.room(module.memories).await;
-        let room = room.ok_or_else(|| {
-            Failure::retryable(
-                "all instances are busy (`agents.wasm.instances_max`); there was no room for one more",
-            )
-        })?;
-        let mut live = Live::start(module, self.allowance, Some(room), Some(turn)).await?;
+        let mut tries = 0;
+        let mut live = loop {
+            match self.instantiate(turn.tenant().clone()).await {
+                Ok(live) => break live,
+                // The machine is less generous than it said: others make way.
+                Err(NotStarted::NoMemory(detail)) if tries < TRIES_MAX => {
+                    tries += 1;
+                    tracing::warn!(detail, "there is no memory for an instance; another is put aside");
+                    self.module.host.warm.put_one_aside("memory").await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
         live.init(start, turn).await?;
         Ok(live)
+    }
+
+    async fn instantiate(&self, tenant: Tenant) -> Result<Live, NotStarted> {
+        let module = &self.module;
+        let room = module.host.warm.room(module.memories).await;
+        let busy = "all instances are busy (`agents.wasm.instances_max`), and none was done in time";
+        let room = room.ok_or_else(|| NotStarted::Failed(Failure::retryable(busy)))?;
+        Live::start(module, self.allowance, Some(room), tenant).await
     }
 
     async fn begin(&self, start: Start, turn: &mut Turn) -> Result<(), Failure> {

@@ -4,14 +4,15 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use metrics::counter;
-use wasmtime::{Store, Trap, component::TypedFunc};
+use paddock_platform::identity::Tenant;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, component::TypedFunc};
 
 use super::{
     Host,
     bindings::{Agent, paddock::agent::types as wit},
     convert,
     error::one_line,
-    guest::{CutOff, Guest, SLICE_TICKS},
+    guest::{CutOff, FIRST_TICKS, Guest},
     metrics::{AGENTS_WASM_CUT_OFF_TOTAL, AGENTS_WASM_STARTS_TOTAL},
     module::Inner,
     options::Allowance,
@@ -45,22 +46,42 @@ impl fmt::Debug for Live {
     }
 }
 
+/// An instance was not made.
+#[derive(Debug)]
+pub(super) enum NotStarted {
+    /// Its exports have other types than those of the world.
+    Mistyped(String),
+    /// The pool or the machine has no memory for it now.
+    NoMemory(String),
+    /// Its own code failed, which may run already.
+    Failed(Failure),
+}
+
+impl From<NotStarted> for Failure {
+    fn from(error: NotStarted) -> Self {
+        match error {
+            NotStarted::Mistyped(detail) => Self::fatal(detail),
+            NotStarted::NoMemory(detail) => {
+                Self::retryable(format!("there is no memory for an instance: {detail}"))
+            }
+            NotStarted::Failed(failure) => failure,
+        }
+    }
+}
+
 impl Live {
-    /// Makes an instance; its own code may run already. The turn is put back in any case.
+    /// Makes an instance, for an agent of this tenant.
     pub(super) async fn start(
         module: &Inner,
         allowance: Allowance,
         room: Option<Room>,
-        turn: Option<&mut Turn>,
-    ) -> Result<Self, Failure> {
+        tenant: Tenant,
+    ) -> Result<Self, NotStarted> {
         let host = Arc::clone(&module.host);
-        let mut store = Store::new(&host.engine, Guest::new(Arc::clone(&host.gate), allowance));
+        let mut store = Store::new(&host.engine, Guest::new(Arc::clone(&host.gate), allowance, tenant));
         store.limiter(|guest| &mut guest.memory);
         store.set_hostcall_fuel(HOST_CALL_MAX);
         store.epoch_deadline_callback(|mut store| store.data_mut().slice_ended());
-        if let Some(turn) = &turn {
-            store.data_mut().tenant = turn.tenant().clone();
-        }
         ready(&mut store, allowance);
         counter!(AGENTS_WASM_STARTS_TOTAL).increment(1);
         let running = host.clock.run();
@@ -68,16 +89,18 @@ impl Live {
         let made = within(host.options.turn_max.get(), instantiating).await;
         store.data_mut().leave();
         drop(running);
-        let made = made.and_then(|instance| {
-            let agent = module.indices.load(&mut store, &instance)?;
-            let snapshot = module.snapshot.as_ref();
-            let snapshot = snapshot.map(|export| instance.get_typed_func(&mut store, export)).transpose()?;
-            Ok((agent, snapshot))
-        });
-        match made {
-            Ok((agent, snapshot)) => Ok(Self { store, agent, snapshot, host, allowance, _room: room }),
-            Err(error) => Err(cut_off(&error, store.data(), &host)),
-        }
+        let instance = match made {
+            Ok(instance) => instance,
+            Err(error) if is_no_memory(&error) => return Err(NotStarted::NoMemory(one_line(&error))),
+            Err(error) => return Err(NotStarted::Failed(cut_off(&error, store.data(), &host))),
+        };
+        let mistyped = |error: wasmtime::Error| NotStarted::Mistyped(one_line(&error));
+        let agent = module.indices.load(&mut store, &instance).map_err(mistyped)?;
+        let snapshot = match &module.snapshot {
+            Some(export) => Some(instance.get_typed_func(&mut store, export).map_err(mistyped)?),
+            None => None,
+        };
+        Ok(Self { store, agent, snapshot, host, allowance, _room: room })
     }
 
     pub(super) async fn describe(&mut self) -> Result<wit::Description, Failure> {
@@ -167,9 +190,20 @@ impl Live {
     }
 }
 
+/// Whether the pool is full, or the machine lets this process map no more.
+fn is_no_memory(error: &wasmtime::Error) -> bool {
+    let out_of_memory = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
+            || cause.to_string().contains("(os error 12)")
+    };
+    error.is::<PoolConcurrencyLimitError>() || error.chain().any(out_of_memory)
+}
+
 /// The time and the instructions of the next call.
 fn ready(store: &mut Store<Guest>, allowance: Allowance) {
-    store.set_epoch_deadline(SLICE_TICKS);
+    store.set_epoch_deadline(FIRST_TICKS);
     if let Some(fuel) = allowance.fuel
         && let Err(error) = store.set_fuel(fuel)
     {

@@ -165,7 +165,7 @@ impl Wasm {
         if size > max {
             return Err(WasmError::TooLarge { size, max });
         }
-        inspect::inspect(&component)?;
+        inspect::inspect(&component, self.host.options.memory_max)?;
         let digest = blake3::hash(&component).to_hex().to_string();
         if let Some(module) = self.prepared(&digest) {
             return Ok(module);

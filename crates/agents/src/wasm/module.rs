@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use paddock_platform::units::ByteSize;
+use paddock_platform::{identity::Tenant, units::ByteSize};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     error::{HANDLER, WasmError, one_line},
     guest::Guest,
     handler::WasmHandler,
-    instance::Live,
+    instance::{Live, NotStarted},
     options::Limits,
 };
 use crate::{
@@ -107,12 +107,6 @@ impl Module {
         let needs = component.resources_required();
         let needs = needs.ok_or_else(|| WasmError::Oversized("a core module that it imports".to_owned()))?;
         let memory_first = needs.max_initial_memory_size.unwrap_or(0) << 16;
-        if memory_first > host.options.memory_max.get() {
-            let (first, max) = (ByteSize::bytes(memory_first), host.options.memory_max);
-            let detail =
-                format!("{first} of memory to begin with, and {max} is the most (`agents.wasm.memory_max`)");
-            return Err(WasmError::Oversized(detail));
-        }
         if needs.num_memories > 8 || needs.num_tables > 16 {
             let detail = format!(
                 "{} memories and {} tables, and 8 and 16 are the most",
@@ -159,14 +153,18 @@ fn functions(component: &Component) -> Result<(), WasmError> {
 
 /// Asks an instance that is thrown away.
 async fn described(inner: &Inner) -> Result<Description, WasmError> {
-    let failed = |failure: crate::handler::Failure| WasmError::Description(failure.detail);
     let most = inner.host.options.memory_max.max(inner.host.options.memory);
     let limits = Limits { memory_max: Some(most), ..Limits::default() };
     let allowance = limits.allowance(&inner.host.options);
     let _turn =
         inner.host.describing.acquire().await.map_err(|_| WasmError::Engine("shut down".to_owned()))?;
-    let mut live = Live::start(inner, allowance, None, None).await.map_err(failed)?;
-    let said = live.describe().await.map_err(failed)?;
+    let mut live =
+        Live::start(inner, allowance, None, Tenant::local()).await.map_err(|error| match error {
+            NotStarted::Mistyped(detail) => WasmError::WrongType(detail),
+            NotStarted::NoMemory(detail) => WasmError::Engine(detail),
+            NotStarted::Failed(failure) => WasmError::Description(failure.detail),
+        })?;
+    let said = live.describe().await.map_err(|failure| WasmError::Description(failure.detail))?;
     read(said).map_err(WasmError::Description)
 }
 

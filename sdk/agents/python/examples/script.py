@@ -8,20 +8,23 @@ import paddock
 from paddock import Invalid, Message, Performative, Start
 
 
+#: What the script defines.
+module: dict = {}
+
+
 class Handler(paddock.Agent):
     name = "agent-name"
     description = "Does what the script in its configuration says."
     capabilities = ["script"]
-    module: dict = {}
 
     def on_start(self, start: Start) -> None:
         script = paddock.load("config", {}).get("script")
         if isinstance(script, str):
-            self.module = {"paddock": paddock, "Performative": Performative, "__name__": "script"}
-            exec(compile(script, "script", "exec"), self.module)
+            module.update({"paddock": paddock, "Performative": Performative, "__name__": "script"})
+            exec(compile(script, "script", "exec"), module)
 
     def on_message(self, message: Message) -> None:
-        run = self.module.get("on_message")
+        run = module.get("on_message")
         if run is None:
             raise Invalid("this agent's configuration has no `script` with a function `on_message`")
         run(message)

@@ -83,7 +83,7 @@ export function send(receivers: string | string[], performative: Performative, v
 
 /** Sends a message after some milliseconds. */
 export function remind(afterMs: number, receivers: string | string[], performative: Performative, value: unknown): void {
-  refused(() => messaging.remind(BigInt(Math.round(afterMs)), draft(receivers, performative, value)));
+  refused(() => messaging.remind(Math.round(afterMs), draft(receivers, performative, value)));
 }
 
 export function draft(receivers: string | string[], performative: Performative, value: unknown, more: Partial<Draft> = {}): Draft {
@@ -102,7 +102,7 @@ export function forward(message: Message, receiver: string): string {
 
 export function load<T = Json>(key: string): T | undefined {
   const value = store.get(key);
-  return value === undefined ? undefined : (JSON.parse(decode(value)) as T);
+  return value == null ? undefined : (JSON.parse(decode(value)) as T);
 }
 
 export function save(key: string, value: unknown): void {

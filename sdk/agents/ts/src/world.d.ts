@@ -1,4 +1,5 @@
-// What `wit/agent.wit` says, in TypeScript.
+// What `wit/agent.wit` says, in TypeScript. What is not there comes as `null`; `undefined` and a member that is left out
+// mean the same on the way out.
 
 declare module "paddock:agent/types@0.1.0" {
   export type Performative =
@@ -17,15 +18,15 @@ declare module "paddock:agent/types@0.1.0" {
     /** `name`, `capability:x`, `capability:x?all`, `capability:x?any` or `topic:x`. */
     receivers: string[];
     content: Content;
-    conversation?: string;
-    replyWith?: string;
-    inReplyTo?: string;
-    replyTo?: string;
-    protocol?: string;
-    language?: string;
-    ontology?: string;
+    conversation?: string | null;
+    replyWith?: string | null;
+    inReplyTo?: string | null;
+    replyTo?: string | null;
+    protocol?: string | null;
+    language?: string | null;
+    ontology?: string | null;
     /** Milliseconds since 1970. */
-    replyBy?: bigint;
+    replyBy?: number | null;
     durable: boolean;
   }
 
@@ -37,7 +38,7 @@ declare module "paddock:agent/types@0.1.0" {
   export type Draft = Envelope;
 
   export interface Description {
-    name?: string;
+    name?: string | null;
     description: string;
     capabilities: string[];
     tools: string[];
@@ -47,7 +48,7 @@ declare module "paddock:agent/types@0.1.0" {
     /** The name that the agent was deployed under. */
     name: string;
     isFirst: boolean;
-    snapshot?: Uint8Array;
+    snapshot?: Uint8Array | null;
   }
 }
 
@@ -55,13 +56,13 @@ declare module "paddock:agent/messaging@0.1.0" {
   import type { Content, Draft, Performative } from "paddock:agent/types@0.1.0";
   export function send(draft: Draft): string;
   export function reply(performative: Performative, content: Content): string;
-  export function remind(afterMs: bigint, draft: Draft): void;
+  export function remind(afterMs: number, draft: Draft): void;
   export function subscribe(topic: string): void;
   export function unsubscribe(topic: string): void;
 }
 
 declare module "paddock:agent/state@0.1.0" {
-  export function get(key: string): Uint8Array | undefined;
+  export function get(key: string): Uint8Array | null;
   export function set(key: string, value: Uint8Array): void;
   export function remove(key: string): void;
   export function keys(prefix: string): string[];
@@ -78,9 +79,9 @@ declare module "paddock:agent/log@0.1.0" {
 
 declare module "paddock:agent/time@0.1.0" {
   /** Milliseconds since 1970, the same for the whole turn. */
-  export function now(): bigint;
+  export function now(): number;
   /** Nanoseconds since some moment. */
-  export function elapsed(): bigint;
+  export function elapsed(): number;
 }
 
 declare module "paddock:agent/random@0.1.0" {
