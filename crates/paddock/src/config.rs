@@ -43,6 +43,8 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "llm.log.queue_max",
     "llm.resilience.connect_timeout",
     "registry.root",
+    "registry.gateway.processes_max",
+    "registry.gateway.tools_max",
     "jobs.concurrency",
     "jobs.pollers_max",
     "jobs.pending_max",

@@ -37,7 +37,7 @@ use paddock_platform::{
     tool::Toolbox,
     units::ByteSize,
 };
-use paddock_registry::Registry;
+use paddock_registry::{Registry, gateway};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -134,6 +134,7 @@ pub(crate) struct Parts {
     analyses: Analyses,
     models: Gateway,
     registry: Registry,
+    mcp_servers: gateway::Gateway,
     jobs: Jobs,
     missions: Missions,
     schedules: Schedules,
@@ -262,6 +263,8 @@ impl Parts {
         let section = live.section(|config| &config.registry);
         let registry =
             Registry::start(section, store.clone(), &tasks).await.map_err(|error| failure(&error))?;
+        paddock_registry::publish(&registry, &events, &tasks);
+        let mcp_servers = gateway::Gateway::start(&registry);
         let section = live.section(|config| &config.jobs);
         let jobs = Jobs::open(store.clone(), blobs, section.clone(), &tasks)
             .await
@@ -280,6 +283,7 @@ impl Parts {
             .await
             .map_err(|error| failure(&error))?;
         let toolbox = toolbox(&browser, &analyses, &models, &registry, &jobs, &missions, &schedules);
+        let toolbox = toolbox.with_guests(Arc::new(mcp_servers.clone()));
         jobs.run(toolbox.clone(), role).await.map_err(|error| failure(&error))?;
         missions.run(&tasks);
         schedules.run(&tasks);
@@ -294,6 +298,7 @@ impl Parts {
             analyses,
             models,
             registry,
+            mcp_servers,
             jobs,
             missions,
             schedules,
@@ -327,7 +332,7 @@ impl Parts {
             edge = edge.scheme(sessions::SCHEME, Arc::new(of_agents.clone()));
         }
         // These have deadlines of their own, which may be longer.
-        let own = ["/analysis", tools::CALL_ROUTE, mcp::MCP_ROUTE];
+        let own = ["/analysis", tools::CALL_ROUTE, mcp::MCP_ROUTE, gateway::MCP_SERVER_ROUTE];
         let untimed = own
             .iter()
             .chain(paddock_browser::UNTIMED_ROUTES)
@@ -391,6 +396,7 @@ impl Parts {
             .merge(events::router(self.events.clone()))
             .merge(tools::router(self.toolbox.clone()))
             .merge(mcp::router(self.mcp(), self.tasks.stop_token()))
+            .merge(gateway::routes(self.mcp_servers.clone()))
             .split_for_parts();
         let page = StatusPage::new(health.clone(), self.browser.fleet().clone(), self.analyses.clone(), base);
         Ok(areas.merge(openapi::router(&api)?).merge(status_page::router(page)))

@@ -10,7 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use url::Url;
 
-use crate::claims::{Claims, GrantOptions};
+use crate::{
+    claims::{Claims, GrantOptions},
+    gateway::GatewayOptions,
+};
 
 /// The view that serves where none is named.
 pub const VIEW_DEFAULT: &str = "default";
@@ -33,6 +36,8 @@ pub struct RegistryOptions {
     /// Who may publish under which namespaces. Without any, every caller with `registry:write` may use the ones that
     /// nobody else has used yet.
     pub namespaces: Vec<NamespaceOptions>,
+    /// MCP servers that are run or reached on behalf of agents.
+    pub gateway: GatewayOptions,
     /// How large one entry may be.
     pub entry_size_max: ByteSize,
     /// How many entries one source may have.
@@ -59,6 +64,7 @@ impl Default for RegistryOptions {
             views: Vec::new(),
             grants: Vec::new(),
             namespaces: Vec::new(),
+            gateway: GatewayOptions::default(),
             entry_size_max: ByteSize::bytes(256 << 10),
             entries_max: 1_000_000,
             source_size_max: ByteSize::mib(512),
@@ -410,7 +416,10 @@ impl RegistryOptions {
                 return Some(format!("two views are called `{}`", view.name));
             }
         }
-        (self.page_limit_max == 0).then(|| "`page_limit_max` is zero".to_owned())
+        if self.page_limit_max == 0 {
+            return Some("`page_limit_max` is zero".to_owned());
+        }
+        self.gateway.mistake()
     }
 }
 

@@ -14,6 +14,7 @@
 //!   both with the reasons.
 //! - A **view** is a named registry over ordered sources. All views of a moment are one immutable board, swapped as one:
 //!   a request reads one board from its first byte to its last, and takes no lock.
+//! - The **gateway** runs and reaches the servers that the configuration names, and offers their tools ([`gateway`]).
 //! - The **store** keeps the last good content of every source, so that a restart serves it at once; no read of the API goes
 //!   there.
 
@@ -24,9 +25,11 @@ mod content;
 mod cursor;
 mod entry;
 mod error;
+mod events;
 mod fetch;
 mod filter;
 mod format;
+pub mod gateway;
 mod import;
 mod kinds;
 mod list;
@@ -53,6 +56,7 @@ pub use claims::{Claims, GrantOptions};
 pub use config::*;
 pub use entry::{OFFICIAL_META, PADDOCK_META, Status};
 pub use error::{FetchError, NAMESPACE_NOT_OWNED, NOT_MANAGED, RegistryError, VERSION_EXISTS};
+pub use events::publish;
 pub use import::{ImportError, Imported, import_toolhive};
 pub use publish::StatusChange;
 pub use registry::Registry;

@@ -21,6 +21,19 @@ pub const REGISTRY_COMPOSE_DURATION_SECONDS: &str = "registry_compose_duration_s
 pub const REGISTRY_SEARCH_DURATION_SECONDS: &str = "registry_search_duration_seconds";
 /// Changes of what was published here, by event.
 pub const REGISTRY_CHANGES_TOTAL: &str = "registry_changes_total";
+/// Calls of tools of MCP servers, by server, tool and outcome: `ok`, `tool_error`, `refused`, `timeout`, `failed`,
+/// `unavailable`, `busy`, `cancelled`.
+pub const REGISTRY_GATEWAY_CALLS_TOTAL: &str = "registry_gateway_calls_total";
+/// How long calls of tools took, by server and tool.
+pub const REGISTRY_GATEWAY_CALL_DURATION_SECONDS: &str = "registry_gateway_call_duration_seconds";
+/// Processes of MCP servers that run, by server.
+pub const REGISTRY_GATEWAY_PROCESSES: &str = "registry_gateway_processes";
+/// Sessions that clients have with MCP servers, by server.
+pub const REGISTRY_GATEWAY_SESSIONS: &str = "registry_gateway_sessions";
+/// Starts of MCP servers and connections to them, by server and outcome: `ok` or `failed`.
+pub const REGISTRY_GATEWAY_STARTS_TOTAL: &str = "registry_gateway_starts_total";
+/// Tools that MCP servers have, by server.
+pub const REGISTRY_GATEWAY_TOOLS: &str = "registry_gateway_tools";
 
 /// Gives every metric its unit and help.
 pub fn describe() {
@@ -45,4 +58,26 @@ pub fn describe() {
     );
     describe_histogram!(REGISTRY_SEARCH_DURATION_SECONDS, Unit::Seconds, "Duration of a search.");
     describe_counter!(REGISTRY_CHANGES_TOTAL, Unit::Count, "Changes of what was published here, by event.");
+    describe_counter!(
+        REGISTRY_GATEWAY_CALLS_TOTAL,
+        Unit::Count,
+        "Calls of tools of MCP servers, by server, tool and outcome."
+    );
+    describe_histogram!(
+        REGISTRY_GATEWAY_CALL_DURATION_SECONDS,
+        Unit::Seconds,
+        "Duration of calls of tools of MCP servers, by server and tool."
+    );
+    describe_gauge!(REGISTRY_GATEWAY_PROCESSES, Unit::Count, "Processes of MCP servers that run, by server.");
+    describe_gauge!(
+        REGISTRY_GATEWAY_SESSIONS,
+        Unit::Count,
+        "Sessions of clients with MCP servers, by server."
+    );
+    describe_counter!(
+        REGISTRY_GATEWAY_STARTS_TOTAL,
+        Unit::Count,
+        "Starts of MCP servers and connections to them, by server and outcome."
+    );
+    describe_gauge!(REGISTRY_GATEWAY_TOOLS, Unit::Count, "Tools that MCP servers have, by server.");
 }

@@ -238,6 +238,13 @@ impl Registry {
         found.unwrap_or_else(|error| Err(Problem::internal("searching the registry", &error)))
     }
 
+    /// The `server.json` of an entry of the default view; the operator names it, whoever else may see it.
+    pub(crate) fn entry_json(&self, name: &str, version: &str) -> Option<serde_json::Value> {
+        let view = self.board().default.clone()?;
+        let entry = view.whole().find(name, version).filter(|entry| !entry.is_deleted())?;
+        serde_json::from_slice(entry.server()).ok()
+    }
+
     pub(crate) fn http(&self) -> reqwest::Client {
         self.0.http.clone()
     }

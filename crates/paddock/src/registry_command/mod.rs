@@ -2,6 +2,7 @@
 //!
 //! `validate` and `import-config` need no server: they read a file.
 
+mod gateway;
 mod local;
 mod show;
 
@@ -45,6 +46,12 @@ enum RegistryCommand {
     Quarantine(QuarantineArgs),
     /// Show what the syncs of a source added, changed and removed
     History(HistoryArgs),
+    /// Show how the MCP servers of the gateway do
+    Servers,
+    /// Find tools of these servers by what they do, also misspelled
+    Tools(gateway::ToolsArgs),
+    /// Call a tool of one of them
+    Call(gateway::CallArgs),
     /// Print the `[registry]` section that a configuration of `ToolHive`'s registry server becomes
     ImportConfig(ImportArgs),
 }
@@ -134,6 +141,9 @@ pub(crate) async fn run(args: RegistryArgs) -> CommandResult {
         RegistryCommand::History(args) => {
             asked.show(&format!("/registry/history/{}", encoded(&args.source)), show::history).await
         }
+        RegistryCommand::Servers => asked.servers().await,
+        RegistryCommand::Tools(args) => asked.tools(args).await,
+        RegistryCommand::Call(args) => asked.call(args).await,
         RegistryCommand::Validate(_) | RegistryCommand::ImportConfig(_) => Ok(()),
     }
 }

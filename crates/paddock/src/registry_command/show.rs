@@ -12,15 +12,15 @@ pub(super) fn text<'v>(value: &'v Value, member: &str) -> &'v str {
     value[member].as_str().unwrap_or_default()
 }
 
-fn number(value: &Value, member: &str) -> String {
+pub(super) fn number(value: &Value, member: &str) -> String {
     value[member].as_u64().unwrap_or_default().to_string()
 }
 
-fn items<'v>(value: &'v Value, member: &str) -> &'v [Value] {
+pub(super) fn items<'v>(value: &'v Value, member: &str) -> &'v [Value] {
     value[member].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn print(table: &Table) {
+pub(super) fn print(table: &Table) {
     for line in table.lines(terminal_width(), is_coloured()) {
         say(format_args!("{line}"));
     }

@@ -16,7 +16,7 @@ const TAG: &str = "registry";
 
 /// What views cannot be called, because the routes are.
 pub(crate) const RESERVED: &[&str] =
-    &["audit", "events", "history", "quarantine", "search", "status", "sync", "v1", "validate"];
+    &["audit", "events", "gateway", "history", "quarantine", "search", "status", "sync", "v1", "validate"];
 
 /// Routes that anybody may read where a view is public, by their patterns.
 pub const PUBLIC_ROUTES: &[&str] = &[

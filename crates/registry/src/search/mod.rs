@@ -13,10 +13,9 @@ use std::{cmp::Ordering, collections::HashMap};
 pub(crate) use query::search;
 pub use query::{Facets, Hit, SearchInput, SearchOutput};
 
-use self::{
-    near::Shape,
-    words::{Field, words},
-};
+pub(crate) use words::{Field, split};
+
+use self::{near::Shape, words::words};
 use crate::view::Selection;
 
 /// The share of a word's worth that is lost when it is one of many in its field.
@@ -83,6 +82,24 @@ impl Index {
         Self::from_words(said, selection.latest.len())
     }
 
+    /// Of any documents, each some texts in lower case; they are found by their positions.
+    pub(crate) fn of_documents<'t, D>(documents: impl Iterator<Item = D>) -> Self
+    where
+        D: Iterator<Item = (Field, &'t str)>,
+    {
+        let mut said: HashMap<Box<str>, Vec<Posting>> = HashMap::new();
+        let mut count = 0;
+        for (server, document) in (0_u32..).zip(documents) {
+            let mut of_document: HashMap<&str, f32> = HashMap::new();
+            document.for_each(|(field, text)| add_words(&mut of_document, field, text));
+            for (word, weight) in of_document {
+                said.entry(word.into()).or_default().push(Posting { server, weight });
+            }
+            count += 1;
+        }
+        Self::from_words(said, count)
+    }
+
     fn from_words(said: HashMap<Box<str>, Vec<Posting>>, servers: usize) -> Self {
         let mut sorted: Vec<_> = said.into_iter().collect();
         sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -146,7 +163,7 @@ impl Index {
     }
 
     /// How well every server fits the words, by its position; 0 for those that say none.
-    fn scores(&self, query: &[&str]) -> Vec<f32> {
+    pub(crate) fn scores(&self, query: &[&str]) -> Vec<f32> {
         let mut scores = vec![0.0_f32; self.servers];
         let mut best = vec![0.0_f32; self.servers];
         for word in query {

@@ -2,7 +2,7 @@
 
 /// Where a word stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+pub(crate) enum Field {
     Name,
     Title,
     Tag,
@@ -33,7 +33,7 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = (&str, usize)> {
 }
 
 /// Letters and digits, whatever stands between them.
-pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()).map(|word| {
         match word.char_indices().nth(WORD_LENGTH_MAX) {
             Some((end, _)) => &word[..end],

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::{RegistryStore, sql};
 
 /// How long the log goes back.
-const KEPT_FOR: Duration = Duration::from_hours(24 * 365);
+pub(super) const KEPT_FOR: Duration = Duration::from_hours(24 * 365);
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]

@@ -5,6 +5,7 @@
 //! changed. Reads of the API never come here: they are answered from memory.
 
 mod audit;
+mod calls;
 mod content;
 mod managed;
 mod sources;
