@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::{
     dialog::{Dialog, blocked_problem},
     error::{PAGE_UNRESPONSIVE, call_problem},
-    tab::{Tab, WORLD},
+    tab::{Tab, TabWorld, WORLD},
 };
 
 /// The expression threw, or has no value that can be returned.
@@ -207,13 +207,13 @@ impl Tab {
                 result => result,
             }
         };
-        match tokio::time::timeout(timeout, evaluation).await {
-            Ok(Err(EvaluateError::Call(CallError::Deadline { .. }))) | Err(_) => {
-                Err(EvaluateError::Timeout(timeout))
-            }
-            Ok(Err(EvaluateError::Call(CallError::Protocol { message, .. }))) => Err(of_protocol(message)),
-            Ok(result) => result,
-        }
+        told_apart(timeout, evaluation).await
+    }
+
+    /// Makes sure that the present document has its isolated world.
+    pub(crate) async fn make_world(&self, timeout: Duration) -> Result<(), EvaluateError> {
+        let making = async { self.isolated_world().await.map(drop).map_err(EvaluateError::Call) };
+        told_apart(timeout, making).await
     }
 
     async fn evaluate_once(
@@ -234,15 +234,33 @@ impl Tab {
         let (frame_id, loader_id) =
             self.0.page.with(|page| (page.main_frame.clone(), page.loader_id.clone()));
         let known = self.0.world.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((of, context_id)) = known
+        if let Some(TabWorld { loader_id: of, context_id, .. }) = known
             && of == loader_id
         {
             return Ok(context_id);
         }
         let command = CreateIsolatedWorld { frame_id: &frame_id, world_name: WORLD };
         let context_id = self.session().send(&command).await?.execution_context_id;
-        *self.0.world.lock().unwrap_or_else(PoisonError::into_inner) = Some((loader_id, context_id));
+        let mut world = self.0.world.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have asked at the same time: Chrome gives both the same.
+        if world.as_ref().is_none_or(|world| world.loader_id != loader_id || world.context_id != context_id) {
+            *world = Some(TabWorld { loader_id, context_id, has_script: false });
+        }
         Ok(context_id)
+    }
+}
+
+/// Ends what takes too long, and tells what a page does from what Chrome does.
+async fn told_apart<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, EvaluateError>>,
+) -> Result<T, EvaluateError> {
+    match tokio::time::timeout(timeout, work).await {
+        Ok(Err(EvaluateError::Call(CallError::Deadline { .. }))) | Err(_) => {
+            Err(EvaluateError::Timeout(timeout))
+        }
+        Ok(Err(EvaluateError::Call(CallError::Protocol { message, .. }))) => Err(of_protocol(message)),
+        Ok(result) => result,
     }
 }
 

@@ -16,6 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::disguise::as_it_looks;
+
 /// A page speaks to a model, and the operator does not want such pages shown.
 pub const IDPI_BLOCKED: ProblemKind =
     ProblemKind::new("idpi-blocked", StatusCode::FORBIDDEN, "Page addresses a model");
@@ -295,6 +297,7 @@ fn judge(sentence: &str) -> Option<FlagKind> {
         return Some(FlagKind::Invisible);
     }
     let lower = sentence.to_lowercase();
+    let lower = as_it_looks(&lower);
     if FORMATS.iter().any(|format| lower.contains(format)) {
         return Some(FlagKind::Format);
     }

@@ -18,12 +18,18 @@ pub struct ParseIdError {
     prefix: &'static str,
 }
 
+fn without_description(schema: &mut schemars::Schema) {
+    schema.remove("description");
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $pattern:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, ToSchema)]
         #[serde(try_from = "String", into = "String")]
         #[schema(value_type = String)]
+        // Tools name a tab in each of their inputs: what it looks like would be said two dozen times.
+        #[schemars(transform = without_description)]
         pub struct $name(#[schemars(regex(pattern = $pattern))] Arc<str>);
 
         impl $name {

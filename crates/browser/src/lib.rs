@@ -41,6 +41,7 @@ mod coordination;
 pub mod crawl;
 mod databases;
 mod dialog;
+mod disguise;
 mod display;
 mod downloads;
 mod emulation;

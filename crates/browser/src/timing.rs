@@ -87,7 +87,7 @@ impl Tab {
     }
 }
 
-const TIMING: &str = "(() => {
+const TIMING: &str = "(async () => {
     const buffered = (type, options = {}) => {
         try {
             const observer = new PerformanceObserver(() => {});
@@ -97,6 +97,15 @@ const TIMING: &str = "(() => {
             return entries;
         } catch { return []; }
     };
+    // A page is loaded before it is drawn: soon after, the first paint is known.
+    const painted = () => buffered('largest-contentful-paint').length > 0;
+    if (document.readyState === 'complete' && document.body?.firstElementChild && !painted()) {
+        await new Promise(resolve => {
+            const observer = new PerformanceObserver(resolve);
+            observer.observe({ type: 'largest-contentful-paint' });
+            setTimeout(resolve, 500);
+        });
+    }
     const navigation = performance.getEntriesByType('navigation')[0] ?? {};
     const resources = performance.getEntriesByType('resource');
     const paint = performance.getEntriesByName('first-contentful-paint')[0];

@@ -45,7 +45,11 @@ async fn keep_ready(shared: Arc<Shared>) {
     while !stopping.is_cancelled() {
         // Whoever wakes this early must not cut the wait after a failure short.
         if retry_at.is_none_or(|at| Instant::now() >= at) {
-            match shared.prepare().await {
+            let prepared = async {
+                let ready = shared.prepare().await?;
+                Ok::<_, BrowserError>(ready || shared.pool.launch_ahead().await?)
+            };
+            match prepared.await {
                 Ok(true) => {
                     backoff = BACKOFF_MIN;
                     continue;

@@ -12,7 +12,7 @@ use paddock_browser::{
     snapshot::{Filter, SnapshotOptions},
 };
 use serde_json::{Value, json};
-use support::TestFleet;
+use support::{TestFleet, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -230,5 +230,85 @@ async fn an_element_that_moves_is_clicked_where_it_comes_to_rest() {
         let x = 0; const step = () => { x += 25; b.style.left = x + 'px'; if (x < 500) requestAnimationFrame(step); }; step(); 0").await;
     act(&tab, ActionKind::Click, "#b").await.unwrap();
     assert!(evaluate(&tab, "hit").await.as_f64().unwrap() >= 500.0);
+    fleet.finish().await;
+}
+
+/// What a snapshot has Chrome told: commands, and their bytes.
+async fn cost_of_snapshot(tab: &Tab) -> (u64, u64) {
+    let before = tab.session().sent();
+    tab.snapshot(SnapshotOptions::default()).await.unwrap();
+    let after = tab.session().sent();
+    (after.0 - before.0, after.1 - before.1)
+}
+
+#[tokio::test]
+async fn a_page_that_was_expected_to_be_looked_at_has_the_script_before_it_is() {
+    let fleet = TestFleet::start().await;
+    let tab = fleet.tab().await;
+    fleet.visit(&tab, "/title/first").await.unwrap();
+    // The script and the question: the world is there since the page settled.
+    let (calls, bytes) = cost_of_snapshot(&tab).await;
+    assert!(calls == 2 && (50_000..100_000).contains(&bytes), "{calls} commands, {bytes} bytes");
+    let (calls, bytes) = cost_of_snapshot(&tab).await;
+    assert!(calls == 1 && bytes < 1000, "{calls} commands, {bytes} bytes");
+
+    let before = tab.session().sent();
+    fleet.visit(&tab, "/title/second").await.unwrap();
+    eventually("the script is sent ahead", || tab.session().sent().1 - before.1 > 50_000).await;
+    let (calls, bytes) = cost_of_snapshot(&tab).await;
+    assert!(calls == 1 && bytes < 1000, "{calls} commands, {bytes} bytes");
+
+    // Nobody looks at the second: nothing is sent ahead into the third and fourth.
+    let third = fleet.tab().await;
+    let before = third.session().sent();
+    fleet.visit(&third, "/title/third").await.unwrap();
+    fleet.visit(&third, "/title/fourth").await.unwrap();
+    assert!(third.session().sent().1 - before.1 < 10_000);
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn the_script_is_there_whatever_happens_to_the_document() {
+    let fleet = TestFleet::start().await;
+    let tab = fleet.tab().await;
+    for round in 0..6 {
+        fleet.visit(&tab, &format!("/title/round-{round}")).await.unwrap();
+        // The page replaces its document behind our back, while it is looked at.
+        let (looked, _) = tokio::join!(
+            tab.snapshot(SnapshotOptions::default()),
+            tab.evaluate("location.reload()", World::Main, PATIENCE),
+        );
+        drop(looked);
+        let again = async {
+            let title = format!("round-{round}");
+            while !tab.snapshot(SnapshotOptions::default()).await.is_ok_and(|(seen, _)| seen.title == title) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, again).await.unwrap();
+    }
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn several_tabs_of_an_instance_are_opened_at_a_time_and_none_twice() {
+    let fleet = TestFleet::start().await;
+    let instance = fleet.instance().await;
+    let opened =
+        futures_util::future::join_all((0..12).map(|_| instance.open(paddock_browser::TabSpec::default())))
+            .await;
+    let targets: std::collections::BTreeSet<String> =
+        opened.iter().map(|tab| tab.as_ref().unwrap().session().target_id().to_owned()).collect();
+    assert_eq!((targets.len(), instance.tabs().len()), (12, 12));
+    // A window that a page opens meanwhile becomes one tab too.
+    let tab = opened[0].as_ref().unwrap();
+    fleet.visit(tab, "/title/opener").await.unwrap();
+    let (popup, more) = tokio::join!(
+        tab.evaluate("void window.open('about:blank')", World::Main, PATIENCE),
+        futures_util::future::join_all((0..4).map(|_| instance.open(paddock_browser::TabSpec::default()))),
+    );
+    popup.unwrap();
+    assert!(more.iter().all(Result::is_ok));
+    eventually("the window is a tab", || instance.tabs().len() == 17).await;
     fleet.finish().await;
 }

@@ -164,6 +164,13 @@ async fn a_tab_that_was_handed_to_a_person_is_paused_until_it_is_resumed() {
     assert_eq!((status, &paused["status"]), (StatusCode::OK, &json!("paused_handoff")), "{paused}");
     let (status, problem) = api.post("/evaluate", json!({ "expression": "1", "tabId": tab })).await;
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("tab_paused_handoff")), "{problem}");
+    // Of several actions each says why it was not done.
+    let clicks =
+        json!({ "tabId": tab, "actions": [{ "kind": "click", "selector": "a" }, { "kind": "scroll" }] });
+    let (status, batch) = api.post("/actions", clicks).await;
+    assert_eq!((status, &batch["failed"]), (StatusCode::OK, &json!(2)), "{batch}");
+    assert_eq!(batch["results"][1]["code"], "tab_paused_handoff", "{batch}");
+    assert!(batch["results"][0]["error"].as_str().unwrap().contains("handoff"), "{batch}");
     assert_eq!(api.get("/tabs").await.1["tabs"][0]["status"], "paused_handoff");
     let (_, view) = api.get(&format!("/tabs/{tab}/handoff")).await;
     assert_eq!((&view["reason"], &view["status"]), (&json!("captcha"), &json!("paused_handoff")));

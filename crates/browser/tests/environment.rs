@@ -301,6 +301,9 @@ async fn cookies_and_storage_are_read_set_saved_and_loaded() {
     api.post("/storage", json!({ "key": "s", "value": "t", "type": "session" })).await;
     let (_, stored) = api.get("/storage").await;
     assert_eq!(stored["local"], json!([{ "key": "k", "value": "v\"'" }]));
+    let tab = api.get("/tabs").await.1["tabs"][0]["id"].as_str().unwrap().to_owned();
+    let other = json!({ "tabId": "tab_00000000", "key": "k", "value": "w", "type": "local" });
+    assert_eq!(api.post(&format!("/tabs/{tab}/storage"), other).await.0, StatusCode::BAD_REQUEST);
 
     let (_, saved) = api.post("/state/save", json!({ "name": "login", "passphrase": "p" })).await;
     assert_eq!((&saved["encrypted"], &saved["cookies"]), (&json!(true), &json!(1)));
@@ -396,7 +399,9 @@ async fn a_page_is_printed_and_timed() {
     assert_eq!(api.get("/pdf?scale=9").await.0, StatusCode::BAD_REQUEST);
     assert_eq!(api.get("/pdf?pageRanges=99").await.0, StatusCode::UNPROCESSABLE_ENTITY);
     let (_, timing) = api.get("/timing").await;
-    assert!(timing["ttfbMs"].as_f64().unwrap() > 0.0 && timing["loadMs"].as_f64().unwrap() > 0.0, "{timing}");
+    for name in ["ttfbMs", "loadMs", "fcpMs", "lcpMs"] {
+        assert!(timing[name].as_f64().unwrap() > 0.0, "{name} of {timing}");
+    }
     let tabs = api.get("/tabs").await.1;
     let metrics = format!("/tabs/{}/metrics", tabs["tabs"][0]["id"].as_str().unwrap());
     assert!(api.get(&metrics).await.1["memory"]["nodes"].as_u64().unwrap() > 0);

@@ -1,6 +1,12 @@
 //! Sessions: where commands are sent and events are subscribed to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -45,6 +51,8 @@ struct Inner {
     id: Arc<str>,
     target: Arc<str>,
     state: watch::Receiver<SessionState>,
+    calls_sent: AtomicU64,
+    bytes_sent: AtomicU64,
 }
 
 impl Drop for Inner {
@@ -60,7 +68,9 @@ impl Drop for Inner {
 impl Session {
     pub(crate) fn register(handle: &Arc<Handle>, id: Arc<str>, target: Arc<str>) -> Self {
         let state = handle.core.add_session(Arc::clone(&id));
-        Self(Arc::new(Inner { handle: Arc::clone(handle), id, target, state }))
+        let handle = Arc::clone(handle);
+        let (calls_sent, bytes_sent) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Inner { handle, id, target, state, calls_sent, bytes_sent }))
     }
 
     /// Chrome's id of the session; empty for the browser's own.
@@ -76,6 +86,11 @@ impl Session {
     /// Whether it can answer now.
     pub fn state(&self) -> SessionState {
         *self.0.state.borrow()
+    }
+
+    /// How many commands were sent in it so far, and of how many bytes.
+    pub fn sent(&self) -> (u64, u64) {
+        (self.0.calls_sent.load(Ordering::Relaxed), self.0.bytes_sent.load(Ordering::Relaxed))
     }
 
     /// Resolves when the session stops answering, with the state that it is in then.
@@ -133,6 +148,8 @@ impl Session {
         if command.len() > size_max {
             return Err(CallError::TooLarge { method: method.to_owned(), size: command.len(), size_max });
         }
+        self.0.calls_sent.fetch_add(1, Ordering::Relaxed);
+        self.0.bytes_sent.fetch_add(command.len() as u64, Ordering::Relaxed);
         let exchange = async {
             let closed = || CallError::Closed { method: method.to_owned() };
             self.0.handle.outgoing.send(Bytes::from(command)).await.map_err(|_| closed())?;

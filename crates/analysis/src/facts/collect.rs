@@ -29,7 +29,7 @@ pub async fn collect(tab: &Tab, screen: Screen) -> Result<Facts, EvaluateError> 
     }
     // Read before the facts: their own work is not the page's.
     let thread_cpu_ms = thread_cpu_ms(tab).await;
-    let script = format!("{};\n{}", snapshot::SCRIPT, facts_script(screen));
+    let script = format!("{};\n{}", *snapshot::SCRIPT, facts_script(screen));
     let mut facts: Facts = tab.evaluate_as(&script, World::Isolated, READ_DEADLINE).await?;
     facts.timing.thread_cpu_ms = thread_cpu_ms;
     Ok(facts)

@@ -6,6 +6,7 @@ use paddock_cdp::{
     CallError,
     protocol::{
         dom::ResolveNode,
+        page::GetLayoutMetrics,
         runtime::{CallFunctionOn, ReleaseObject},
     },
 };
@@ -104,6 +105,23 @@ impl Tab {
             (spot.x, spot.y) = (position.x, position.y);
         }
         Ok(spot)
+    }
+
+    /// Makes a point of a picture of the viewport, which has this size, one of the viewport.
+    pub(crate) async fn scale_point(
+        &self,
+        aim: &mut Aim,
+        width: f64,
+        height: f64,
+    ) -> Result<(), ActionError> {
+        let Aim::Point { x, y } = aim else { return Ok(()) };
+        if !(1.0..=1e6).contains(&width) || !(1.0..=1e6).contains(&height) {
+            return Err(ActionError::Invalid("frameW and frameH must be numbers of pixels".to_owned()));
+        }
+        let viewport = self.session().send(&GetLayoutMetrics {}).await?.css_layout_viewport;
+        *x *= viewport.client_width / width;
+        *y *= viewport.client_height / height;
+        Ok(())
     }
 
     /// Where the element of an action is looked up, and its selector.

@@ -78,6 +78,7 @@ impl Tab {
             }
         }
         if outcome.navigated {
+            self.prepare_look();
             outcome.url = Some(self.0.page.with(|page| page.url.clone()));
         }
         Ok(Done { outcome, opened_window })

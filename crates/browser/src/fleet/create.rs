@@ -19,6 +19,7 @@ use crate::{
     process::Process,
     registry::{Record, TabHead},
     saved::Saved,
+    tab::Attached,
     watch::watch,
 };
 
@@ -97,22 +98,13 @@ impl Shared {
         // Whoever finds it in the list and enters it waits.
         let lifecycle = Arc::clone(&instance.0.lifecycle).lock_owned().await;
         let _admitted = self.admit(&placement, Some(instance.id())).await?;
-        let ready = if placement == Placement::SHARED { self.take_ready() } else { None };
+        let ready = if placement == Placement::SHARED { self.take_ready().await } else { None };
         let hit = ready.is_some();
-        let lease = async {
-            match ready {
-                Some(Ready { page, lease }) => Ok((lease, Some(page))),
-                None => Ok((self.pool.lease(&placement).await?, None)),
-            }
-        };
         starting.recorded = instance.is_saved();
         let record = self.record(&instance, profile);
-        let ((lease, page), (saved, databases)) = tokio::try_join!(lease, record)?;
-        tokio::try_join!(
-            give_cookies(&lease, &saved),
-            instance.give_databases(&lease, &databases),
-            instance.expect_downloads(&lease)
-        )?;
+        let ((lease, page), (saved, databases)) =
+            tokio::try_join!(self.furnish(&instance, &placement, ready), record)?;
+        tokio::try_join!(give_cookies(&lease, &saved), instance.give_databases(&lease, &databases))?;
         if !databases.is_empty() {
             // Those of its profile are its own from now on.
             self.registry.save_databases(instance.id(), &databases).await?;
@@ -126,6 +118,29 @@ impl Shared {
         }
         histogram!(BROWSER_INSTANCE_CREATE_DURATION_SECONDS).record(begun.elapsed());
         Ok(instance)
+    }
+
+    /// A context for an instance, with a page: whoever starts one opens a tab next.
+    async fn furnish(
+        &self,
+        instance: &Instance,
+        placement: &Placement,
+        ready: Option<Ready>,
+    ) -> Result<(ContextLease, Option<Attached>), BrowserError> {
+        let (lease, page) = match ready {
+            Some(Ready { page, lease }) => (lease, Some(page)),
+            None => (self.pool.lease(placement).await?, None),
+        };
+        let open = async {
+            match page {
+                Some(page) => Ok(Some(page)),
+                // The windows of the full browser are seen by people.
+                None if placement.needs_chromium() => Ok(None),
+                None => Attached::open(&lease).await.map(Some),
+            }
+        };
+        let (page, ()) = tokio::try_join!(open, instance.expect_downloads(&lease))?;
+        Ok((lease, page))
     }
 
     /// Enters an instance into the registry, and looks up what it starts from.

@@ -6,7 +6,7 @@
 mod create;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -48,6 +48,8 @@ use crate::{
 const LAST_CHECKPOINT_DEADLINE: Duration = Duration::from_secs(5);
 /// Instances that are saved, or stopped, at a time.
 pub(crate) const AT_ONCE: usize = 8;
+/// Tabs whose instance is remembered.
+const HOMES_MAX: usize = 10_000;
 
 /// Handle to the fleet. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,7 +76,12 @@ pub(crate) struct Shared {
     /// What happens, for those who watch.
     pub(crate) feed: Feed,
     instances: Mutex<BTreeMap<InstanceId, Instance>>,
+    /// Where tabs were found last: looked at before all instances are.
+    homes: Mutex<HashMap<TabId, InstanceId>>,
     ready: Mutex<Vec<Ready>>,
+    /// Held while an instance is made ready; and by the one creation that waits for it.
+    preparing: tokio::sync::Mutex<()>,
+    awaiting_ready: tokio::sync::Mutex<()>,
     pub(crate) upkeep: Notify,
 }
 
@@ -149,7 +156,10 @@ impl Fleet {
             ports: Ports::default(),
             feed: Feed::new(feed),
             instances: Mutex::default(),
+            homes: Mutex::default(),
             ready: Mutex::default(),
+            preparing: tokio::sync::Mutex::default(),
+            awaiting_ready: tokio::sync::Mutex::default(),
             upkeep: Notify::new(),
         });
         shared.bring_back(records);
@@ -219,12 +229,23 @@ impl Fleet {
 
     /// The instance of a tab, whether that has a page or not.
     pub fn instance_of(&self, id: &TabId) -> Option<Instance> {
-        self.0.instances().values().find(|instance| instance.has_tab(id)).cloned()
+        let instances = self.0.instances();
+        let mut homes = self.0.homes.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = homes.get(id).and_then(|home| instances.get(home));
+        if let Some(home) = home.filter(|home| home.has_tab(id)) {
+            return Some(home.clone());
+        }
+        let found = instances.values().find(|instance| instance.has_tab(id)).cloned()?;
+        if homes.len() >= HOMES_MAX {
+            homes.clear();
+        }
+        homes.insert(id.clone(), found.id().clone());
+        Some(found)
     }
 
     /// The tab of an id, whatever its instance, if it has a page.
     pub fn tab(&self, id: &TabId) -> Option<Tab> {
-        self.0.instances().values().find_map(|instance| instance.tab(id))
+        self.instance_of(id)?.tab(id)
     }
 
     /// Stops an instance: its tabs, cookies and storage are gone when this returns. What its profile keeps is saved
@@ -343,23 +364,34 @@ impl Shared {
 
     /// A tab id that no tab has.
     pub(crate) fn new_tab_id(&self) -> TabId {
-        let instances = self.handles();
+        let instances = self.instances();
         loop {
             let id = TabId::new();
-            if !instances.iter().any(|instance| instance.has_tab(&id)) {
+            if !instances.values().any(|instance| instance.has_tab(&id)) {
                 return id;
             }
         }
     }
 
-    fn take_ready(&self) -> Option<Ready> {
-        let ready = {
-            let mut list = self.ready_list();
-            list.retain(|ready| ready.lease.process().is_alive());
-            list.pop()
-        };
+    /// What was made ready. When there is nothing, but something is on its way, one waits for that: it is further on than
+    /// whatever one begins now.
+    async fn take_ready(&self) -> Option<Ready> {
+        let mut ready = self.pop_ready();
+        if ready.is_none()
+            && self.preparing.try_lock().is_err()
+            && let Ok(_first) = self.awaiting_ready.try_lock()
+        {
+            drop(self.preparing.lock().await);
+            ready = self.pop_ready();
+        }
         self.upkeep.notify_one();
         ready
+    }
+
+    fn pop_ready(&self) -> Option<Ready> {
+        let mut list = self.ready_list();
+        list.retain(|ready| ready.lease.process().is_alive());
+        list.pop()
     }
 
     pub(crate) fn instances(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Instance>> {
@@ -375,6 +407,7 @@ impl Shared {
         if self.ready_list().len() >= self.options.current().warm {
             return Ok(false);
         }
+        let _preparing = self.preparing.lock().await;
         let lease = self.pool.lease(&Placement::SHARED).await?;
         let page = Attached::open(&lease).await?;
         self.ready_list().push(Ready { page, lease });

@@ -49,9 +49,18 @@ pub(crate) struct Apart {
     /// Where its element is, and the element.
     pub(crate) around: Realm,
     pub(crate) owner: String,
-    entered: Mutex<Option<(Session, i64)>>,
+    entered: Mutex<Option<Entered>>,
     /// Number of the next reference.
     pub(crate) refs_next: AtomicU32,
+}
+
+/// A frame's session and isolated world.
+#[derive(Clone, Debug)]
+pub(crate) struct Entered {
+    session: Session,
+    context_id: i64,
+    /// The script was sent there.
+    has_script: bool,
 }
 
 /// The isolated world that a script runs in: the page's, or that of a frame of another origin.
@@ -304,6 +313,10 @@ impl Tab {
 }
 
 impl Apart {
+    fn entered(&self) -> MutexGuard<'_, Option<Entered>> {
+        self.entered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn refs_from(&self) -> u32 {
         self.refs_next.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
 //! Evaluating in a realm: the page's isolated world, or that of a frame of another origin, entered when it is needed.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -9,7 +9,7 @@ use paddock_cdp::{CallError, Session, protocol::page::CreateIsolatedWorld};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{Apart, Realm};
+use super::{Apart, Entered, Realm};
 use crate::{
     evaluate::{EvaluateError, World, evaluate_at, is_stale},
     snapshot::SCRIPT,
@@ -18,6 +18,8 @@ use crate::{
 
 /// What an expression yields in a world where the script is not.
 const MISSING: &str = "\"paddock:missing\"";
+/// How long a page that just came may take to take the script in.
+const PREPARE_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Tab {
     /// Evaluates an expression that uses `paddockAccessibility`, in a realm, and reads its value.
@@ -39,23 +41,104 @@ impl Tab {
         timeout: Duration,
     ) -> Result<Box<RawValue>, EvaluateError> {
         self.touch();
+        self.0.looked.store(true, Ordering::Relaxed);
         // A page can name an element as the script is named; only a property of the global object is the script.
         let guarded =
             format!("Object.hasOwn(globalThis,\"paddockAccessibility\")?{expression}:\"paddock:missing\"");
         let asked = async {
-            let value = self.evaluate_realm(realm, &guarded, timeout).await?;
-            if value.get() != MISSING {
-                return Ok(value);
+            if self.has_script(realm) {
+                let value = self.evaluate_realm(realm, &guarded, timeout).await?;
+                if value.get() != MISSING {
+                    return Ok(value);
+                }
             }
-            // Once per document.
-            self.evaluate_realm(realm, SCRIPT, timeout).await?;
-            self.evaluate_realm(realm, &guarded, timeout).await
+            // Twice: the document may be replaced between the script and the question.
+            for _ in 0..2 {
+                if let Some(value) = self.ask_with_script(realm, &guarded, timeout).await? {
+                    return Ok(value);
+                }
+            }
+            Err(EvaluateError::Replaced)
         };
         tokio::select! {
             biased;
             result = asked => result,
             dialog = self.0.dialogs.blocked() => Err(EvaluateError::DialogOpen(dialog)),
         }
+    }
+
+    /// Asks in a world that is new: the script goes ahead, and nobody waits for its answer. Apart from the question,
+    /// because Chrome keeps what it compiled of a text that it knows. None if the script was not there after all.
+    async fn ask_with_script(
+        &self,
+        realm: &Realm,
+        guarded: &str,
+        timeout: Duration,
+    ) -> Result<Option<Box<RawValue>>, EvaluateError> {
+        // Before the two: each would ask for it.
+        match &realm.0 {
+            Some(apart) => drop(self.enter(apart).await?),
+            None => self.make_world(timeout).await?,
+        }
+        self.note_script(realm, true);
+        let (defined, value) = tokio::join!(
+            biased;
+            self.evaluate_realm(realm, &SCRIPT, timeout),
+            self.evaluate_realm(realm, guarded, timeout),
+        );
+        if let Err(error) = defined {
+            self.note_script(realm, false);
+            return Err(error);
+        }
+        let value = value?;
+        if value.get() == MISSING {
+            self.note_script(realm, false);
+            return Ok(None);
+        }
+        Ok(Some(value))
+    }
+
+    /// Whether the script was sent to the realm's present world.
+    fn has_script(&self, realm: &Realm) -> bool {
+        match &realm.0 {
+            Some(apart) => apart.entered().as_ref().is_some_and(|entered| entered.has_script),
+            None => self.0.page.with(|page| {
+                let world = self.0.world.lock().unwrap_or_else(PoisonError::into_inner);
+                world.as_ref().is_some_and(|world| world.has_script && world.loader_id == page.loader_id)
+            }),
+        }
+    }
+
+    fn note_script(&self, realm: &Realm, sent: bool) {
+        if let Some(apart) = &realm.0 {
+            if let Some(entered) = apart.entered().as_mut() {
+                entered.has_script = sent;
+            }
+            return;
+        }
+        let mut world = self.0.world.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(world) = world.as_mut() {
+            world.has_script = sent;
+        }
+    }
+
+    /// Sends the script ahead into a document that has just come, in a tab whose last document was looked at: most
+    /// likely the next question is about this one, and until then Chrome has time for it.
+    pub(crate) fn prepare_look(&self) {
+        if !self.0.looked.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let tab = self.clone();
+        self.0.shared.tasks.spawn("browser_prepare_look", async move {
+            if tab.isolated_world().await.is_err() || tab.has_script(&Realm::PAGE) {
+                return;
+            }
+            tab.note_script(&Realm::PAGE, true);
+            if tab.evaluate_realm(&Realm::PAGE, &SCRIPT, PREPARE_DEADLINE).await.is_err() {
+                // Whoever asks next sends it again.
+                tab.note_script(&Realm::PAGE, false);
+            }
+        });
     }
 
     async fn evaluate_realm(
@@ -68,10 +151,10 @@ impl Tab {
             return self.evaluate_in_place(expression, World::Isolated, timeout).await;
         };
         for attempt in 0..2 {
-            let (session, context_id) = self.enter(apart).await?;
+            let Entered { session, context_id, .. } = self.enter(apart).await?;
             match evaluate_at(&session, expression, Some(context_id), timeout).await {
                 Err(EvaluateError::Call(error)) if attempt == 0 && is_lost(&error) => {
-                    *apart.entered.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    *apart.entered() = None;
                 }
                 Err(EvaluateError::Call(CallError::Deadline { .. })) => {
                     return Err(EvaluateError::Timeout(timeout));
@@ -83,17 +166,17 @@ impl Tab {
     }
 
     /// The session and the isolated world of a frame.
-    pub(super) async fn enter(&self, apart: &Arc<Apart>) -> Result<(Session, i64), EvaluateError> {
-        let entered = apart.entered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    pub(super) async fn enter(&self, apart: &Arc<Apart>) -> Result<Entered, EvaluateError> {
+        let entered = apart.entered().clone();
         if let Some(entered) = entered {
             return Ok(entered);
         }
         let around = match &apart.around.0 {
-            Some(outer) => Box::pin(self.enter(outer)).await?.0,
+            Some(outer) => Box::pin(self.enter(outer)).await?.session,
             None => self.session().clone(),
         };
         let command = CreateIsolatedWorld { frame_id: &apart.frame_id, world_name: WORLD };
-        let entered = match around.send(&command).await {
+        let (session, context_id) = match around.send(&command).await {
             Ok(world) => (around, world.execution_context_id),
             // It lives in a process of its own: a target whose id is that of the frame.
             Err(CallError::Protocol { .. }) => {
@@ -104,13 +187,15 @@ impl Tab {
             }
             Err(error) => return Err(EvaluateError::Call(error)),
         };
-        *apart.entered.lock().unwrap_or_else(PoisonError::into_inner) = Some(entered.clone());
+        let entered = Entered { session, context_id, has_script: false };
+        *apart.entered() = Some(entered.clone());
         Ok(entered)
     }
 
     pub(super) async fn context_of(&self, realm: &Realm) -> Result<(Session, i64), EvaluateError> {
         if let Some(apart) = &realm.0 {
-            return self.enter(apart).await;
+            let Entered { session, context_id, .. } = self.enter(apart).await?;
+            return Ok((session, context_id));
         }
         let context_id = self.isolated_world().await.map_err(EvaluateError::Call)?;
         Ok((self.session().clone(), context_id))

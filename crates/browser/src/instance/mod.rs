@@ -3,6 +3,7 @@
 //! An instance is what callers hold on to; the context in a Chrome process that it lives in comes and goes. `enter`
 //! makes sure that it has one (see `hibernate`).
 
+mod opening;
 mod spec;
 mod tabs;
 mod usage;
@@ -18,11 +19,14 @@ use std::{
 
 use jiff::Timestamp;
 use paddock_platform::identity::Tenant;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::tabs::{Asleep, Slot};
-use self::{spec::Status, usage::Used};
+use self::{opening::Openings, spec::Status, usage::Used};
 pub use self::{
     spec::{InstanceInfo, InstanceSpec, InstanceStatus},
     tabs::TabEntry,
@@ -57,7 +61,7 @@ pub(crate) struct Inner {
     started: Timestamp,
     pub(crate) shared: Arc<Shared>,
     state: Mutex<State>,
-    /// One tab is opened at a time: a page that appears meanwhile is known to be nobody's.
+    /// Pages that appear are taken in one at a time, and tabs that sleep are woken one at a time.
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// Starting, waking, hibernating: one at a time.
     pub(crate) lifecycle: Arc<tokio::sync::Mutex<()>>,
@@ -69,6 +73,9 @@ pub(crate) struct Inner {
     pub(crate) downloads: Downloads,
     /// A page that a page opened was taken in, or could not be.
     appeared: watch::Sender<()>,
+    /// A tab that is being opened has a page, or will not have one.
+    named: watch::Sender<()>,
+    creating: Semaphore,
     /// It is being stopped: clients that stay connected leave.
     ended: CancellationToken,
     /// Requests among that.
@@ -114,6 +121,7 @@ pub(crate) struct State {
     /// A page opened in advance. Before the lease: the page's session ends before its context does.
     pub(crate) spare: Option<Attached>,
     pub(crate) tabs: BTreeMap<TabId, Slot>,
+    openings: Openings,
     /// Reserved as long as it exists.
     port: Option<Port>,
     /// Attempts to make a context again that failed in a row.
@@ -142,6 +150,7 @@ impl Instance {
             lease: None,
             spare: None,
             tabs: BTreeMap::new(),
+            openings: Openings::default(),
             port: None,
             failures: 0,
             crashes: VecDeque::new(),
@@ -167,6 +176,8 @@ impl Instance {
             log: Mutex::default(),
             ended: CancellationToken::new(),
             appeared: watch::Sender::new(()),
+            named: watch::Sender::new(()),
+            creating: Semaphore::new(opening::CREATING_MAX),
         }))
     }
 

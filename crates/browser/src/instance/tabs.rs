@@ -5,7 +5,7 @@ use std::sync::Arc;
 use paddock_cdp::{Session, SessionState};
 use tokio::sync::oneshot;
 
-use super::{Instance, State};
+use super::{Instance, State, opening::Opening};
 use crate::{
     environment::Environment,
     error::BrowserError,
@@ -121,20 +121,25 @@ impl Instance {
     async fn open_now(&self, spec: TabSpec) -> Result<Tab, BrowserError> {
         let _in_use = self.begin_use(false);
         self.ensure(Wanted::Context).await?;
-        let _opening = self.0.opening.lock().await;
-        let (lease, spare) = {
+        let _turn = self.0.creating.acquire().await.map_err(|_| BrowserError::Stopping)?;
+        let (lease, mut opening, spare) = {
             let mut state = self.0.state();
             state.check(&self.0.id)?;
-            let max = self.0.shared.options.current().tabs_per_instance_max;
-            if state.open_tabs() >= max {
-                return Err(BrowserError::TabsExhausted { max });
-            }
             let lost = || BrowserError::InstanceRestarting(self.0.id.clone());
-            (state.lease.clone().ok_or_else(lost)?, state.spare.take())
+            let lease = state.lease.clone().ok_or_else(lost)?;
+            let (opening, spare) = Opening::begin(self, &mut state)?;
+            (lease, opening, spare)
         };
-        let attached = match spare.filter(Attached::is_live) {
-            Some(spare) => spare,
-            None => Attached::open(&lease).await?,
+        let attached = match spare {
+            Some(spare) if spare.is_live() => spare,
+            spare => {
+                if spare.is_some() {
+                    opening.renew();
+                }
+                let target = Attached::create(&lease).await?;
+                opening.named(&target);
+                Attached::attach(&lease, &target).await?
+            }
         };
         self.adopt(attached, &spec).await
     }
@@ -253,7 +258,7 @@ impl Instance {
     async fn take_in(&self, target_id: &str) {
         let _opening = self.0.opening.lock().await;
         let tabs_max = self.0.shared.options.current().tabs_per_instance_max;
-        if self.0.local().blank.as_deref() == Some(target_id) {
+        if self.0.local().blank.as_deref() == Some(target_id) || self.opens(target_id).await {
             return;
         }
         let (lease, room) = {
@@ -263,7 +268,7 @@ impl Instance {
                 Slot::Asleep(_) => false,
             }) || state.spare.as_ref().is_some_and(|spare| spare.target_id() == target_id);
             let Some(lease) = state.lease.clone().filter(|_| !known) else { return };
-            (lease, state.open_tabs() < tabs_max)
+            (lease, state.open_tabs() + state.opening_tabs() < tabs_max)
         };
         if room {
             // A page that cannot be taken in is closed when what was attached is dropped.

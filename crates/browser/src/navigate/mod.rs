@@ -278,6 +278,7 @@ impl Attempt<'_> {
             return Err(Failed::Chrome { error, loader_id });
         }
         self.committed(&loader_id).await?;
+        self.tab.prepare_look();
         let settled = self.come_to_rest(&loader_id, permit).await?;
         Ok(Reached { loader_id: Some(loader_id), settled })
     }

@@ -39,6 +39,11 @@ use crate::{
 /// How long a process without a context is kept when another has room.
 const SPARE_IDLE_MAX: Duration = Duration::from_secs(5);
 
+/// The share of a process's places, and how many at most, that are to be free somewhere: the next process is started
+/// before somebody has to wait for it.
+const RESERVE_SHARE: usize = 5;
+const RESERVE_MAX: usize = 5;
+
 /// Whether an instance shares its Chrome process.
 #[derive(
     Clone,
@@ -238,6 +243,27 @@ impl Pool {
         Some(Place { pool: self.clone(), process: slot.process.clone() })
     }
 
+    /// Starts a shared process if those that run are almost full. Whether there was anything to do.
+    pub(crate) async fn launch_ahead(&self) -> Result<bool, BrowserError> {
+        if !self.is_almost_full() {
+            return Ok(false);
+        }
+        let _launching = self.0.launching.lock().await;
+        if self.is_almost_full() {
+            // Its place is given back at once.
+            drop(self.launch(&Placement::SHARED).await?);
+        }
+        Ok(true)
+    }
+
+    fn is_almost_full(&self) -> bool {
+        let contexts_max = self.0.options.current().contexts_per_process_max.get();
+        let slots = self.slots();
+        let open = slots.iter().filter(|slot| slot.shared && !slot.draining && slot.process.is_alive());
+        let places: Vec<usize> = open.map(|slot| contexts_max.saturating_sub(slot.contexts)).collect();
+        !places.is_empty() && places.iter().sum::<usize>() < reserve(contexts_max)
+    }
+
     async fn launch(&self, placement: &Placement) -> Result<Place, BrowserError> {
         let _turn = self.0.launches.acquire().await.map_err(|_| BrowserError::Stopping)?;
         let options = self.0.options.current();
@@ -320,7 +346,10 @@ impl Pool {
         let options = self.0.options.current();
         let (idle_after, contexts_max) = (options.idle_after.get(), options.contexts_per_process_max.get());
         let slots = self.slots();
-        let roomy = |slot: &&Slot| slot.shared && !slot.draining && slot.contexts < contexts_max;
+        let roomy = |slot: &&Slot| {
+            let places = contexts_max.saturating_sub(slot.contexts);
+            slot.shared && !slot.draining && places >= reserve(contexts_max).max(1)
+        };
         let mut others = slots.iter().filter(roomy).count();
         for slot in slots.iter().filter(|slot| slot.contexts == 0 && slot.process.is_alive()) {
             let wait = if others > 1 { idle_after.min(SPARE_IDLE_MAX) } else { idle_after };
@@ -356,6 +385,11 @@ impl Pool {
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.0.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Places that are to be free.
+fn reserve(contexts_max: usize) -> usize {
+    (contexts_max / RESERVE_SHARE).min(RESERVE_MAX)
 }
 
 /// The id of the context that a Chrome has by itself.

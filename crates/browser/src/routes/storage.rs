@@ -39,7 +39,7 @@ async fn set_storage(
     target: Target,
     Json(request): Json<SetStorageRequest>,
 ) -> Result<Json<StorageChanged>, Problem> {
-    Ok(Json(service.set_storage(&target.or(request.tab_id.clone()), request).await?))
+    Ok(Json(service.set_storage(&target.same(request.tab_id.clone())?, request).await?))
 }
 
 /// Removes one key of a storage, or all.
@@ -51,5 +51,5 @@ async fn clear_storage(
     request: Option<Json<ClearStorageRequest>>,
 ) -> Result<Json<StorageCleared>, Problem> {
     let request = request.map(|Json(request)| request).unwrap_or_default();
-    Ok(Json(service.clear_storage(&target.or(request.tab_id.clone()), request).await?))
+    Ok(Json(service.clear_storage(&target.same(request.tab_id.clone())?, request).await?))
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     action::{Action, ActionError, ActionKind, Aim, Button, ClickMode, DialogAnswer, Outcome},
+    coordination::TAB_PAUSED_HANDOFF,
     ids::TabId,
     snapshot::{Filter, Format, SnapshotOptions},
     tab::Tab,
@@ -68,6 +69,12 @@ pub struct ActionRequest {
     pub x: Option<f64>,
     /// The same from the top.
     pub y: Option<f64>,
+    /// Width of the picture that the point is of, where that is not the viewport's.
+    #[serde(rename = "frameW")]
+    pub frame_width: Option<f64>,
+    /// Height of that picture.
+    #[serde(rename = "frameH")]
+    pub frame_height: Option<f64>,
     /// What is typed or filled in.
     pub text: Option<String>,
     /// The option to select: its value, text, or part of its text.
@@ -328,8 +335,16 @@ impl BrowserService {
             return Err(Problem::invalid_field("actions", format!("must be 1 to {ACTIONS_MAX} actions")));
         }
         let mut target = target.or(request.tab_id).owned_by(request.owner);
-        // Unknown tabs fail the request, not each of its actions.
-        target.tab = Some(self.tab(&target, WRITE).await?.id().clone());
+        // Unknown tabs fail the request, not each of its actions; a tab that a person works in fails each of them.
+        match self.tab(&target, WRITE).await {
+            Ok(tab) => target.tab = Some(tab.id().clone()),
+            Err(problem) if problem.kind == TAB_PAUSED_HANDOFF => {
+                let tried = if request.stop_on_error { 1 } else { total };
+                let results = (0..tried).map(|index| ActionResult::failed(index, &problem));
+                return Ok(ActionsDone::of(results.collect(), total));
+            }
+            Err(problem) => return Err(problem),
+        }
         let mut results = Vec::with_capacity(total);
         for (index, action) in request.actions.into_iter().enumerate() {
             let result = self.act_step(&mut target, index, action).await;
@@ -375,6 +390,9 @@ impl BrowserService {
         let known: Vec<TabId> = instance.tabs().iter().map(|tab| tab.id().clone()).collect();
         for aim in [&mut action.aim, &mut action.destination] {
             self.resolve_aim(tab, aim).await?;
+        }
+        if let (Some(width), Some(height)) = (request.frame_width, request.frame_height) {
+            tab.scale_point(&mut action.aim, width, height).await?;
         }
         let done = tab.act_and_tell(&action).await?;
         let mut outcome = done.outcome;

@@ -216,7 +216,7 @@ impl BrowserService {
     ) -> Result<StateSaved, Problem> {
         let encrypted = request.encrypt || request.passphrase.is_some();
         let secret = if encrypted { Some(self.secret(request.passphrase)?) } else { None };
-        let tab = self.tab(target, WRITE).await?;
+        let tab = self.tab_or_new(target).await?;
         let mut state = self.capture_state(target, &tab).await?;
         state.name = match request.name.filter(|name| !name.is_empty()) {
             Some(name) => name,
@@ -246,7 +246,7 @@ impl BrowserService {
         target: &Target,
         request: LoadStateRequest,
     ) -> Result<StateLoaded, Problem> {
-        let tab = self.tab(target, WRITE).await?;
+        let tab = self.tab_or_new(target).await?;
         let state = self.read_state(target, request.name, request.passphrase).await?;
         let cookies: Vec<CookieParam> = state.cookies.into_iter().map(Into::into).collect();
         let cookies_restored = self.own(&target.caller, tab.instance_id())?.set_cookies(&cookies).await?;

@@ -180,6 +180,16 @@ impl BrowserService {
         tab
     }
 
+    /// The tab that is meant, or an empty one where there is none yet: for what concerns the browser more than a page.
+    pub(super) async fn tab_or_new(&self, target: &Target) -> Result<TabInUse, Problem> {
+        target.caller.require(WRITE)?;
+        if target.tab.is_some() || self.current_tab(target).is_some() {
+            return self.tab(target, WRITE).await;
+        }
+        let tab = self.tab_anywhere(&target.caller).await?;
+        Ok(self.begin(target, tab))
+    }
+
     /// The tab to go somewhere with. A session or an agent stays in its current tab; whoever is nobody in particular,
     /// asks for a new tab or names an instance gets a new one.
     pub(crate) async fn tab_to_navigate(

@@ -56,6 +56,16 @@ impl Target {
         Self { tab: self.tab.or(tab), ..self }
     }
 
+    /// As [`Target::or`], but a body that names another tab than the path or query is refused.
+    pub(crate) fn same(self, tab: Option<TabId>) -> Result<Self, Problem> {
+        match (&self.tab, &tab) {
+            (Some(named), Some(other)) if named != other => {
+                Err(Problem::invalid_field("tabId", format!("is not the tab of the path, {named}")))
+            }
+            _ => Ok(self.or(tab)),
+        }
+    }
+
     /// Claims the tab's lock as the owner that a body names, unless the headers or query name one.
     #[must_use]
     pub fn owned_by(self, owner: Option<String>) -> Self {

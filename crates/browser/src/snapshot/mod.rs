@@ -14,6 +14,7 @@ mod format;
 mod line;
 mod node;
 mod options;
+mod script;
 mod wire;
 mod yaml;
 
@@ -23,28 +24,6 @@ pub use self::{
     format::{Format, Rendered, UnknownFormatError},
     node::{BoundingBox, Checked, Node, Snapshot, Tier},
     options::{Filter, SnapshotOptions, UnknownFilterError},
+    script::SCRIPT,
     wire::SnapshotError,
 };
-
-/// Defines `paddockAccessibility` in the world that it is evaluated in; evaluating it again does nothing.
-///
-/// Other scripts compose with it: `paddockAccessibility.role(element)`, `.name(element)`, `.isVisible(element)`,
-/// `.interactive(element)`, `.element("e12")`, `.rect(element)`, and `.cached(() => …)` around a pass that asks much.
-pub const SCRIPT: &str = concat!(
-    include_str!("../../js/accessibility/head.js"),
-    include_str!("../../js/accessibility/dom.js"),
-    include_str!("../../js/accessibility/role.js"),
-    include_str!("../../js/accessibility/visibility.js"),
-    include_str!("../../js/accessibility/name.js"),
-    include_str!("../../js/accessibility/state.js"),
-    include_str!("../../js/accessibility/refs.js"),
-    include_str!("../../js/accessibility/walk.js"),
-    include_str!("../../js/accessibility/select.js"),
-    include_str!("../../js/accessibility/act.js"),
-    include_str!("../../js/accessibility/edit.js"),
-    include_str!("../../js/accessibility/wait.js"),
-    include_str!("../../js/accessibility/text.js"),
-    include_str!("../../js/accessibility/inspect.js"),
-    include_str!("../../js/accessibility/survey.js"),
-    include_str!("../../js/accessibility/tail.js"),
-);

@@ -85,6 +85,12 @@ pub(crate) struct Attached {
 impl Attached {
     /// Opens an empty page in a context.
     pub(crate) async fn open(lease: &ContextLease) -> Result<Self, BrowserError> {
+        let target = Self::create(lease).await?;
+        Self::attach(lease, &target).await
+    }
+
+    /// Opens an empty page in a context, and names it.
+    pub(crate) async fn create(lease: &ContextLease) -> Result<String, BrowserError> {
         let browser = lease.process().connection().browser();
         let create = CreateTarget {
             url: "about:blank",
@@ -93,8 +99,8 @@ impl Attached {
             new_window: (lease.process().has_windows() && !lease.is_foreign()).then_some(true),
             ..CreateTarget::default()
         };
-        let target = browser.send(&create).await.map_err(|error| hung(lease.process(), error))?.target_id;
-        Self::attach(lease, &target).await
+        let created = browser.send(&create).await.map_err(|error| hung(lease.process(), error))?;
+        Ok(created.target_id)
     }
 
     /// Attaches to a page that exists.
@@ -191,6 +197,7 @@ impl Attached {
             shared: Arc::clone(&instance.0.shared),
             navigating: tokio::sync::Mutex::default(),
             world: Mutex::default(),
+            looked: AtomicBool::new(false),
             snapshot: Mutex::default(),
             environment: Arc::clone(&environment),
             keeps_runtime,

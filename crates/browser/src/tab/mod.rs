@@ -46,6 +46,16 @@ pub struct TabSpec {
     pub scripts: Vec<Arc<str>>,
 }
 
+/// The isolated world of a document.
+#[derive(Clone, Debug)]
+pub(crate) struct TabWorld {
+    /// The document.
+    pub(crate) loader_id: String,
+    pub(crate) context_id: i64,
+    /// The script was sent there.
+    pub(crate) has_script: bool,
+}
+
 /// One page of an instance. Cheap to clone; open until it is closed, also without handles.
 #[derive(Clone, Debug)]
 pub struct Tab(pub(crate) Arc<Inner>);
@@ -60,8 +70,9 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     /// One navigation at a time.
     pub(crate) navigating: tokio::sync::Mutex<()>,
-    /// The isolated world of a document: its loader and context.
-    pub(crate) world: Mutex<Option<(String, i64)>>,
+    pub(crate) world: Mutex<Option<TabWorld>>,
+    /// The present document, or the last one, was looked at with the script.
+    pub(crate) looked: AtomicBool,
     /// The last snapshot: references continue from it, and the next may be shown as its difference.
     pub(crate) snapshot: Mutex<Option<LastSnapshot>>,
     pub(crate) dialogs: Arc<Dialogs>,

@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// What the names, descriptions and input schemas of all tools may take together.
+    /// What the names, descriptions, input schemas and annotations of all tools may take together, as they are listed.
     const SCHEMAS_SIZE_MAX: usize = 12 * 1024;
     const TOOLS_MAX: usize = 26;
 
@@ -79,7 +79,15 @@ mod tests {
             crate::Fleet::start(options.section(|options| options), dir.path(), &tasks).await.unwrap();
         let tools = tools(&BrowserService::new(fleet.clone()));
         fleet.shutdown().await;
-        let schema = |tool: &Tool| json!({"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema});
+        let schema = |tool: &Tool| {
+            let annotations = if tool.is_read_only() {
+                json!({"readOnlyHint": true})
+            } else {
+                json!({"readOnlyHint": false, "destructiveHint": tool.destructive})
+            };
+            json!({"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema,
+                "annotations": annotations})
+        };
         tools.iter().map(schema).collect()
     }
 

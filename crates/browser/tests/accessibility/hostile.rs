@@ -84,7 +84,7 @@ async fn what_a_page_redefines_is_not_used_and_nothing_is_left_in_it() {
 async fn the_script_may_be_evaluated_again() {
     let page = Page::open("<!doctype html><a href=x>x</a><a href=y>y</a>").await;
     let before = page.snapshot(&SnapshotOptions::default()).await;
-    page.isolated(paddock_browser::snapshot::SCRIPT).await;
+    page.isolated(&paddock_browser::snapshot::SCRIPT).await;
     assert_eq!(page.snapshot(&SnapshotOptions::default()).await, before);
 }
 

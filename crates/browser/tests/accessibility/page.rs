@@ -71,7 +71,7 @@ impl Page {
         let frame = self.session.send(&page::GetFrameTree {}).await.unwrap().frame_tree.frame.id;
         let create = page::CreateIsolatedWorld { frame_id: &frame, world_name: "paddock" };
         self.world = self.session.send(&create).await.unwrap().execution_context_id;
-        self.isolated(SCRIPT).await;
+        self.isolated(&SCRIPT).await;
     }
 
     /// Evaluates in the page's own world.
