@@ -1,7 +1,7 @@
 //! What all parts of the job queue share.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -124,6 +124,13 @@ impl Core {
 
     pub(crate) fn mode(&self, queue: &str) -> QueueMode {
         self.modes.load().get(queue).copied().unwrap_or_default()
+    }
+
+    /// The queues out of which nothing is taken.
+    pub(crate) fn paused(&self) -> BTreeSet<String> {
+        let modes = self.modes.load();
+        let paused = modes.iter().filter(|(_, mode)| **mode == QueueMode::Paused);
+        paused.map(|(queue, _)| queue.clone()).collect()
     }
 
     /// What was done to queues, on whatever server.

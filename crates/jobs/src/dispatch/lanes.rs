@@ -67,6 +67,14 @@ impl Lanes {
         group.turns.push_back(lane.tenant.clone());
     }
 
+    /// A queue was paused and is no more: meanwhile it saved nothing up.
+    pub(crate) fn reopened(&mut self, queue: &str) {
+        let clock = self.clock;
+        for (_, group) in self.groups.iter_mut().filter(|((of, _), _)| **of == *queue) {
+            group.pass = group.pass.max(clock);
+        }
+    }
+
     /// A place became free in a queue that had reached a limit.
     pub(crate) fn freed(&mut self, queue: &str) {
         for lane in self.limited.remove(queue).unwrap_or_default() {
@@ -184,6 +192,18 @@ mod tests {
         }
         let shares = lanes.plan(600, weight, everybody);
         assert_eq!(["critical", "standard", "low"].map(|queue| total(&shares, queue)), [300, 200, 100]);
+    }
+
+    #[test]
+    fn a_queue_that_was_paused_has_saved_nothing_up() {
+        let mut lanes = Lanes::default();
+        lanes.add(&lane("critical", "a"));
+        lanes.add(&lane("low", "a"));
+        let paused = |queue: &str, pool: &str| (queue != "low").then(|| weight(queue, pool)).flatten();
+        assert_eq!(total(&lanes.plan(900, paused, everybody), "critical"), 900);
+        lanes.reopened("low");
+        let shares = lanes.plan(400, weight, everybody);
+        assert_eq!(["critical", "low"].map(|queue| total(&shares, queue)), [300, 100]);
     }
 
     #[test]

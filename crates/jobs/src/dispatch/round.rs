@@ -23,7 +23,6 @@ use crate::{
     core::Core,
     ledger::Ending,
     metrics::{JOBS_POLLERS, JOBS_WORKERS},
-    policy::QueueMode,
     store::sql,
     verdict::Verdict,
 };
@@ -53,6 +52,8 @@ pub(super) struct Dispatcher {
     intake: mpsc::Receiver<Poll>,
     polls: VecDeque<Poll>,
     lanes: Lanes,
+    /// Queues that were paused at the last look.
+    paused: BTreeSet<String>,
     node: Arc<str>,
 }
 
@@ -65,9 +66,10 @@ impl Dispatcher {
         intake: mpsc::Receiver<Poll>,
     ) -> Self {
         let node = core.node.name.as_str().into();
-        let (queues, polls, lanes) = (queues.into_iter().collect(), VecDeque::new(), Lanes::default());
+        let (queues, polls) = (queues.into_iter().collect(), VecDeque::new());
+        let (lanes, paused) = (Lanes::default(), BTreeSet::new());
         gauge!(JOBS_WORKERS, "kind" => "max").set(places.jobs as f64);
-        Self { core, places, queues, hand_out, intake, polls, lanes, node }
+        Self { core, places, queues, hand_out, intake, polls, lanes, paused, node }
     }
 
     pub(super) async fn run(mut self) {
@@ -142,10 +144,8 @@ impl Dispatcher {
             return Vec::new();
         }
         let policy = Arc::clone(&self.core.policy());
-        let weight = |queue: &str| {
-            let open = self.core.mode(queue) != QueueMode::Paused;
-            open.then(|| policy.of(queue).weight)
-        };
+        self.reopen();
+        let weight = |queue: &str| (!self.paused.contains(queue)).then(|| policy.of(queue).weight);
         let mut planned = Vec::new();
         let lease = policy.options.lease.get();
         for (own, places) in [("", self.places.jobs), (DELIVERIES, self.places.deliveries)] {
@@ -167,6 +167,15 @@ impl Dispatcher {
             }
         }
         planned
+    }
+
+    /// Looks which queues are paused, and which are no more.
+    fn reopen(&mut self) {
+        let paused = self.core.paused();
+        for queue in self.paused.difference(&paused) {
+            self.lanes.reopened(queue);
+        }
+        self.paused = paused;
     }
 
     /// Hands out what was claimed.
