@@ -124,17 +124,27 @@ enum { REFUSED = 8 /* EBADF */, NOT_THERE = 52 /* ENOSYS */ };
 
 int32_t stub_write(int32_t fd, int32_t pieces, int32_t count, int32_t written)
     __asm__("__imported_wasi_snapshot_preview1_fd_write");
+// A line goes to the log when it is whole, however many writes it comes in.
+static char written_lines[2][1024];
+static size_t written_lengths[2];
+
+static void write_char(int stream, char next) {
+  char *line = written_lines[stream];
+  size_t *length = &written_lengths[stream];
+  if (next != '\n') line[(*length)++] = next;
+  if ((next == '\n' && *length > 0) || *length == sizeof written_lines[stream]) {
+    log_line(stream == 1 ? PADDOCK_AGENT_LOG_LEVEL_WARN : PADDOCK_AGENT_LOG_LEVEL_INFO, line, *length);
+    *length = 0;
+  }
+}
+
 int32_t stub_write(int32_t fd, int32_t pieces, int32_t count, int32_t written) {
   if (fd != 1 && fd != 2) return REFUSED;
   size_t total = 0;
   for (int32_t index = 0; index < count; index++) {
     const piece *part = (const piece *)pieces + index;
-    size_t len = part->len;
-    total += len;
-    while (len > 0 && (part->ptr[len - 1] == '\n')) len--;
-    if (len > 0) {
-      log_line(fd == 2 ? PADDOCK_AGENT_LOG_LEVEL_WARN : PADDOCK_AGENT_LOG_LEVEL_INFO, (const char *)part->ptr, len);
-    }
+    for (size_t at = 0; at < part->len; at++) write_char(fd - 1, (char)part->ptr[at]);
+    total += part->len;
   }
   *(size_t *)written = total;
   return 0;
