@@ -44,9 +44,7 @@ use wasmtime::{
     component::{HasSelf, Linker},
 };
 
-use self::{
-    bindings::Agent, cache::CodeCache, engine::Clock, gate::Gate, guest::Guest, module::Inner, warm::Warm,
-};
+use self::{bindings::Agent, cache::CodeCache, engine::Clock, gate::Gate, guest::Guest, warm::Warm};
 use crate::handler::Failure;
 
 pub mod metrics;
