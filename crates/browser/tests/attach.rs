@@ -72,8 +72,10 @@ async fn a_foreign_chrome_is_driven_as_an_instance_and_let_go_as_it_is() {
     let id = instance["id"].as_str().unwrap();
 
     // Its page is a tab, and its window is as wide as its owner made it.
-    let (_, tabs) = api.get(&format!("/instances/{id}/tabs?fresh=1")).await;
-    assert_eq!(tabs[0]["title"], json!("theirs"), "{tabs}");
+    // It may have begun to load just now: its title comes with its content.
+    let list = format!("/instances/{id}/tabs?fresh=1");
+    let titled = async { while api.get(&list).await.1[0]["title"] != json!("theirs") {} };
+    tokio::time::timeout(std::time::Duration::from_secs(30), titled).await.unwrap();
     assert_ne!(api.evaluate("innerWidth").await, json!(1440));
     let own = fleet.url("/title/ours");
     let (status, tab) = api.post(&format!("/instances/{id}/tabs/open"), json!({ "url": own })).await;
