@@ -81,6 +81,8 @@ pub(super) fn content(content: wit::Content) -> Result<Content, InvalidField> {
     Ok(Content { media_type, body: Bytes::from(content.body) })
 }
 
+type SetLabel = fn(Draft, Label) -> Draft;
+
 pub(super) fn draft(from: wit::Draft) -> Result<Draft, InvalidField> {
     let mut receivers = from.receivers.iter();
     let first =
@@ -100,7 +102,7 @@ pub(super) fn draft(from: wit::Draft) -> Result<Draft, InvalidField> {
     if from.durable {
         draft = draft.durable();
     }
-    let labels: [(&'static str, Option<String>, fn(Draft, Label) -> Draft); 6] = [
+    let labels: [(&'static str, Option<String>, SetLabel); 6] = [
         ("conversation", from.conversation, Draft::conversation),
         ("reply-with", from.reply_with, Draft::reply_with),
         ("in-reply-to", from.in_reply_to, Draft::in_reply_to),

@@ -76,13 +76,12 @@ impl WasmHandler {
         let _call = self.module.host.call().await?;
         let mut live = self.slot.live.lock().await;
         self.slot.touch();
-        let mut instance = match live.take() {
-            Some(instance) => instance,
+        let mut instance = if let Some(instance) = live.take() {
+            instance
+        } else {
             // It was put aside, or dropped after a failure.
-            None => {
-                let start = Start { is_first: false, snapshot: self.slot.take_snapshot() };
-                self.wake(start, turn).await?
-            }
+            let start = Start { is_first: false, snapshot: self.slot.take_snapshot() };
+            self.wake(start, turn).await?
         };
         let outcome = instance.handle(message, turn).await;
         let keep = match &outcome {

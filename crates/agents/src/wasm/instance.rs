@@ -140,7 +140,7 @@ impl Live {
 
     /// What the agent wants to find again. Nothing if it has no snapshots, or fails to make one: they are a convenience.
     pub(super) async fn snapshot(&mut self) -> Option<Bytes> {
-        let export = self.snapshot.clone()?;
+        let export = self.snapshot?;
         ready(&mut self.store, self.allowance);
         let host = Arc::clone(&self.host);
         let _running = host.clock.run();

@@ -117,8 +117,8 @@ impl Project<'_> {
         }
         self.run(cargo)?;
         let module = target.join(RUST_TARGET).join("release/agent.wasm");
-        let module = self.read(&module)?;
-        self.encode(&module, path)
+        let module = read_file(&module)?;
+        encoded(&module, path)
     }
 
     fn ts(&mut self, path: &Path) -> Result<(), BuildError> {
@@ -163,20 +163,10 @@ impl Project<'_> {
         compiling.args(sources).args(["paddock/agent.c", "paddock/paddock.c", "-Wl,--strip-all"]);
         compiling.args(["-o", "build/agent.core.wasm"]);
         self.run(compiling)?;
-        let mut module = self.read(&build.join("agent.core.wasm"))?;
+        let mut module = read_file(&build.join("agent.core.wasm"))?;
         encode::with_world(&mut module, &self.dir.join("wit"), &self.manifest.world)
             .map_err(BuildError::Component)?;
-        self.encode(&module, path)
-    }
-
-    fn read(&self, path: &Path) -> Result<Vec<u8>, BuildError> {
-        fs::read(path).map_err(|source| io_error(format!("{} could not be read", path.display()), source))
-    }
-
-    fn encode(&self, module: &[u8], path: &Path) -> Result<(), BuildError> {
-        let component = encode::component(module).map_err(BuildError::Component)?;
-        fs::write(path, component)
-            .map_err(|source| io_error(format!("{} could not be written", path.display()), source))
+        encoded(&module, path)
     }
 
     /// A file of the project as the tools see it, which run in its directory.
@@ -198,6 +188,17 @@ impl Project<'_> {
         }
         Err(BuildError::Failed { tool, output: end_of(&output) })
     }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, BuildError> {
+    fs::read(path).map_err(|source| io_error(format!("{} could not be read", path.display()), source))
+}
+
+/// Makes a core module a component, and writes it.
+fn encoded(module: &[u8], path: &Path) -> Result<(), BuildError> {
+    let component = encode::component(module).map_err(BuildError::Component)?;
+    fs::write(path, component)
+        .map_err(|source| io_error(format!("{} could not be written", path.display()), source))
 }
 
 /// Lines of a tool's output that a person wants to see of a failure.

@@ -36,9 +36,9 @@ const PLACEHOLDER: &str = "agent-name";
 pub enum Language {
     /// Rust, compiled.
     Rust,
-    /// TypeScript, interpreted by QuickJS.
+    /// `TypeScript`, interpreted by `QuickJS`.
     Ts,
-    /// Python, interpreted by CPython.
+    /// Python, interpreted by `CPython`.
     Py,
     /// C, compiled.
     C,
