@@ -11,11 +11,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 echo "benchmark: building with the profile perf (many minutes the first time)"
-# The benches too: scenarios start them with `cargo bench`, and a compiler in the middle of a run would be measured.
-cargo build --workspace --profile perf --bins --benches
+# The benches, too, where they may be wanted: scenarios start them with `cargo bench`, and a compiler in the middle of a
+# run would be measured. The quick tier has no time for those scenarios.
+what=(--bins --benches)
+if (($# == 0)); then
+  what=(--bins)
+  set -- --tier quick
+fi
+cargo build --workspace --profile perf "${what[@]}"
 PADDOCK_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/perf/paddock")
 export PADDOCK_BIN
-(($#)) || set -- --tier quick
 
 code=0
 "$PADDOCK_BIN" lab run --out "${CARGO_TARGET_DIR:-target}/lab" "$@" || code=$?
