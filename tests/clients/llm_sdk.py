@@ -5,6 +5,7 @@ Usage: llm_sdk.py BASE, where the server's providers are called `openai`, `anthr
 
 import json
 import sys
+import time
 
 import anthropic
 import openai
@@ -119,9 +120,66 @@ def fails_as_the_vendors_do():
     )
 
 
+def waits_for(batch):
+    until = time.monotonic() + 60
+    while batch.status not in ("completed", "failed", "expired", "cancelled"):
+        assert time.monotonic() < until, batch
+        time.sleep(0.1)
+        batch = vendor.batches.retrieve(batch.id)
+    return batch
+
+
+def carries_batches_out():
+    def line(name, model, prompt):
+        body = {"model": model, "messages": said(prompt)}
+        return json.dumps({"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body})
+
+    replies = {name: f'[sim reply="I am {name}"]' for name in MODELS}
+    lines = [line(name, name, prompt) for name, prompt in replies.items()] + [line("refused", "openai/m", "[sim status=422]")]
+    file = vendor.files.create(file=("asked.jsonl", "\n".join(lines).encode()), purpose="batch")
+    assert vendor.files.retrieve(file.id).filename == "asked.jsonl"
+    batch = vendor.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"why": "test"}
+    )
+    batch = waits_for(batch)
+    assert batch.status == "completed" and batch.metadata == {"why": "test"}, batch
+    counts = batch.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (4, 3, 1), batch
+    answered = [json.loads(text) for text in vendor.files.content(batch.output_file_id).text.splitlines()]
+    for answer in answered:
+        said_back = answer["response"]["body"]["choices"][0]["message"]["content"]
+        assert said_back == f"I am {answer['custom_id']}", answer
+    refused = json.loads(vendor.files.content(batch.error_file_id).text)
+    assert (refused["custom_id"], refused["response"]["status_code"]) == ("refused", 422), refused
+    assert batch.id in [known.id for known in vendor.batches.list(limit=1)]
+    assert file.id in [known.id for known in vendor.files.list(purpose="batch")]
+    assert vendor.files.delete(file.id).deleted
+    raises(openai.NotFoundError, lambda: vendor.files.retrieve(file.id))
+    raises(openai.BadRequestError, lambda: vendor.files.create(file=b"{}", purpose="fine-tune"))
+    wrong = vendor.files.create(file=b"nonsense", purpose="batch")
+    failed = waits_for(
+        vendor.batches.create(input_file_id=wrong.id, endpoint="/v1/chat/completions", completion_window="24h")
+    )
+    assert failed.status == "failed" and failed.errors.data[0].line == 1, failed
+    slow = vendor.files.create(file="\n".join(line(str(n), "openai/m", "[sim stall=3s]") for n in range(50)).encode(), purpose="batch")
+    batch = vendor.batches.create(input_file_id=slow.id, endpoint="/v1/chat/completions", completion_window="1h")
+    assert vendor.batches.cancel(batch.id).status == "cancelling"
+    assert waits_for(batch).status == "cancelled"
+
+
+def answers_later():
+    call = vendor.chat.completions.with_raw_response.create(
+        model="anthropic/m", messages=said('[sim reply="Later"]'), extra_headers={"Prefer": "respond-async, wait=60"}
+    )
+    assert call.headers["preference-applied"] == "respond-async", call.headers
+    assert call.parse().choices[0].message.content == "Later"
+
+
 for name in MODELS:
     for check in [chats, calls_tools, sees_pictures, structures_output, responds, sends_messages]:
         check(name)
 embeds()
 fails_as_the_vendors_do()
+carries_batches_out()
+answers_later()
 print("ok")

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     dialect::Dialect,
+    durable::BatchOptions,
+    gateway::SemanticOptions,
     govern::{GuardOptions, LimitOptions},
     routing::{RouteOptions, Strategy},
 };
@@ -49,6 +51,8 @@ pub struct LlmOptions {
     pub resilience: ResilienceOptions,
     /// Answers that are kept.
     pub cache: CacheOptions,
+    /// Batches, and calls that become jobs.
+    pub batch: BatchOptions,
     /// What is kept of requests.
     pub log: LogOptions,
 }
@@ -70,6 +74,7 @@ impl Default for LlmOptions {
             guards: Vec::new(),
             resilience: ResilienceOptions::default(),
             cache: CacheOptions::default(),
+            batch: BatchOptions::default(),
             log: LogOptions::default(),
         }
     }
@@ -218,11 +223,14 @@ pub struct CacheOptions {
     pub ttl: HumanDuration,
     /// How much the kept answers may weigh.
     pub weight_max: ByteSize,
+    /// Answers to questions that are alike.
+    pub semantic: SemanticOptions,
 }
 
 impl Default for CacheOptions {
     fn default() -> Self {
-        Self { ttl: HumanDuration::from_secs(0), weight_max: ByteSize::mib(64) }
+        let semantic = SemanticOptions::default();
+        Self { ttl: HumanDuration::from_secs(0), weight_max: ByteSize::mib(64), semantic }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use paddock_platform::store::{Migration, Migrations, Statement};
 
-use crate::govern::UsageGroup;
+use crate::{durable, govern::UsageGroup};
 
 /// The area's schema.
 pub(crate) const MIGRATIONS: Migrations = Migrations::new(
@@ -28,7 +28,7 @@ pub(crate) const MIGRATIONS: Migrations = Migrations::new(
          );
          CREATE INDEX llm_requests_by_tenant ON llm_requests (tenant, at_ms, id);
          CREATE INDEX llm_requests_by_age ON llm_requests (at_ms)",
-    )],
+    ), durable::store::MIGRATION],
 );
 
 /// Adds to the sums of an hour.

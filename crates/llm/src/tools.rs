@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
+    durable::{BATCH_TOOL, BatchView, CALL_TOOL, CallInput, CallOutput, Durable},
     gateway::{BreakerInput, CompleteInput, Completion, Gateway, LaneStatus},
     routes::{UsageQuery, UsageReport},
     routing::Explanation,
@@ -38,15 +39,17 @@ struct BreakerList {
 }
 
 /// The tools of this area.
-pub fn tools(gateway: &Gateway) -> Vec<Tool> {
-    vec![
+pub fn tools(gateway: &Gateway, durable: Option<&Durable>) -> Vec<Tool> {
+    let own = vec![
         complete(gateway.clone()),
+        call(gateway.clone()),
         models(gateway.clone()),
         route(gateway.clone()),
         usage(gateway.clone()),
         breakers(gateway.clone()),
         set_breakers(gateway.clone()),
-    ]
+    ];
+    own.into_iter().chain(durable.cloned().map(run_batch)).collect()
 }
 
 fn complete(gateway: Gateway) -> Tool {
@@ -57,6 +60,41 @@ fn complete(gateway: Gateway) -> Tool {
         move |context, input: CompleteInput| {
             let gateway = gateway.clone();
             async move { gateway.complete(&context.caller, input).await as Result<Completion, Problem> }
+        },
+    )
+}
+
+fn call(gateway: Gateway) -> Tool {
+    Tool::new(
+        CALL_TOOL,
+        "Makes a call of a vendor's API of language models: the request and the answer are in the vendor's form. A call with \
+         the same idempotency key is made once.",
+        Scope::write("llm"),
+        move |context, input: CallInput| {
+            let gateway = gateway.clone();
+            async move { gateway.call(&context.caller, input).await as Result<CallOutput, Problem> }
+        },
+    )
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RunBatchInput {
+    /// The batch.
+    batch: String,
+}
+
+fn run_batch(durable: Durable) -> Tool {
+    Tool::new(
+        BATCH_TOOL,
+        "Carries out a batch of calls of language models to its end, from where it was. The job that each batch has calls it.",
+        Scope::write("llm"),
+        move |context, input: RunBatchInput| {
+            let durable = durable.clone();
+            async move {
+                let ran = durable.run_batch(&context.caller, &input.batch, &context.progress).await;
+                ran as Result<BatchView, Problem>
+            }
         },
     )
 }

@@ -16,7 +16,7 @@ use paddock_jobs::{
     schedule::{self, Schedules},
     webhook::{self, Webhooks},
 };
-use paddock_llm::{Gateway, GatewayError};
+use paddock_llm::{Durable, Gateway, GatewayError};
 use paddock_platform::{
     blobs::Blobs,
     config::{Live, ReloadStatus, Watcher},
@@ -47,6 +47,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     demo,
     exit::{CommandError, CommandResult, Exit},
+    llm::DurableJobs,
     mcp_command,
     status_page::{self, StatusPage},
 };
@@ -132,7 +133,7 @@ pub(crate) struct Parts {
     events: Events,
     browser: BrowserService,
     analyses: Analyses,
-    models: Gateway,
+    models: Durable,
     registry: Registry,
     mcp_servers: gateway::Gateway,
     jobs: Jobs,
@@ -266,9 +267,11 @@ impl Parts {
         paddock_registry::publish(&registry, &events, &tasks);
         let mcp_servers = gateway::Gateway::start(&registry);
         let section = live.section(|config| &config.jobs);
-        let jobs = Jobs::open(store.clone(), blobs, section.clone(), &tasks)
+        let jobs = Jobs::open(store.clone(), blobs.clone(), section.clone(), &tasks)
             .await
             .map_err(|error| failure(&error))?;
+        let calls = Arc::new(DurableJobs(jobs.clone()));
+        let models = Durable::start(models, blobs, calls, live.section(|config| &config.llm), &tasks);
         live::publish(&jobs, &events, &tasks);
         let seal = Seal::open(config.store.seal_key.as_ref(), &data).map_err(|error| failure(&error))?;
         let webhooks = section.map(|options| options.webhooks);
@@ -391,7 +394,7 @@ impl Parts {
                 "/missions",
                 mission::routes(self.missions.clone()).route_layer(once).route_layer(require("jobs")),
             )
-            .nest("/llm", paddock_llm::router(self.models.clone()))
+            .nest("/llm", paddock_llm::router(self.models.gateway().clone(), Some(self.models.clone())))
             .nest("/registry", paddock_registry::routes(self.registry.clone(), &self.idempotency))
             .merge(events::router(self.events.clone()))
             .merge(tools::router(self.toolbox.clone()))
@@ -424,7 +427,7 @@ impl Parts {
         });
         let fleet = self.browser.fleet().clone();
         health.register("browser", true, move || std::future::ready(browser_health(&fleet)));
-        let models = self.models.clone();
+        let models = self.models.gateway().clone();
         health.register("llm", false, move || std::future::ready(models.health()));
         let jobs = self.jobs.clone();
         health.register("jobs", false, move || {
@@ -477,7 +480,7 @@ async fn open_models(live: &Live<Config>, store: &Store, tasks: &Tasks) -> Resul
 fn toolbox(
     browser: &BrowserService,
     analyses: &Analyses,
-    models: &Gateway,
+    models: &Durable,
     registry: &Registry,
     jobs: &Jobs,
     missions: &Missions,
@@ -486,7 +489,7 @@ fn toolbox(
     let tools = paddock_browser::tools(browser)
         .into_iter()
         .chain(paddock_analysis::tools(analyses))
-        .chain(paddock_llm::tools(models))
+        .chain(paddock_llm::tools(models.gateway(), Some(models)))
         .chain(paddock_registry::tools(registry))
         .chain(paddock_jobs::tools(jobs))
         .chain(mission::tools(missions))

@@ -4,10 +4,15 @@
 
 mod support;
 
-use std::{io::Write, process::Command};
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
 
-use serde_json::Value;
-use support::{TestServer, page, run, text};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use support::{PATIENCE, TestServer, page, run, text};
 
 const PROVIDERS: &str = "llm.providers=[{ name = 'openai', url = 'sim:?seed=5' }, \
      { name = 'anthropic', dialect = 'anthropic', url = 'sim:?seed=5' }, \
@@ -68,19 +73,52 @@ fn models_are_asked_and_watched_from_a_shell() {
     assert!(llm(&["routes"]).contains("no routes"));
 }
 
+/// The simulated provider as a server. Dropping it kills it.
+struct Sim {
+    child: Child,
+    url: String,
+}
+
+impl Sim {
+    fn start(options: &[&str]) -> Self {
+        let mut child = support::paddock()
+            .args(["llm", "sim", "--listen", "127.0.0.1:0"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        Self { child, url: line.trim().rsplit(' ').next().unwrap().to_owned() }
+    }
+
+    /// How many answers it has begun, and how many it gave again.
+    async fn answers(&self) -> (u64, u64) {
+        let stats: Value =
+            client().get(format!("{}/stats", self.url)).send().await.unwrap().json().await.unwrap();
+        (stats["answers"].as_u64().unwrap(), stats["replayed"].as_u64().unwrap())
+    }
+
+    fn as_provider(&self) -> String {
+        format!("llm.providers=[{{ name = 'p', url = '{}' }}]", self.url)
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
+}
+
 #[test]
 fn the_simulated_provider_is_an_upstream_of_its_own() {
-    let mut sim = support::paddock()
-        .args(["llm", "sim", "--listen", "127.0.0.1:0", "seed=7", "tokens=4"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(sim.stdout.as_mut().unwrap()), &mut line)
-        .unwrap();
-    let url = line.trim().rsplit(' ').next().unwrap().to_owned();
-    let providers = format!("llm.providers=[{{ name = 'p', url = '{url}' }}]");
-    let server = TestServer::start_plain(&["--set", &providers]);
+    let sim = Sim::start(&["seed=7", "tokens=4"]);
+    let server = TestServer::start_plain(&["--set", &sim.as_provider()]);
     let output = run(&["llm", "--server", &server.base, "--json", "ask", "p/m", "hello"]);
     let answer: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
@@ -89,8 +127,77 @@ fn the_simulated_provider_is_an_upstream_of_its_own() {
         (&Value::from(4), &Value::from("m")),
         "{answer}"
     );
-    sim.kill().unwrap();
-    sim.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_is_a_job_survives_a_kill_and_is_billed_once() {
+    let sim = Sim::start(&["latency=1h"]);
+    let flags = ["--set", &sim.as_provider(), "--set", "browser.warm=0"];
+    let mut server = TestServer::start_plain(&flags);
+    let body =
+        json!({"model": "p/m", "messages": [{"role": "user", "content": "[sim reply=\"Still here\"]"}]});
+    let call =
+        client().post(format!("{}/llm/v1/chat/completions", server.base)).header("prefer", "respond-async");
+    let accepted = call.json(&body).send().await.unwrap();
+    assert_eq!(accepted.status(), 202);
+    let place = accepted.headers()["location"].to_str().unwrap().to_owned();
+    let started = Instant::now();
+    while sim.answers().await.0 == 0 {
+        assert!(started.elapsed() < PATIENCE, "the call never came to the provider");
+    }
+    // The provider works on it, and nobody will hear how that went.
+    server.signal(Signal::KILL);
+    server.wait();
+    let data = server.data.clone();
+    let again = TestServer::start_on_with(&data, &flags);
+    let answered =
+        client().get(format!("{}{place}", again.base)).header("prefer", "wait=80").send().await.unwrap();
+    assert_eq!(answered.status(), 200);
+    let answer: Value = answered.json().await.unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], "Still here", "{answer}");
+    assert_eq!(sim.answers().await, (1, 1), "it was billed once");
+    let usage = client().get(format!("{}/llm/usage?group=tenant", again.base)).send().await.unwrap();
+    let usage: Value = usage.json().await.unwrap();
+    assert_eq!(usage["rows"][0]["requests"], 1, "{usage}");
+    assert_eq!(usage["rows"][0]["output_tokens"], answer["usage"]["completion_tokens"]);
+}
+
+#[tokio::test]
+async fn a_batch_survives_a_kill_and_asks_no_line_twice() {
+    let sim = Sim::start(&["latency=100ms"]);
+    let flags =
+        ["--set", &sim.as_provider(), "--set", "browser.warm=0", "--set", "llm.batch.concurrency_max=2"];
+    let mut server = TestServer::start_plain(&flags);
+    let lines = (0..40).map(|number| {
+        let body = json!({"model": "p/m", "messages": [{"role": "user", "content": format!("number {number}")}]});
+        json!({"custom_id": number.to_string(), "method": "POST", "url": "/v1/chat/completions", "body": body}).to_string()
+    });
+    let lines: Vec<String> = lines.collect();
+    let created =
+        client().post(format!("{}/llm/batches", server.base)).header("content-type", "application/jsonl");
+    let batch: Value = created.body(lines.join("\n")).send().await.unwrap().json().await.unwrap();
+    let started = Instant::now();
+    while sim.answers().await.0 < 4 {
+        assert!(started.elapsed() < PATIENCE, "{batch}");
+    }
+    server.signal(Signal::KILL);
+    server.wait();
+    let data = server.data.clone();
+    let again = TestServer::start_on_with(&data, &flags);
+    let place = format!("{}/llm/v1/batches/{}", again.base, batch["id"].as_str().unwrap());
+    let ended = loop {
+        let batch: Value = client().get(&place).send().await.unwrap().json().await.unwrap();
+        if batch["status"] == "completed" {
+            break batch;
+        }
+        assert!(started.elapsed() < PATIENCE, "{batch}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!(ended["request_counts"], json!({"total": 40, "completed": 40, "failed": 0}));
+    let file = format!("{}/llm/v1/files/{}/content", again.base, ended["output_file_id"].as_str().unwrap());
+    let content = client().get(file).send().await.unwrap().text().await.unwrap();
+    assert_eq!(content.lines().count(), 40);
+    assert_eq!(sim.answers().await.0, 40, "each line was billed once");
 }
 
 #[tokio::test]

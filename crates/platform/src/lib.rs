@@ -3,6 +3,7 @@
 pub mod blobs;
 pub mod cache;
 pub mod config;
+pub mod durable;
 pub mod egress;
 pub mod events;
 mod field;

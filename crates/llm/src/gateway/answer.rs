@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Says where a call went: `provider/model; credential=a; strategy=weighted; attempts=1`.
-pub(super) const X_ROUTE: &str = "x-paddock-route";
+pub(crate) const X_ROUTE: &str = "x-paddock-route";
 /// Says that an answer is not a model's.
 const X_SIMULATED: &str = "x-paddock-simulated";
 
@@ -65,4 +65,6 @@ pub(super) fn write_route(
         headers.insert(X_SIMULATED, HeaderValue::from_static("true"));
     }
     write_headers(call.api.dialect(), meters, headers);
+    // For those who ask from within, and want to know what it cost.
+    response.extensions_mut().insert(served.clone());
 }

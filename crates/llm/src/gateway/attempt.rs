@@ -63,8 +63,9 @@ pub(super) async fn attempt(call: &Arc<Call>, choice: Choice) -> Result<Delivere
     let uri = target
         .uri(outgoing.endpoint)
         .map_err(|reason| Failed::unfit(LlmError::new(ErrorKind::Internal, reason)))?;
-    let request =
-        target.provider.request(uri, outgoing.body.clone(), &permit.lane().credential, &call.headers);
+    let once = call.once.as_ref().map(|once| once.header());
+    let credential = &permit.lane().credential;
+    let request = target.provider.request(uri, outgoing.body.clone(), credential, &call.headers, once);
     permit.sent();
     let begun = Instant::now();
     let resilience = &call.plan.options.resilience;

@@ -8,16 +8,20 @@ use http::{HeaderValue, StatusCode};
 use moka::future::Cache;
 use serde_json::Value;
 
-use super::{call::Call, record::Served};
+use super::{
+    call::Call,
+    record::Served,
+    semantic::{Asked, Semantic},
+};
 use crate::{
     config::CacheOptions,
     dialect::{Api, usage::Usage},
 };
 
 /// What a caller says about the cache: `skip` neither asks nor keeps, `refresh` keeps without asking.
-const X_CACHE: &str = "x-paddock-cache";
+pub(super) const X_CACHE: &str = "x-paddock-cache";
 /// Members that do not change what is answered.
-const IRRELEVANT: [&str; 7] =
+pub(super) const IRRELEVANT: [&str; 7] =
     ["user", "metadata", "store", "stream_options", "prompt_cache_key", "safety_identifier", "service_tier"];
 /// A stream that is longer is not kept.
 const KEPT_MAX: usize = 4 << 20;
@@ -51,6 +55,7 @@ pub(super) enum Use {
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerCache {
     pub(super) entries: Cache<Key, Arc<Kept>>,
+    pub(super) semantic: Option<Arc<Semantic>>,
     ttl: Duration,
 }
 
@@ -61,7 +66,7 @@ impl AnswerCache {
             |_: &Key, kept: &Arc<Kept>| u32::try_from(kept.body.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX);
         let builder = Cache::builder().max_capacity(options.weight_max.get()).weigher(weigh);
         let builder = if ttl.is_zero() { builder } else { builder.time_to_live(ttl) };
-        Self { entries: builder.build(), ttl }
+        Self { entries: builder.build(), semantic: Semantic::new(options), ttl }
     }
 
     /// What a call may do with it.
@@ -83,9 +88,9 @@ impl AnswerCache {
     }
 
     /// Keeps a stream while it passes.
-    pub(super) fn keeping(&self, key: Key, served: &Served) -> Keeping {
+    pub(super) fn keeping(&self, key: Key, served: &Served, asked: Option<Asked>) -> Keeping {
         let entries = self.entries.clone();
-        Keeping { entries, key, body: Some(Vec::new()), served: served.clone() }
+        Keeping { entries, key, body: Some(Vec::new()), served: served.clone(), asked }
     }
 }
 
@@ -112,6 +117,8 @@ pub(super) struct Keeping {
     key: Key,
     body: Option<Vec<u8>>,
     served: Served,
+    /// The question that it answers, for those in other words.
+    asked: Option<Asked>,
 }
 
 impl Keeping {
@@ -132,7 +139,11 @@ impl Keeping {
             usage: Usage::default(),
             served: self.served,
         };
+        let kept = Arc::new(kept);
+        if let Some(asked) = self.asked {
+            asked.keep(&kept);
+        }
         // It has room at once, or is not kept: nobody waits for a cache here.
-        let _ = self.entries.insert(self.key, Arc::new(kept)).now_or_never();
+        let _ = self.entries.insert(self.key, kept).now_or_never();
     }
 }

@@ -14,17 +14,18 @@ use crate::{
         scan::{Facts, scan},
         translate::{Format, read_request},
     },
+    durable::Once,
     error::LlmError,
     govern::{PICO_PER_DOLLAR, Pico},
     routing::{Ask, Class, Plan},
 };
 
 /// Tags of a call, separated by commas: for rules, and in the log.
-const X_TAGS: &str = "x-paddock-tags";
+pub(super) const X_TAGS: &str = "x-paddock-tags";
 /// How soon the answer is wanted: `interactive` or `batch`.
 const X_CLASS: &str = "x-paddock-class";
 /// The most that the call may be expected to cost, in US dollars.
-const X_COST_MAX: &str = "x-paddock-cost-max";
+pub(super) const X_COST_MAX: &str = "x-paddock-cost-max";
 /// The longest tags that are kept.
 const TAGS_LENGTH_MAX: usize = 256;
 /// What an answer is taken to have when its caller names no limit.
@@ -33,6 +34,9 @@ const TOKENS_OUT_DEFAULT: u64 = 1024;
 /// A call.
 pub(crate) struct Call {
     pub(crate) api: Api,
+    pub(crate) caller: Caller,
+    /// What makes it happen once, where that is wanted.
+    pub(crate) once: Option<Arc<Once>>,
     /// What the caller reads and writes.
     pub(crate) format: Format,
     pub(crate) tenant: Arc<str>,
@@ -81,6 +85,8 @@ impl Call {
         let timeout = plan.options.resilience.request_timeout.get();
         Ok(Self {
             api,
+            caller: caller.clone(),
+            once: None,
             format: Format::of_api(api),
             tenant: Arc::from(caller.tenant().as_str()),
             team: plan.limits.team_of(key).to_owned(),
@@ -101,6 +107,14 @@ impl Call {
         })
     }
 
+    /// What is made later has nobody who reads its stream.
+    pub(crate) fn refuse_stream(&self) -> Result<(), LlmError> {
+        if self.facts.stream {
+            return Err(LlmError::invalid("stream", "is not possible for a call that nobody waits for"));
+        }
+        Ok(())
+    }
+
     /// What a decision is made from.
     pub(crate) fn ask(&self) -> Ask<'_> {
         Ask {
@@ -115,6 +129,7 @@ impl Call {
             class: self.class,
             cost_max: self.cost_max,
             conversation: self.facts.conversation,
+            again: self.once.as_ref().and_then(|once| once.lane.as_deref()),
         }
     }
 

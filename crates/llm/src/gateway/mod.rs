@@ -11,12 +11,14 @@ mod attempt;
 mod cache;
 mod call;
 mod complete;
+mod complete_stream;
 mod decisions;
 mod failed;
 mod looks;
 mod record;
 mod relay;
 mod search;
+mod semantic;
 mod serve;
 mod status;
 mod stream;
@@ -42,8 +44,14 @@ use paddock_platform::{
 };
 use tokio::sync::watch;
 
-pub use complete::{CompleteInput, Completion, PromptMessage};
+pub(crate) use answer::X_ROUTE;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) use call::Call;
+pub(crate) use complete::problem_of;
+pub use complete::{CompleteInput, Completion, CompletionStop, PromptMessage, PromptTool, PromptToolCall};
+pub use complete_stream::{CompletionStream, Piece};
 pub(crate) use decisions::Decision;
+pub use semantic::SemanticOptions;
 pub use status::{BreakerAction, BreakerInput, BudgetStatus, LaneStatus, RouteStatus, Status};
 
 use crate::{
@@ -83,6 +91,7 @@ pub(crate) struct Inner {
     pub(crate) plan: ArcSwap<Plan>,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) http: HttpClient,
+    pub(crate) store: Store,
     pub(crate) ledger: Ledger,
     pub(crate) log: RequestLog,
     pub(crate) retries: Allowance,
@@ -119,7 +128,8 @@ impl Gateway {
             lanes,
             http,
             ledger: Ledger::open(store.clone(), tasks).await?,
-            log: RequestLog::start(store, section.clone(), tasks),
+            log: RequestLog::start(store.clone(), section.clone(), tasks),
+            store,
             retries: Allowance::default(),
             hedges: Allowance::default(),
             decisions: Decisions::default(),

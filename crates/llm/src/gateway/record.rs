@@ -101,7 +101,11 @@ impl Record {
         if self.call.plan.options.log.mode != LogMode::Off {
             self.log(&dims, outcome, status, cost, took);
         }
-        self.inner.ledger.add(dims, &entry);
+        match &self.call.once {
+            // It is counted when its answer is kept, both or neither.
+            Some(once) if is_ok => once.used(dims, entry),
+            _ => self.inner.ledger.add(dims, &entry),
+        }
         cost
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use metrics::{counter, histogram};
-use paddock_platform::identity::Caller;
+use paddock_platform::{identity::Caller, problem::Problem};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
@@ -23,14 +23,16 @@ use super::{
     record::{Record, Served},
     relay::{Relay, Relayed},
     search::Search,
+    semantic::Asked,
     texts::texts_of,
 };
 use crate::{
     dialect::{Api, failure, translate::parse},
+    durable::Once,
     error::{ErrorKind, LlmError},
     govern::{Claim, Limits, Meter, Pico, Stage, can_look_into},
     metrics::{LLM_CACHE_TOTAL, LLM_HEDGES_TOTAL, LLM_OVERHEAD_SECONDS, LLM_REFUSED_TOTAL},
-    routing::{Choice, Route, choose},
+    routing::{Choice, Route, choose, name_of},
 };
 
 /// Retries of a call at most, whatever the configuration says.
@@ -47,13 +49,53 @@ struct Admitted {
 impl Gateway {
     /// Serves a call; failures are in the dialect of its api.
     pub(crate) async fn serve(&self, api: Api, caller: &Caller, headers: HeaderMap, body: Bytes) -> Response {
-        match self.admit(api, caller, headers, body).await {
+        self.serve_as(api, caller, headers, body, None).await
+    }
+
+    /// As [`Gateway::serve`], for a call that is made once.
+    pub(crate) async fn serve_once(
+        &self,
+        api: Api,
+        caller: &Caller,
+        headers: HeaderMap,
+        body: Bytes,
+        once: Arc<Once>,
+    ) -> Response {
+        self.serve_as(api, caller, headers, body, Some(once)).await
+    }
+
+    async fn serve_as(
+        &self,
+        api: Api,
+        caller: &Caller,
+        headers: HeaderMap,
+        body: Bytes,
+        once: Option<Arc<Once>>,
+    ) -> Response {
+        match self.admit(api, caller, headers, body, once).await {
             Ok(admitted) => Box::pin(self.run(admitted)).await,
             Err(error) => {
                 counter!(LLM_REFUSED_TOTAL, "reason" => error.label()).increment(1);
                 failure::render(api.dialect(), &error)
             }
         }
+    }
+
+    /// Whether a call could be made later, and how long it may take then.
+    pub(crate) fn check(
+        &self,
+        api: Api,
+        caller: &Caller,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Duration, LlmError> {
+        let inner = self.inner();
+        let plan = inner.plan.load_full();
+        let call = Call::read(api, Arc::clone(&plan), caller, headers, body)?;
+        call.refuse_stream()?;
+        Limits::check_model(&plan.limits.of(caller, &inner.ledger), &call.facts.model)?;
+        plan.resolve(&call.ask())?;
+        Ok(plan.options.resilience.request_timeout.get())
     }
 
     /// Whether the call may be made, and where it may go.
@@ -63,10 +105,15 @@ impl Gateway {
         caller: &Caller,
         headers: HeaderMap,
         body: Bytes,
+        once: Option<Arc<Once>>,
     ) -> Result<Admitted, LlmError> {
         let inner = self.inner();
         let plan = inner.plan.load_full();
         let mut call = Call::read(api, Arc::clone(&plan), caller, headers, body)?;
+        if once.is_some() {
+            call.refuse_stream()?;
+            call.once = once;
+        }
         let meters = plan.limits.of(caller, &inner.ledger);
         Limits::check_model(&meters, &call.facts.model)?;
         if can_look_into(api) && plan.guards.any(Stage::Request, &call.tenant, &call.facts.model) {
@@ -118,13 +165,21 @@ impl Gateway {
     ) -> Response {
         let cache = self.inner().cache.load_full();
         let usage = cache.use_of(call);
-        if let (Use::Full(key), false) = (usage, call.facts.stream) {
-            return self.answer_once(call, routes, meters, record, key).await;
-        }
         if let Use::Full(key) = usage
             && let Some(kept) = cache.entries.get(&key).await
         {
             return from_cache("hit", &kept, call, routes, meters, record);
+        }
+        let asked = if usage == Use::Skip { None } else { self.asked(cache.semantic.as_ref(), call).await };
+        if let Use::Full(key) = usage {
+            if let Some(near) = asked.as_ref().and_then(Asked::nearest) {
+                let mut response = from_cache("semantic", near.kept(), call, routes, meters, record);
+                near.write_header(&mut response);
+                return response;
+            }
+            if !call.facts.stream {
+                return self.answer_once(call, routes, meters, record, (key, asked)).await;
+            }
         }
         let delivered = self.deliver(call, routes, &mut record).await;
         let attempts = record.attempts;
@@ -140,7 +195,11 @@ impl Gateway {
                     Err(error) => return failed(call, &Failed::of(error), record),
                 };
                 if let Some(key) = key {
-                    cache.entries.insert(key, Arc::new(keep(&whole))).await;
+                    let kept = Arc::new(keep(&whole));
+                    if let Some(asked) = asked {
+                        asked.keep(&kept);
+                    }
+                    cache.entries.insert(key, kept).await;
                 }
                 let mut response = finish_whole(&whole, record);
                 write_route(&mut response, &whole.served, route, attempts, meters, call);
@@ -148,7 +207,7 @@ impl Gateway {
             }
             Ok(Delivered::Stream(relayed)) => {
                 let served = relayed.served.clone();
-                let kept = key.map(|key| cache.keeping(key, &served));
+                let kept = key.map(|key| cache.keeping(key, &served, asked));
                 let mut response = stream_response(*relayed, record, kept);
                 write_route(&mut response, &served, route, attempts, meters, call);
                 response
@@ -164,7 +223,7 @@ impl Gateway {
         routes: &[Arc<Route>],
         meters: &[Arc<Meter>],
         record: Record,
-        key: super::cache::Key,
+        (key, asked): (super::cache::Key, Option<Asked>),
     ) -> Response {
         let cache = self.inner().cache.load_full();
         let mut waiting = Some(record);
@@ -199,6 +258,9 @@ impl Gateway {
             Ok(entry) => {
                 let how = if led.is_some() { "miss" } else { "hit" };
                 let kept = entry.into_value();
+                if let (Some(asked), true) = (asked, led.is_some()) {
+                    asked.keep(&kept);
+                }
                 match led.or(waiting) {
                     Some(record) => from_cache(how, &kept, call, routes, meters, record),
                     None => json_response(kept.status, kept.body.clone()),
@@ -254,6 +316,10 @@ impl Gateway {
             };
             self.note(call, routes, &choice, record.attempts + 1, search.last.as_ref());
             let lane = Arc::clone(choice.permit.lane());
+            if let Some(once) = &call.once {
+                let noted = self.note_lane(once, name_of(&lane)).await;
+                noted.map_err(|error| Failed::of(LlmError::from(&Problem::from(error))))?;
+            }
             let target = Arc::clone(&choice.target);
             record.served = Some(Served { target: Arc::clone(&target), lane: Arc::clone(&lane) });
             if record.attempts == 0 {
@@ -296,7 +362,9 @@ impl Gateway {
         choice: Choice,
         record: &mut Record,
     ) -> Result<Delivered, Failed> {
-        let hedge_after = routes.get(choice.stage).map_or(Duration::ZERO, |route| route.hedge_after);
+        // What shall be made once is not made twice.
+        let route = routes.get(choice.stage).filter(|_| call.once.is_none());
+        let hedge_after = route.map_or(Duration::ZERO, |route| route.hedge_after);
         let first_lane = Arc::clone(choice.permit.lane());
         let mut first = Box::pin(attempt(call, choice));
         if hedge_after.is_zero() {

@@ -270,7 +270,10 @@ impl RelayState {
             b"content_block_start" if !self.begun => return self.look_for_first_token(event),
             b"message_start" | b"message_delta" => {
                 let parsed = serde_json::from_slice::<PassingMessage<'_>>(&event.data).ok();
-                let usage = parsed.and_then(|parsed| parsed.usage.or(parsed.message?.usage));
+                let usage = parsed.and_then(|parsed| {
+                    let at_the_start = parsed.message.and_then(|message| message.usage);
+                    parsed.usage.or(at_the_start)
+                });
                 if let Some(found) = usage.and_then(|usage| usage::of_anthropic(usage.get())) {
                     self.usage.get_or_insert_default().merge(found);
                 }

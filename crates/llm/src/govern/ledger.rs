@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use paddock_platform::{
     params,
     problem::error_chain,
-    store::{Params, Row, Store, StoreError},
+    store::{Params, Row, Store, StoreError, Transaction},
     task::Tasks,
 };
 use schemars::JsonSchema;
@@ -174,6 +174,21 @@ impl Ledger {
             dims
         };
         sums.entry((hour, dims)).or_default().add(entry);
+    }
+
+    /// Adds a call in a transaction, with whatever else is written there. Once that is committed, [`Ledger::note_spend`] tells
+    /// limits that are made later.
+    pub(crate) async fn add_in(tx: &mut Transaction, dims: &Dims, entry: &Entry) -> Result<(), StoreError> {
+        let mut sums = Sums::default();
+        sums.add(entry);
+        let hour = crate::clock::unix_s().div_euclid(HOUR_S);
+        tx.execute(&ADD_USAGE, row(hour, dims, &sums)).await.map(drop)
+    }
+
+    pub(crate) fn note_spend(&self, dims: &Dims, entry: &Entry) {
+        if entry.cost > 0 {
+            self.add_spend(dims, entry.cost);
+        }
     }
 
     fn add_spend(&self, dims: &Dims, cost: Pico) {

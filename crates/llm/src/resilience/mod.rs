@@ -6,6 +6,8 @@
 //!
 //! [`Breaker`] and [`Window`] are pure state machines: they are told the time.
 
+#[cfg(test)]
+mod accounting_tests;
 mod allowance;
 mod breaker;
 mod credential;

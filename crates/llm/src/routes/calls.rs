@@ -5,20 +5,27 @@ use axum::{
     extract::{Path, Request, State, rejection::BytesRejection},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode};
-use paddock_platform::{http::body_problem, identity::Caller};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use paddock_platform::{
+    http::{Preference, body_problem},
+    identity::Caller,
+};
 use serde_json::{Value, json};
 
-use super::TAG;
+use super::{Area, TAG};
 use crate::{
     dialect::{Api, Dialect, failure},
+    durable::{CallOutput, Durable},
     error::{ErrorKind, LlmError},
-    gateway::Gateway,
+    gateway::{Gateway, X_ROUTE},
 };
 
 type Body = Result<Bytes, BytesRejection>;
 
-async fn call(gateway: &Gateway, api: Api, caller: &Caller, headers: HeaderMap, body: Body) -> Response {
+/// When a caller should look for the answer to a call that became a job.
+pub(super) const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("2");
+
+async fn call(area: &Area, api: Api, caller: &Caller, headers: HeaderMap, body: Body) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(rejection) => {
@@ -29,24 +36,80 @@ async fn call(gateway: &Gateway, api: Api, caller: &Caller, headers: HeaderMap, 
             return failure::render(api.dialect(), &error);
         }
     };
-    gateway.serve(api, caller, headers, body).await
+    if let Some(durable) = area.durable.as_ref().filter(|_| headers.contains_key("prefer")) {
+        match later(durable, api, caller, &headers, &body).await {
+            Ok(None) => {}
+            Ok(Some(response)) => return response,
+            Err(error) => return failure::render(api.dialect(), &error),
+        }
+    }
+    area.gateway.serve(api, caller, headers, body).await
+}
+
+/// Makes a call a job, if its caller prefers that.
+async fn later(
+    durable: &Durable,
+    api: Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Option<Response>, LlmError> {
+    let preference = Preference::of(headers).map_err(|problem| LlmError::from(&problem))?;
+    if !preference.respond_async {
+        return Ok(None);
+    }
+    let receipt = durable.submit(caller, api, headers, body).await?;
+    let outcome = match preference.wait {
+        Some(wait) => {
+            durable.outcome(caller, &receipt.id, wait).await.map_err(|problem| LlmError::from(&problem))?
+        }
+        None => None,
+    };
+    let mut response = match outcome {
+        Some(output) => answered(&output),
+        None => pending(&receipt.id, &receipt.location),
+    };
+    preference.applied(response.headers_mut());
+    Ok(Some(response))
+}
+
+/// The answer of a call that became a job.
+pub(super) fn answered(output: &CallOutput) -> Response {
+    let mut response = axum::Json(&output.body).into_response();
+    let headers = response.headers_mut();
+    headers
+        .extend(HeaderValue::try_from(&output.route).map(|route| (HeaderName::from_static(X_ROUTE), route)));
+    if output.simulated {
+        headers.insert("x-paddock-simulated", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// That a call has not ended, and where to look for its end.
+pub(super) fn pending(id: &str, job: &str) -> Response {
+    let body = axum::Json(json!({"id": id, "state": "pending", "job": job}));
+    let mut response = (StatusCode::ACCEPTED, [(header::RETRY_AFTER, LOOK_AGAIN)], body).into_response();
+    let place = HeaderValue::try_from(format!("/llm/calls/{id}"));
+    response.headers_mut().extend(place.map(|place| (header::LOCATION, place)));
+    response
 }
 
 /// Chat completions (OpenAI)
 ///
 /// As OpenAI's, streams included. Beside it: `X-Paddock-Tags`, `X-Paddock-Class` (`interactive`, `batch`),
-/// `X-Paddock-Cost-Max` (US dollars), `X-Paddock-Cache` (`skip`, `refresh`). The answer's `X-Paddock-Route` says where
-/// the call went.
+/// `X-Paddock-Cost-Max` (US dollars), `X-Paddock-Cache` (`skip`, `refresh`, `semantic`). The answer's `X-Paddock-Route` says
+/// where the call went. With `Prefer: respond-async` the call becomes a job: 202, and its answer under `Location`; this holds
+/// for every call here that is answered by a model.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = TAG, request_body = Value, responses(
     (status = 200, description = "The completion, or a stream of it", body = Value),
 ))]
 pub(super) async fn chat_completions(
-    State(gateway): State<Gateway>,
+    State(area): State<Area>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    call(&gateway, Api::Chat, &caller, headers, body).await
+    call(&area, Api::Chat, &caller, headers, body).await
 }
 
 /// Completions (OpenAI)
@@ -54,12 +117,12 @@ pub(super) async fn chat_completions(
     (status = 200, description = "The completion, or a stream of it", body = Value),
 ))]
 pub(super) async fn completions(
-    State(gateway): State<Gateway>,
+    State(area): State<Area>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    call(&gateway, Api::Completions, &caller, headers, body).await
+    call(&area, Api::Completions, &caller, headers, body).await
 }
 
 /// Responses (OpenAI)
@@ -69,12 +132,12 @@ pub(super) async fn completions(
     (status = 200, description = "The response, or a stream of it", body = Value),
 ))]
 pub(super) async fn responses(
-    State(gateway): State<Gateway>,
+    State(area): State<Area>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    call(&gateway, Api::Responses, &caller, headers, body).await
+    call(&area, Api::Responses, &caller, headers, body).await
 }
 
 /// Embeddings (OpenAI)
@@ -82,12 +145,12 @@ pub(super) async fn responses(
     (status = 200, description = "The embeddings", body = Value),
 ))]
 pub(super) async fn embeddings(
-    State(gateway): State<Gateway>,
+    State(area): State<Area>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    call(&gateway, Api::Embeddings, &caller, headers, body).await
+    call(&area, Api::Embeddings, &caller, headers, body).await
 }
 
 /// Messages (Anthropic)
@@ -97,12 +160,12 @@ pub(super) async fn embeddings(
     (status = 200, description = "The message, or a stream of it", body = Value),
 ))]
 pub(super) async fn messages(
-    State(gateway): State<Gateway>,
+    State(area): State<Area>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    call(&gateway, Api::Messages, &caller, headers, body).await
+    call(&area, Api::Messages, &caller, headers, body).await
 }
 
 /// Count a message's tokens (Anthropic)
@@ -112,12 +175,12 @@ pub(super) async fn messages(
     (status = 200, description = "The number of tokens", body = Value),
 ))]
 pub(super) async fn count_tokens(
-    State(gateway): State<Gateway>,
+    State(area): State<Area>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    call(&gateway, Api::CountTokens, &caller, headers, body).await
+    call(&area, Api::CountTokens, &caller, headers, body).await
 }
 
 /// List models (OpenAI, Anthropic)

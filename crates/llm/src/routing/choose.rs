@@ -42,6 +42,9 @@ pub(crate) fn choose(
     ask: &Ask<'_>,
     tried: &[Arc<Lane>],
 ) -> Result<Choice, NoChoice> {
+    if let Some(again) = ask.again.and_then(|place| again_at(plan, routes, ask, tried, place)) {
+        return again;
+    }
     let mut none = NoChoice { wait: None, skipped: Vec::new() };
     // What was ejected is better than nothing.
     for even_ejected in [false, true] {
@@ -59,6 +62,34 @@ pub(crate) fn choose(
         }
     }
     Err(none)
+}
+
+/// The place where a call may have been made already, or a wait for it. `None`: it is not there any more, or fails; then the
+/// call is better made elsewhere than not at all.
+fn again_at(
+    plan: &Plan,
+    routes: &[Arc<Route>],
+    ask: &Ask<'_>,
+    tried: &[Arc<Lane>],
+    place: &str,
+) -> Option<Result<Choice, NoChoice>> {
+    let targets = routes
+        .iter()
+        .enumerate()
+        .flat_map(|(stage, route)| route.targets.iter().map(move |target| (stage, target)));
+    let mut lanes =
+        targets.flat_map(|(stage, target)| target.lanes.iter().map(move |lane| (stage, target, lane)));
+    let (stage, target, lane) = lanes.find(|(_, _, lane)| name_of(lane) == place)?;
+    if tried.iter().any(|tried| Arc::ptr_eq(tried, lane)) {
+        return None;
+    }
+    match lane.admit(&plan.lane_settings, ask.tokens_in + ask.tokens_out, true) {
+        Ok(permit) => Some(Ok(Choice { target: Arc::clone(target), permit, stage, skipped: Vec::new() })),
+        Err(Blocked { reason: "breaker" | "no-key", .. }) => None,
+        Err(Blocked { reason, wait }) => {
+            Some(Err(NoChoice { wait: Some(wait), skipped: vec![(name_of(lane), reason)] }))
+        }
+    }
 }
 
 /// The first credential of a target that has a place; credentials come in an order by chance and weight.
@@ -93,7 +124,8 @@ fn lane_of(
     None
 }
 
-pub(super) fn name_of(lane: &Lane) -> String {
+/// A place, for people.
+pub(crate) fn name_of(lane: &Lane) -> String {
     format!("{}/{}#{}", lane.provider, lane.model, lane.credential.name)
 }
 

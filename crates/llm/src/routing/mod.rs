@@ -9,7 +9,7 @@ mod explain;
 mod options;
 mod plan;
 
-pub(crate) use choose::{Choice, NoChoice, choose};
+pub(crate) use choose::{Choice, NoChoice, choose, name_of};
 pub(crate) use explain::explain;
 pub use explain::{Considered, Explanation};
 pub use options::{Class, Need, RouteOptions, Strategy, TargetOptions, WhenOptions};
@@ -32,6 +32,8 @@ pub(crate) struct Ask<'a> {
     /// The most that the call may cost.
     pub(crate) cost_max: Option<crate::govern::Pico>,
     pub(crate) conversation: u64,
+    /// The place where the call may have been made already.
+    pub(crate) again: Option<&'a str>,
 }
 
 /// Whether a name is what a pattern says: the same, or with its beginning where the pattern ends in `*`.

@@ -1,7 +1,7 @@
 //! What the simulated provider answers.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -31,6 +31,7 @@ use crate::{
         translate::{Format, StreamWriter, parse, read_request, write_answer},
         usage::Usage,
     },
+    durable::IDEMPOTENCY_KEY,
     error::{ErrorKind, LlmError},
     resilience::Window,
     upstream::UpstreamBody,
@@ -38,6 +39,8 @@ use crate::{
 
 /// Beyond it, a request is refused.
 const BODY_MAX: usize = 64 << 20;
+/// Keys whose answers are remembered.
+const KEYS_MAX: usize = 10_000;
 /// What every simulated thing is called.
 const FINGERPRINT: &str = "paddock-sim";
 
@@ -50,6 +53,17 @@ struct Inner {
     options: SimOptions,
     requests: AtomicU64,
     minute: Option<Mutex<Window>>,
+    said: Mutex<Said>,
+}
+
+/// Answers that were begun, and those that are given again under the same key.
+#[derive(Debug, Default)]
+struct Said {
+    answers: u64,
+    replayed: u64,
+    by_key: HashMap<Vec<u8>, Answer>,
+    /// The keys, the oldest first.
+    order: VecDeque<Vec<u8>>,
 }
 
 /// What the last request of a path wants.
@@ -60,12 +74,15 @@ enum Wanted {
     GeminiEmbeddings,
     Count,
     Models,
+    Stats,
 }
 
 /// Which faults a request meets.
 struct Luck {
     random: fastrand::Rng,
     number: u64,
+    /// What its caller names the request by, should it be sent again.
+    key: Option<Vec<u8>>,
 }
 
 impl Luck {
@@ -78,7 +95,7 @@ impl Luck {
 impl Sim {
     pub(crate) fn new(options: SimOptions) -> Self {
         let minute = (options.rpm > 0).then(|| Mutex::new(Window::new(options.rpm.into())));
-        Self(Arc::new(Inner { options, requests: AtomicU64::new(0), minute }))
+        Self(Arc::new(Inner { options, requests: AtomicU64::new(0), minute, said: Mutex::default() }))
     }
 
     /// Answers a request; an error is a connection that breaks.
@@ -92,7 +109,8 @@ impl Sim {
         let number = self.0.requests.fetch_add(1, Ordering::Relaxed);
         let options = &self.0.options;
         let random = fastrand::Rng::with_seed(options.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut luck = Luck { random, number };
+        let key = parts.headers.get(IDEMPOTENCY_KEY).map(|key| key.as_bytes().to_vec());
+        let mut luck = Luck { random, number, key };
         let Some((dialect, wanted)) = wanted(parts.uri.path()) else {
             return Ok(refuse(Dialect::OpenAi, StatusCode::NOT_FOUND, "no such path", None));
         };
@@ -103,6 +121,7 @@ impl Sim {
             return Ok(refuse(dialect, StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", None));
         }
         let answered = match wanted {
+            Wanted::Stats => Ok(whole(&self.stats())),
             Wanted::Models => {
                 Ok(whole(&json!({"object": "list", "data": [{"id": "sim", "object": "model"}]})))
             }
@@ -195,8 +214,10 @@ impl Sim {
             return Ok(whole(&inside));
         }
         let answer = self.say(&request, &directive, model, format, luck);
+        let (answer, is_again) = self.say_once(luck.key.take(), answer);
         let faults = Faults {
-            latency: latency + stall.unwrap_or_default(),
+            // What was said already is there at once.
+            latency: if is_again { Duration::ZERO } else { latency + stall.unwrap_or_default() },
             break_at: self.break_at(&directive, luck),
             stall_at: luck.has(options.stall_late).then_some(2),
             fail_at: directive.fail_after,
@@ -223,6 +244,32 @@ impl Sim {
     fn break_at(&self, directive: &Directive, luck: &mut Luck) -> Option<usize> {
         let (early, late) = (luck.has(self.0.options.break_early), luck.has(self.0.options.break_late));
         directive.break_after.or(early.then_some(0)).or(late.then_some(3))
+    }
+
+    /// The answer that was begun under the same key, or else this one; and whether it is the former.
+    fn say_once(&self, key: Option<Vec<u8>>, answer: Answer) -> (Answer, bool) {
+        let mut said = self.0.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = key.as_ref().and_then(|key| said.by_key.get(key)).cloned() {
+            said.replayed += 1;
+            return (known, true);
+        }
+        said.answers += 1;
+        if let Some(key) = key {
+            if said.order.len() == KEYS_MAX
+                && let Some(oldest) = said.order.pop_front()
+            {
+                said.by_key.remove(&oldest);
+            }
+            said.order.push_back(key.clone());
+            said.by_key.insert(key, answer.clone());
+        }
+        (answer, false)
+    }
+
+    /// What it has done: what its callers would be billed for.
+    fn stats(&self) -> Value {
+        let said = self.0.said.lock().unwrap_or_else(PoisonError::into_inner);
+        json!({"answers": said.answers, "replayed": said.replayed})
     }
 
     /// The answer to a request.
@@ -393,6 +440,7 @@ fn wanted(path: &str) -> Option<(Dialect, Wanted)> {
         _ if ends(":streamGenerateContent") => (Dialect::Gemini, Wanted::GeminiStream),
         _ if ends(":batchEmbedContents") => (Dialect::Gemini, Wanted::GeminiEmbeddings),
         _ if ends("/models") => (Dialect::OpenAi, Wanted::Models),
+        _ if ends("/stats") => (Dialect::OpenAi, Wanted::Stats),
         _ => return None,
     })
 }

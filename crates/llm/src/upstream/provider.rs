@@ -11,6 +11,7 @@ use super::{HttpClient, UpstreamBody};
 use crate::{
     config::ProviderOptions,
     dialect::{Api, Dialect},
+    durable::IDEMPOTENCY_KEY,
     resilience::Credential,
     sim::{Sim, SimOptions},
 };
@@ -143,13 +144,15 @@ impl Provider {
         text.parse().map_err(|_| format!("`{text}` is not an address"))
     }
 
-    /// Builds a request. Of the caller's headers only those pass that belong to what it says.
+    /// Builds a request. Of the caller's headers only those pass that belong to what it says; `once` names a call that shall
+    /// be made once.
     pub(crate) fn request(
         &self,
         uri: Uri,
         body: Bytes,
         credential: &Credential,
         caller: &HeaderMap,
+        once: Option<HeaderValue>,
     ) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -169,6 +172,9 @@ impl Provider {
         }
         if let Some(key) = credential.header() {
             headers.insert(self.key_header.clone(), key);
+        }
+        if let Some(name) = once {
+            headers.insert(IDEMPOTENCY_KEY, name);
         }
         request
     }

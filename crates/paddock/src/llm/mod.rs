@@ -2,7 +2,8 @@
 
 mod args;
 mod commands;
+mod durable;
 mod show;
 mod sim;
 
-pub(crate) use self::{args::LlmArgs, commands::run};
+pub(crate) use self::{args::LlmArgs, commands::run, durable::DurableJobs};

@@ -73,7 +73,12 @@ impl TestServer {
 
     /// Starts one on the data directory of another that has ended.
     pub(crate) fn start_on(data: &Path) -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), data.to_owned(), &[])
+        Self::start_on_with(data, &[])
+    }
+
+    /// The same with flags.
+    pub(crate) fn start_on_with(data: &Path, flags: &[&str]) -> Self {
+        Self::launch(tempfile::tempdir().unwrap(), data.to_owned(), flags)
     }
 
     fn launch(dir: tempfile::TempDir, data: PathBuf, flags: &[&str]) -> Self {

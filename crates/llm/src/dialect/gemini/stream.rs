@@ -24,7 +24,14 @@ pub(crate) struct Reader {
 impl Reader {
     /// What an event says. `None`: it is not one.
     pub(crate) fn read(&mut self, data: &[u8]) -> Option<Vec<Step>> {
-        let mut event: Value = serde_json::from_slice(data).ok()?;
+        let mut event: Value = match serde_json::from_slice(data).ok()? {
+            // A failure may come as an array of one.
+            Value::Array(mut items) if items.len() == 1 => items.remove(0),
+            event => event,
+        };
+        if !event.is_object() {
+            return None;
+        }
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         if let Some(error) = event.get("error") {
             let step = Step::Failed { kind: text(&error["status"]), message: text(&error["message"]) };

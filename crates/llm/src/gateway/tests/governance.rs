@@ -31,7 +31,7 @@ async fn spend_is_the_sum_of_reported_usage_to_the_token() {
         let live = paddock_platform::config::Live::new(options(PRICED));
         let section = live.section(|options| options);
         let gateway = crate::Gateway::open(section, store, &fixture.tasks).await.unwrap();
-        let (app, _) = crate::routes::router(gateway.clone()).split_for_parts();
+        let (app, _) = crate::routes::router(gateway.clone(), None).split_for_parts();
         let app = app.layer(axum::Extension(Caller::local()));
         let (mut input, mut output) = (0, 0);
         for (index, stream) in [false, true, false, true, true].into_iter().enumerate() {
@@ -77,7 +77,7 @@ async fn a_restart_remembers_what_was_spent() {
             let live = paddock_platform::config::Live::new(options(&limited));
             let section = live.section(|options| options);
             let gateway = crate::Gateway::open(section, fixture.open().await, &fixture.tasks).await.unwrap();
-            let (app, _) = crate::routes::router(gateway.clone()).split_for_parts();
+            let (app, _) = crate::routes::router(gateway.clone(), None).split_for_parts();
             (gateway, app.layer(axum::Extension(caller("k1", "acme"))))
         };
         let call = async |app: &axum::Router| {

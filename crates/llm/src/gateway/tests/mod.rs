@@ -1,9 +1,13 @@
 //! The gateway over simulated providers, through its routes.
 
 mod caching;
+mod complete;
+mod durable;
 mod failures;
 mod governance;
 mod pairs;
+mod relay;
+mod semantic;
 mod streams;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +71,7 @@ impl Bench {
         let live = Live::new(options(toml));
         let section: Section<LlmOptions> = live.section(|options| options);
         let gateway = Gateway::open(section, fixture.open().await, &fixture.tasks).await.unwrap();
-        let (app, _) = router(gateway.clone()).split_for_parts();
+        let (app, _) = router(gateway.clone(), None).split_for_parts();
         let paused = AtomicBool::new(false);
         Self { app: app.layer(Extension(caller)), gateway, live, paused, _fixture: fixture }
     }
@@ -88,7 +92,7 @@ impl Bench {
 
     /// The same gateway as another caller meets it.
     pub(super) fn seen_by(&self, caller: Caller) -> Router {
-        let (app, _) = router(self.gateway.clone()).split_for_parts();
+        let (app, _) = router(self.gateway.clone(), None).split_for_parts();
         app.layer(Extension(caller))
     }
 
