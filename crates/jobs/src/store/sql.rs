@@ -353,11 +353,7 @@ statement!(
     "orphaned",
     concat!("SELECT ", columns!(), " FROM jobs WHERE state = 2 AND (pool = '' OR pool LIKE ':%') LIMIT ?1")
 );
-statement!(
-    EXPIRED,
-    "expired",
-    "SELECT id FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2"
-);
+statement!(EXPIRED, "expired", "SELECT id FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2");
 statement!(
     FORGET_EACH, "forget", "DELETE FROM jobs WHERE id = ?1 AND expires IS NOT NULL",
     postgres: "DELETE FROM jobs WHERE id = ANY(?1::bigint[]) AND expires IS NOT NULL"

@@ -116,6 +116,12 @@ impl TestServer {
         panic!("no line with `{text}` among:\n{seen}");
     }
 
+    /// What was written on either output since it was last looked at.
+    pub(crate) fn rest(&self) -> String {
+        let lines: Vec<String> = self.lines.try_iter().collect();
+        lines.join("\n")
+    }
+
     /// The server's process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)

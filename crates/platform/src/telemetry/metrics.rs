@@ -108,7 +108,8 @@ impl Metrics {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             gauge!(GO_GOROUTINES).set(runtime.metrics().num_alive_tasks() as f64);
         }
-        self.recorded.render()
+        // The suffix is reserved for histograms, and some gauges have their names from dashboards that there are.
+        self.recorded.render().replace("_count gauge\n", "_count untyped\n")
     }
 
     /// As [`Metrics::render`], at most [`RENDERED_FOR`] old.

@@ -56,6 +56,10 @@ fn prune(schema: &mut Value, nulls: bool) {
             // Here the keys are names of fields, not words of the language.
             ("properties" | "patternProperties", Value::Object(fields)) => {
                 for field in fields.values_mut() {
+                    // "Anything" is `true` as well as `{}`, and clients of MCP take only the latter.
+                    if *field == Value::Bool(true) {
+                        *field = Value::Object(Map::new());
+                    }
                     prune(field, nulls);
                 }
             }
@@ -116,6 +120,7 @@ mod tests {
         /// What kind.
         title: Option<Kind>,
         all: bool,
+        extra: serde_json::Value,
     }
 
     #[derive(JsonSchema, serde::Deserialize)]
@@ -137,6 +142,7 @@ mod tests {
                     "depth": {"type": "integer", "minimum": 0, "description": "How deep."},
                     "title": {"type": "string", "enum": ["page", "part"], "description": "What kind."},
                     "all": {"type": "boolean"},
+                    "extra": {},
                 },
             })
         );

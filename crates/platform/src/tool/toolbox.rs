@@ -79,7 +79,7 @@ impl Toolbox {
     }
 
     /// A guest's tool that this caller may use.
-    pub(crate) fn guest(&self, caller: &Caller, name: &str) -> Option<Arc<GuestTool>> {
+    pub fn guest(&self, caller: &Caller, name: &str) -> Option<Arc<GuestTool>> {
         self.guests.as_ref()?.tool(caller, name)
     }
 

@@ -1,6 +1,11 @@
 //! The gateway to MCP servers: programs that are run, and what clients and the toolbox see of them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what it found by panicking"
+)]
 
 mod clients;
 mod harness;

@@ -11,12 +11,14 @@ const tools = ["echo", "env", "hang", "freeze", "crash", "flood", "huge", "steps
 }));
 
 if (process.argv[2] === "junk") for (let line = 0; line < 10_000; line++) console.log("not a message");
-process.stderr.write(`the key is ${process.env.API_KEY}\n`);
 
 const text = (value) => ({ content: [{ type: "text", text: String(value) }] });
 const run = {
   echo: (id, { text: said }) => say({ id, result: text(said) }),
-  env: (id) => say({ id, result: text(JSON.stringify(process.env)) }),
+  env: (id) => {
+    process.stderr.write(`the key is ${process.env.API_KEY}\n`);
+    say({ id, result: text(JSON.stringify(process.env)) });
+  },
   hang: () => {},
   freeze: () => { for (;;); },
   crash: () => process.exit(7),
@@ -43,6 +45,7 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   if (method === "ping") return say({ id, result: {} });
   if (method === "tools/list") return say({ id, result: { tools } });
   if (method === "tools/call") {
+    if (!run[params.name]) return say({ id, error: { code: -32602, message: `no tool ${params.name}` } });
     return run[params.name](id, params.arguments ?? {}, params._meta?.progressToken);
   }
   if (id !== undefined) say({ id, error: { code: -32601, message: `no ${method}` } });

@@ -1,6 +1,0 @@
-mod caching;
-mod containing;
-mod deploying;
-mod guests;
-mod keeping;
-mod support;
