@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use axum::Extension;
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
@@ -41,6 +43,19 @@ impl Api {
     async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
         let response = self.client.post(format!("{}{path}", self.base)).json(body).send().await.unwrap();
         (response.status(), response.json().await.unwrap())
+    }
+
+    /// Asks for the recording's status until a condition holds; a long maximum, so that running into it means a defect.
+    async fn recording_until(&self, what: &str, holds: impl Fn(&Value) -> bool) {
+        let asked = std::time::Instant::now();
+        loop {
+            let (_, status) = self.get("/record/status").await;
+            if holds(&status) {
+                return;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(30), "never happened: {what}: {status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -116,13 +131,9 @@ async fn lists_are_remembered_until_something_changes() {
     };
     assert_eq!(titles().await, ["before"]);
     // Behind the list's back: no event tells of a title that a script sets.
-    tab.evaluate(
-        "document.title = 'changed'",
-        paddock_browser::World::Main,
-        std::time::Duration::from_secs(5),
-    )
-    .await
-    .unwrap();
+    tab.evaluate("document.title = 'changed'", paddock_browser::World::Main, Duration::from_secs(5))
+        .await
+        .unwrap();
     assert_eq!(titles().await, ["before"]);
     assert_eq!(api.get("/instances/tabs?fresh=1").await.1[0]["title"], json!("changed"));
     fleet.visit(&tab, "/title/after").await.unwrap();
@@ -176,7 +187,7 @@ impl Events {
                 }
                 continue;
             }
-            let more = tokio::time::timeout(std::time::Duration::from_secs(30), self.body.next()).await;
+            let more = tokio::time::timeout(Duration::from_secs(30), self.body.next()).await;
             self.text += &more.expect("an event comes").expect("the stream goes on");
         }
     }
@@ -232,10 +243,7 @@ async fn a_viewer_sees_a_page_and_works_in_it() {
     let page = "document.body.innerHTML = '<button style=\"position:fixed;inset:0 50% 50% 0\">A</button><input style=\"position:fixed;inset:50% 0 0 50%\">';
         document.querySelector('button').onclick = () => { document.title = 'clicked' }";
     let evaluate = async |script: &str| {
-        let value = tab
-            .evaluate(script, paddock_browser::World::Main, std::time::Duration::from_secs(5))
-            .await
-            .unwrap();
+        let value = tab.evaluate(script, paddock_browser::World::Main, Duration::from_secs(5)).await.unwrap();
         value.get().to_owned()
     };
     evaluate(page).await;
@@ -283,13 +291,9 @@ async fn a_recording_becomes_a_film() {
         api.post("/record/start", &json!({ "fps": 20, "scale": 0.3, "tabId": tab.id() })).await;
     assert_eq!((status, &started["status"]), (StatusCode::OK, &json!("recording")), "{started}");
     assert_eq!(api.post("/record/start", &json!({})).await.0, StatusCode::BAD_REQUEST);
-    while api.get("/record/status").await.1["frames"].as_u64().unwrap() < 3 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    api.recording_until("three frames", |status| status["frames"].as_u64().unwrap() >= 3).await;
     assert_eq!(api.post("/record/stop", &json!({})).await.1["status"], json!("encoding"));
-    while api.get("/record/status").await.1["state"] == json!("encoding") {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    api.recording_until("the film", |status| status["state"] != json!("encoding")).await;
     assert_eq!(api.get("/record/status").await.1["state"], json!("finished"));
     let film =
         api.client.get(format!("{}/record/file", api.base)).send().await.unwrap().bytes().await.unwrap();
