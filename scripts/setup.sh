@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what this machine lacks for building Paddock (`setup.sh build`), running it (`setup.sh run`), testing it
-# (`setup.sh test`), or measuring it against other programs and under valgrind (`setup.sh bench`).
+# (`setup.sh test`), measuring it against other programs and under valgrind (`setup.sh bench`), or for building agents in
+# any language (`setup.sh agents`).
 #
 # Debian and its relatives, through apt. Safe to repeat: when nothing is missing it installs nothing, asks nobody and
 # returns at once. Other systems get the list of what to install.
@@ -8,9 +9,9 @@ set -euo pipefail
 
 purpose=${1:-run}
 case $purpose in
-  build | run | test | bench) ;;
+  build | run | test | bench | agents) ;;
   *)
-    echo "usage: scripts/setup.sh build|run|test|bench" >&2
+    echo "usage: scripts/setup.sh build|run|test|bench|agents" >&2
     exit 2
     ;;
 esac
@@ -41,7 +42,7 @@ if command -v rustc >/dev/null 2>&1; then
 fi
 need cc gcc libc6-dev
 need make make
-if [[ $purpose != build ]]; then
+if [[ $purpose != agents && $purpose != build ]]; then
   need '/usr/lib/chromium*/chromium-headless-shell' chromium-headless-shell
   need '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf' fonts-dejavu-core
   need '/usr/share/fonts/truetype/liberation*/LiberationSans-Regular.ttf' fonts-liberation
@@ -63,6 +64,48 @@ if [[ $purpose == bench ]]; then
   need valgrind valgrind
   need hey hey
 fi
+
+# What agents are written in: compilers for WebAssembly, the rest comes from npm and PyPI below.
+if [[ $purpose == agents ]]; then
+  # Rust's second compiler in Debian brings the sources of its standard library; rustup may have it compiled.
+  if [[ ! -d $(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null) ]]; then
+    need '/usr/lib/rustlib/src/rust/library/std' rustc-web rust-web-src
+    need '/usr/bin/lld-*' lld-22
+  fi
+  need '/usr/bin/clang-19' clang-19
+  need '/usr/bin/wasm-ld-19' lld-19
+  need '/usr/lib/wasm32-wasi/libc.a' wasi-libc
+  need '/usr/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a' libclang-rt-19-dev-wasm32
+  need node nodejs
+  need npm npm
+  need python3 python3
+  need '/usr/lib/python3*/ensurepip' python3-venv
+fi
+
+# The tools of TypeScript and Python for agents, where the tests build the examples: only when they are others than before.
+agent_tools() {
+  [[ $purpose == agents ]] || return 0
+  local sdk cache
+  sdk=$(cd "$(dirname "${BASH_SOURCE[0]}")/../sdk/agents" && pwd)
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/paddock-agents
+  mkdir -p "$cache"
+  if ! cmp -s "$sdk/ts/package.json" "$cache/installed.json"; then
+    echo "setup: installing the tools of agents in TypeScript"
+    if (cd "$cache" && cp "$sdk/ts/package.json" . && npm install --no-audit --no-fund --loglevel=error >/dev/null); then
+      cp "$sdk/ts/package.json" "$cache/installed.json"
+    else
+      echo "setup: npm could not install them; the examples in TypeScript will not be built" >&2
+    fi
+  fi
+  if ! cmp -s "$sdk/python/requirements.txt" "$cache/installed.txt"; then
+    echo "setup: installing the tools of agents in Python"
+    if (cd "$cache" && python3 -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check -r "$sdk/python/requirements.txt" >/dev/null); then
+      cp "$sdk/python/requirements.txt" "$cache/installed.txt"
+    else
+      echo "setup: pip could not install them; the examples in Python will not be built" >&2
+    fi
+  fi
+}
 
 # Clients nobody here wrote, for the tests: from their lock file, and only when that has changed.
 node_packages() {
@@ -102,6 +145,7 @@ python_packages() {
 }
 
 if ((${#missing[@]} == 0)); then
+  agent_tools
   node_packages
   python_packages
   instruction_runner
@@ -161,6 +205,7 @@ if ! install; then
   fi
 fi
 rm -f "$log"
+agent_tools
 node_packages
 python_packages
 instruction_runner

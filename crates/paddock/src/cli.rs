@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 /// What the person reads goes through the lab's terminal, which its tests have on their own.
 pub(crate) use crate::lab::terminal::{complain, say};
 use crate::{
+    agents::AgentsArgs,
     analyze::AnalyzeArgs,
     browser::BrowserArgs,
     config_command::ConfigCommand,
@@ -48,6 +49,8 @@ enum Command {
     Jobs(JobsArgs),
     /// Run graphs of jobs on a running server, and look after them
     Missions(MissionsArgs),
+    /// Deploy agents on a running server, talk to them, and look after them
+    Agents(AgentsArgs),
     /// Use the registry of MCP servers of a running server
     Registry(RegistryArgs),
     /// Show, check or describe the configuration
@@ -107,6 +110,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Browser(args) => Box::pin(crate::browser::run(args)).await,
         Command::Jobs(args) => Box::pin(crate::jobs::run(args)).await,
         Command::Missions(args) => Box::pin(crate::missions::run(args)).await,
+        Command::Agents(args) => Box::pin(crate::agents::run(args)).await,
         Command::Registry(args) => Box::pin(crate::registry_command::run(args)).await,
         Command::Config(command) => crate::config_command::run(command),
         Command::Keys(command) => Box::pin(crate::keys_command::run(command)).await,

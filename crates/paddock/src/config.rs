@@ -1,5 +1,6 @@
 //! The whole configuration: one section per area, put together here and nowhere else.
 
+use paddock_agents::AgentsOptions;
 use paddock_analysis::AnalysisOptions;
 use paddock_browser::BrowserOptions;
 use paddock_jobs::JobsOptions;
@@ -42,6 +43,24 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "llm.body_max",
     "llm.log.queue_max",
     "llm.resilience.connect_timeout",
+    "agents.agents_max",
+    "agents.mailbox_max",
+    "agents.message_max",
+    "agents.sends_max",
+    "agents.state_max",
+    "agents.batch_max",
+    "agents.block_max",
+    "agents.park_after",
+    "agents.awake_max",
+    "agents.checkpoint_messages",
+    "agents.checkpoint_interval",
+    "agents.pending_max",
+    "agents.dead_letters_max",
+    "agents.reminders_max",
+    "agents.asks_max",
+    "agents.timeline_pending_max",
+    "agents.slow_after",
+    "agents.wasm",
     "registry.root",
     "registry.gateway.processes_max",
     "registry.gateway.tools_max",
@@ -71,6 +90,8 @@ pub(crate) struct Config {
     pub analysis: AnalysisOptions,
     /// The model gateway.
     pub llm: LlmOptions,
+    /// Agents: prompts, WebAssembly components, and agents elsewhere.
+    pub agents: AgentsOptions,
     /// The registry of MCP servers: where entries come from, and who sees which of them.
     pub registry: RegistryOptions,
     /// The tools as an MCP server.

@@ -1,5 +1,6 @@
 //! The Paddock server and command line: see [`cli`] for the commands and [`serve`] for how a server is put together.
 
+mod agents;
 mod analyze;
 mod browser;
 mod cli;

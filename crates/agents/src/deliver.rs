@@ -1,0 +1,260 @@
+//! How messages get into mailboxes.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::{
+    cell::Cell,
+    commit::{Change, Place, Post},
+    core::{Core, Delivered, Trouble},
+    dead::DeadReason,
+    mailbox::{Delivery, Pushed, Refusal},
+    message::{Address, AgentName, Draft, Label, Message, Performative},
+    space::Space,
+};
+
+impl Core {
+    /// Puts a message into the mailboxes of those whom it is for, without waiting for anything.
+    pub(crate) fn deliver(self: &Arc<Self>, space: &Space, message: &Arc<Message>) -> Delivered {
+        let mut delivered = Delivered::default();
+        if let [one] = message.receivers() {
+            self.deliver_to(space, one, message, &mut delivered, &mut |core, cell, delivered| {
+                core.put(cell, message, delivered);
+            });
+        } else {
+            // Each agent gets it once, however often it is meant.
+            let mut cells: Vec<Arc<Cell>> = Vec::new();
+            for address in message.receivers() {
+                self.deliver_to(space, address, message, &mut delivered, &mut |_, cell, _| {
+                    if !cells.iter().any(|known| Arc::ptr_eq(known, cell)) {
+                        cells.push(Arc::clone(cell));
+                    }
+                });
+            }
+            for cell in &cells {
+                self.put(cell, message, &mut delivered);
+            }
+        }
+        delivered
+    }
+
+    fn deliver_to(
+        self: &Arc<Self>,
+        space: &Space,
+        address: &Address,
+        message: &Arc<Message>,
+        delivered: &mut Delivered,
+        found: &mut impl FnMut(&Arc<Self>, &Arc<Cell>, &mut Delivered),
+    ) {
+        if let Address::Caller(id) = address {
+            let askers = space.askers.pin();
+            if askers.get(id).is_some_and(|asker| asker.try_send(Arc::clone(message)).is_ok()) {
+                delivered.count += 1;
+            } else {
+                let detail = format!("nobody waits for answers as `{address}`");
+                delivered.troubles.push(Trouble::new(None, DeadReason::NobodyWaits, detail));
+            }
+            return;
+        }
+        let count = space.each(address, |cell| found(self, cell, delivered));
+        // Nobody has to listen to a topic.
+        if count == 0 && !matches!(address, Address::Topic(_)) {
+            let detail = format!("there is no agent `{address}`");
+            delivered.troubles.push(Trouble::new(address.agent(), DeadReason::NoReceiver, detail));
+        }
+    }
+
+    fn put(self: &Arc<Self>, cell: &Arc<Cell>, message: &Arc<Message>, delivered: &mut Delivered) {
+        match cell.mailbox.push(Delivery::new(Arc::clone(message))) {
+            Pushed::Queued => delivered.count += 1,
+            Pushed::Asleep => {
+                delivered.count += 1;
+                self.run(cell);
+            }
+            Pushed::Shed(shed) => {
+                delivered.count += 1;
+                let trouble =
+                    Trouble::new(Some(&cell.name), DeadReason::Shed, "it made room for a later one");
+                self.bury(&cell.space, &shed.message, trouble);
+            }
+            Pushed::Full if cell.mailbox.blocks() => delivered.blocked.push(Arc::clone(cell)),
+            Pushed::Full => delivered.troubles.push(full(cell)),
+            Pushed::Closed => delivered.troubles.push(stopped(cell)),
+        }
+    }
+
+    /// Waits for room in the mailboxes that were full, as long as the message and the limit allow.
+    pub(crate) async fn deliver_blocked(self: &Arc<Self>, message: &Arc<Message>, delivered: &mut Delivered) {
+        let until = message.reply_by.map(|until| until.duration_since(Timestamp::now()));
+        let until = until.and_then(|left| Duration::try_from(left).ok()).unwrap_or(self.limits.block_max);
+        let deadline = tokio::time::Instant::now() + until.min(self.limits.block_max);
+        for cell in std::mem::take(&mut delivered.blocked) {
+            // An agent that waits for room in its own mailbox would wait for itself.
+            if message.sender.agent() == Some(&cell.name) {
+                delivered.troubles.push(full(&cell));
+                continue;
+            }
+            let room = cell.mailbox.room(|| match cell.mailbox.push(Delivery::new(Arc::clone(message))) {
+                Pushed::Full => None,
+                pushed => Some(pushed),
+            });
+            match tokio::time::timeout_at(deadline, room).await {
+                Ok(Pushed::Closed) => delivered.troubles.push(stopped(&cell)),
+                Ok(pushed) => {
+                    delivered.count += 1;
+                    if matches!(pushed, Pushed::Asleep) {
+                        self.run(&cell);
+                    }
+                }
+                Err(_) => delivered.troubles.push(full(&cell)),
+            }
+        }
+    }
+
+    /// Sends what an agent, or a reminder of one, sends: what cannot be delivered is put aside, and the agent is told.
+    pub(crate) async fn forward(self: &Arc<Self>, space: &Arc<Space>, message: Arc<Message>) {
+        self.journal.sent(&space.tenant, &message);
+        if message.is_durable() {
+            let posts = self.posts(space, &message).await;
+            if let Some(commits) = self.commits()
+                && !posts.is_empty()
+            {
+                let change = Change { posts, ..Change::default() };
+                if let Err(error) = commits.write(change).await {
+                    tracing::error!(%error, message = %message.id, "a durable message could not be kept");
+                }
+            }
+            self.tell_callers(space, &message);
+            return;
+        }
+        let mut delivered = self.deliver(space, &message);
+        if !delivered.blocked.is_empty() {
+            self.deliver_blocked(&message, &mut delivered).await;
+        }
+        self.troubled(space, &message, delivered.troubles);
+    }
+
+    /// Gives a durable message to those outside whom it is for: once it is certain.
+    pub(crate) fn tell_callers(self: &Arc<Self>, space: &Arc<Space>, message: &Arc<Message>) {
+        let mut delivered = Delivered::default();
+        for address in message.receivers().iter().filter(|address| matches!(address, Address::Caller(_))) {
+            self.deliver_to(space, address, message, &mut delivered, &mut |_, _, _| {});
+        }
+        self.troubled(space, message, delivered.troubles);
+    }
+
+    /// As [`Core::forward`], for messages that need not wait for anything. Gives those that have to.
+    pub(crate) fn forward_now(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        message: &Arc<Message>,
+    ) -> Option<Delivered> {
+        if message.conversation.is_some() {
+            self.journal.sent(&space.tenant, message);
+        }
+        let delivered = self.deliver(space, message);
+        if !delivered.blocked.is_empty() {
+            return Some(delivered);
+        }
+        if !delivered.troubles.is_empty() {
+            self.troubled(space, message, delivered.troubles);
+        }
+        None
+    }
+
+    /// Keeps places for a durable message with all whom it is for.
+    pub(crate) async fn posts(self: &Arc<Self>, space: &Arc<Space>, message: &Arc<Message>) -> Vec<Post> {
+        let (posts, troubles) = self.posts_or_troubles(space, message).await;
+        self.troubled(space, message, troubles);
+        posts
+    }
+
+    pub(crate) async fn posts_or_troubles(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        message: &Arc<Message>,
+    ) -> (Vec<Post>, Vec<Trouble>) {
+        let mut delivered = Delivered::default();
+        let mut cells: Vec<Arc<Cell>> = Vec::new();
+        for address in message.receivers().iter().filter(|address| !matches!(address, Address::Caller(_))) {
+            self.deliver_to(space, address, message, &mut delivered, &mut |_, cell, _| {
+                if !cells.iter().any(|known| Arc::ptr_eq(known, cell)) {
+                    cells.push(Arc::clone(cell));
+                }
+            });
+        }
+        let mut posts = Vec::with_capacity(cells.len());
+        for cell in cells {
+            let place = match Place::reserve(&cell) {
+                Err(Refusal::Full) if cell.mailbox.blocks() && message.sender.agent() != Some(&cell.name) => {
+                    let room = cell.mailbox.room(|| match Place::reserve(&cell) {
+                        Err(Refusal::Full) => None,
+                        other => Some(other),
+                    });
+                    tokio::time::timeout(self.limits.block_max, room).await.unwrap_or(Err(Refusal::Full))
+                }
+                other => other,
+            };
+            match place {
+                Ok(place) => posts.push(Post { place, message: Arc::clone(message) }),
+                Err(Refusal::Full) => delivered.troubles.push(full(&cell)),
+                Err(Refusal::Closed) => delivered.troubles.push(stopped(&cell)),
+            }
+        }
+        (posts, delivered.troubles)
+    }
+
+    /// Puts aside what could not be delivered, and tells the agent that sent it.
+    pub(crate) fn troubled(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        message: &Arc<Message>,
+        troubles: Vec<Trouble>,
+    ) {
+        for trouble in troubles {
+            if !message.performative.is_answer() {
+                self.tell_failure(space, message, &trouble);
+            }
+            self.bury(space, message, trouble);
+        }
+    }
+
+    /// Tells the sender of a message that it was for nothing.
+    pub(crate) fn tell_failure(self: &Arc<Self>, space: &Arc<Space>, message: &Message, trouble: &Trouble) {
+        if matches!(message.answer_to(), Address::Topic(_)) {
+            return;
+        }
+        let performative = match trouble.reason {
+            DeadReason::Invalid => Performative::NotUnderstood,
+            _ => Performative::Failure,
+        };
+        let content = json!({
+            "reason": trouble.reason.name(),
+            "detail": trouble.detail,
+            "receiver": trouble.receiver.as_ref().map(AgentName::as_str),
+            "message": message.id.to_string(),
+        });
+        let from = trouble.receiver.clone().map_or_else(|| Address::Caller(Label::of("router")), Into::into);
+        // Not as surely as the message itself: it is news, and the reason is on record.
+        let answer = Draft::reply(message, performative).in_memory().json(&content).from(from);
+        self.journal.sent(&space.tenant, &answer);
+        // It is an answer: if it cannot be delivered either, that is the end of it.
+        let _ = self.deliver(space, &answer);
+    }
+
+    /// Puts a message aside that nobody will handle.
+    pub(crate) fn bury(&self, space: &Space, message: &Arc<Message>, trouble: Trouble) {
+        let letter = self.letter(space, message, trouble);
+        self.dead.add(letter);
+    }
+}
+
+fn full(cell: &Cell) -> Trouble {
+    Trouble::new(Some(&cell.name), DeadReason::Full, "its mailbox is full")
+}
+
+pub(crate) fn stopped(cell: &Cell) -> Trouble {
+    Trouble::new(Some(&cell.name), DeadReason::Stopped, "it takes no messages")
+}

@@ -1,0 +1,253 @@
+//! The task of an agent that is awake: takes messages out of its mailbox, has them handled, and sees to it that what the
+//! turns want done is done.
+
+mod keep;
+mod turns;
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::{
+    cell::{Agent, AgentStatus, Cell, ORDER_END, ORDER_LOOK, ORDER_PARK, ORDER_RESTART},
+    core::{Core, Seat, Trouble},
+    dead::{DeadLetter, DeadReason},
+    handler::Handler,
+    mailbox::{Delivery, Next},
+    message::Message,
+    state::State,
+    turn::{Home, Turn},
+};
+
+/// What a handler leaves is kept in the state under a key that agents cannot write.
+const SNAPSHOT: &str = "\u{1}snapshot";
+/// The key under which handlers find what they are configured with.
+const CONFIG: &str = "config";
+/// The first and the longest wait before a message is tried again, or the store is asked again.
+const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// What a turn that takes longer came to is written at once, and not with the rest of its batch.
+const SLOW_TURN: Duration = Duration::from_millis(2);
+
+/// Whether the agent goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Go {
+    On,
+    /// It was removed, or the server stops.
+    End,
+    /// It was put away: whoever has a message for it runs it again.
+    Parked,
+}
+
+struct Life {
+    core: Arc<Core>,
+    cell: Arc<Cell>,
+    agent: Arc<Agent>,
+    handler: Option<Box<dyn Handler>>,
+    turn: Turn,
+    batch: VecDeque<Delivery>,
+    /// What took place and is not in the store yet.
+    pending: Pending,
+    since_checkpoint: u32,
+    dirty_since: Option<u64>,
+    is_first: bool,
+    /// The last place in the store whose message was taken out of the mailbox.
+    last_row: i64,
+    /// Turns of this batch that went well, and that did not.
+    done: (u64, u64),
+    /// Messages since others had their turn.
+    since_yield: usize,
+    /// Whether turns take so long that what they come to does not wait for the rest of their batch.
+    is_slow: bool,
+    /// Whether a turn asked for its state to be in the store.
+    is_urgent: bool,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+#[derive(Default)]
+struct Pending {
+    consumed: Vec<i64>,
+    sends: Vec<Arc<Message>>,
+    dead: Vec<DeadLetter>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.consumed.is_empty() && self.sends.is_empty() && self.dead.is_empty()
+    }
+}
+
+/// Runs an agent until there is nothing to do for a while, or it is told to end.
+pub(crate) async fn run(core: Arc<Core>, cell: Arc<Cell>) {
+    core.awake.pin().insert(cell.id(), Arc::clone(&cell));
+    if let Some(mut life) = Life::begin(&core, &cell).await
+        && life.live().await == Go::Parked
+    {
+        // Somebody else may run it already.
+        return;
+    }
+    core.awake.pin().remove(&cell.id());
+}
+
+impl Life {
+    async fn begin(core: &Arc<Core>, cell: &Arc<Cell>) -> Option<Self> {
+        let host = Arc::new(Seat { core: Arc::clone(core), cell: Arc::clone(cell) });
+        let home = Arc::new(Home {
+            name: cell.name.clone(),
+            tenant: cell.space.tenant.clone(),
+            address: cell.name.clone().into(),
+            limits: core.limits.turn,
+            host,
+        });
+        let mut life = Self {
+            core: Arc::clone(core),
+            cell: Arc::clone(cell),
+            agent: cell.agent(),
+            handler: None,
+            turn: Turn::new(home, State::default()),
+            batch: VecDeque::new(),
+            pending: Pending::default(),
+            since_checkpoint: 0,
+            dirty_since: None,
+            is_first: true,
+            last_row: 0,
+            done: (0, 0),
+            since_yield: 0,
+            is_slow: false,
+            is_urgent: false,
+            stop: Box::pin(core.tasks.stop_token().cancelled_owned()),
+        };
+        life.reload().await.then_some(life)
+    }
+
+    /// Waits. Gives whether the server still runs then.
+    async fn pause(&mut self, wait: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            () = self.stop.as_mut() => false,
+        }
+    }
+
+    async fn live(&mut self) -> Go {
+        loop {
+            let (core, cell, batch) = (&self.core, &self.cell, &mut self.batch);
+            let is_active = cell.status() == AgentStatus::Active;
+            let max = if is_active { core.limits.batch_max } else { 0 };
+            let next = poll_fn(|cx| {
+                if max == 0 {
+                    cell.mailbox.poll_nudge(cx)
+                } else {
+                    cell.mailbox.poll_next(cx, core.tick(), max, batch)
+                }
+            });
+            let next = next.await;
+            if self.core.tasks.is_stopping() {
+                self.end_with_server().await;
+                return Go::End;
+            }
+            let go = match next {
+                Next::Batch => self.handle_batch().await,
+                Next::Backlog => self.load_backlog(self.core.place_before).await,
+                Next::Nudge => self.obey().await,
+            };
+            if go != Go::On {
+                return go;
+            }
+            if self.since_yield >= self.core.limits.batch_max {
+                // Others have their turn.
+                self.since_yield = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    async fn handle_batch(&mut self) -> Go {
+        if let Some(since) = self.batch.front().and_then(|first| first.since) {
+            self.core.meters.wait.record(since.elapsed());
+        }
+        self.since_checkpoint = self.since_checkpoint.saturating_add(self.batch.len() as u32);
+        self.since_yield += self.batch.len();
+        while let Some(delivery) = self.batch.pop_front() {
+            self.last_row = self.last_row.max(delivery.row.unwrap_or(0));
+            if self.handle_one(delivery).await == Go::End {
+                self.cell.mailbox.put_back(&mut self.batch);
+                self.count();
+                self.flush().await;
+                return Go::End;
+            }
+            if self.cell.status() != AgentStatus::Active {
+                self.leave_batch();
+            }
+        }
+        self.count();
+        self.checkpoint(false).await
+    }
+
+    /// Counts what was done, once a batch: others count at the same time.
+    fn count(&mut self) {
+        let (ok, failed) = std::mem::take(&mut self.done);
+        self.cell.counts.handled.fetch_add(ok, Ordering::Relaxed);
+        self.core.meters.handled.increment(ok);
+        if failed > 0 {
+            self.cell.counts.failed.fetch_add(failed, Ordering::Relaxed);
+            self.core.meters.failed.increment(failed);
+        }
+    }
+
+    /// The agent was suspended or stopped in the middle of a batch: the rest waits, or is given up.
+    fn leave_batch(&mut self) {
+        if self.cell.status() == AgentStatus::Failed {
+            for delivery in self.batch.iter().filter(|delivery| delivery.row.is_none()) {
+                let trouble =
+                    Trouble::new(Some(&self.cell.name), DeadReason::Stopped, "the agent was stopped");
+                self.core.bury(&self.cell.space, &delivery.message, trouble);
+            }
+            self.batch.retain(|delivery| delivery.row.is_some());
+        }
+        self.cell.mailbox.put_back(&mut self.batch);
+    }
+
+    /// Looks at what it was told.
+    async fn obey(&mut self) -> Go {
+        let orders = self.cell.take_orders();
+        if orders & ORDER_END != 0 {
+            self.handler = None;
+            return Go::End;
+        }
+        if orders & ORDER_RESTART != 0 {
+            self.handler = None;
+        }
+        if orders & ORDER_LOOK != 0 && !Arc::ptr_eq(&self.agent, &self.cell.agent()) {
+            self.leave_snapshot().await;
+            self.handler = None;
+        }
+        if self.dirty_since.is_some() && self.checkpoint(true).await == Go::End {
+            return Go::End;
+        }
+        if orders & ORDER_PARK != 0 {
+            self.leave_snapshot().await;
+            if self.flush().await == Go::End {
+                return Go::End;
+            }
+            // First gone, then asleep: who runs it again adds it again.
+            self.core.awake.pin().remove(&self.cell.id());
+            if self.cell.mailbox.fall_asleep() {
+                return Go::Parked;
+            }
+            self.core.awake.pin().insert(self.cell.id(), Arc::clone(&self.cell));
+        }
+        Go::On
+    }
+
+    async fn end_with_server(&mut self) {
+        self.cell.mailbox.put_back(&mut self.batch);
+        self.leave_snapshot().await;
+        self.flush().await;
+    }
+}

@@ -1,0 +1,170 @@
+use std::task::{Context, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::{Address, Draft};
+
+const BOUND: usize = 4;
+
+fn message(number: u32, performative: Performative) -> Arc<Message> {
+    let to: Address = "a".parse().unwrap();
+    Draft::new(performative, to.clone()).json(&number).from(to)
+}
+
+fn number(delivery: &Delivery) -> u32 {
+    delivery.message.content.read().unwrap()
+}
+
+fn take(mailbox: &Mailbox, max: usize) -> Option<Vec<u32>> {
+    let mut batch = VecDeque::new();
+    let context = Context::from_waker(Waker::noop());
+    match mailbox.poll_next(&context, 0, max, &mut batch) {
+        Poll::Ready(Next::Batch) => Some(batch.iter().map(number).collect()),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_first_message_says_that_nobody_runs_the_agent() {
+    let mailbox = Mailbox::new(BOUND, Overflow::Reject, Vec::new());
+    let push = |n| mailbox.push(Delivery::new(message(n, Performative::Inform)));
+    assert!(matches!(push(1), Pushed::Asleep));
+    assert!(matches!(push(2), Pushed::Queued));
+    assert!(!mailbox.fall_asleep());
+    assert_eq!(take(&mailbox, 9).unwrap(), [1, 2]);
+    assert!(mailbox.fall_asleep());
+    assert!(matches!(push(3), Pushed::Asleep));
+}
+
+#[test]
+fn a_full_mailbox_refuses() {
+    let mailbox = Mailbox::new(2, Overflow::Reject, Vec::new());
+    let push = |n| mailbox.push(Delivery::new(message(n, Performative::Inform)));
+    push(1);
+    push(2);
+    assert!(matches!(push(3), Pushed::Full));
+    // Those that are being handled count.
+    assert_eq!(take(&mailbox, 9).unwrap(), [1, 2]);
+    assert!(matches!(push(3), Pushed::Full));
+    assert_eq!(take(&mailbox, 9), None);
+    assert!(matches!(push(3), Pushed::Queued));
+}
+
+#[test]
+fn a_full_mailbox_sheds_the_oldest_of_the_class_and_nothing_else() {
+    let mailbox = Mailbox::new(2, Overflow::Shed, vec![Performative::Inform]);
+    mailbox.push(Delivery::new(message(1, Performative::Request)));
+    mailbox.push(Delivery::new(message(2, Performative::Inform)));
+    let third = mailbox.push(Delivery::new(message(3, Performative::Request)));
+    assert!(matches!(third, Pushed::Shed(shed) if number(&shed) == 2));
+    assert!(matches!(mailbox.push(Delivery::new(message(4, Performative::Inform))), Pushed::Full));
+    assert_eq!(take(&mailbox, 9).unwrap(), [1, 3]);
+}
+
+#[test]
+fn a_reserved_place_is_kept_and_a_closed_mailbox_gives_none() {
+    let mailbox = Mailbox::new(1, Overflow::Reject, Vec::new());
+    assert_eq!(mailbox.reserve(), Ok(()));
+    assert_eq!(mailbox.reserve(), Err(Refusal::Full));
+    assert!(mailbox.fill(Delivery::new(message(1, Performative::Inform))));
+    assert_eq!(mailbox.close().len(), 1);
+    assert_eq!(mailbox.reserve(), Err(Refusal::Closed));
+    mailbox.open();
+    assert_eq!(mailbox.reserve(), Ok(()));
+    mailbox.release();
+    assert_eq!(mailbox.len(), 0);
+}
+
+#[tokio::test]
+async fn a_sender_that_waits_goes_on_when_there_is_room() {
+    let mailbox = Arc::new(Mailbox::new(1, Overflow::Block, Vec::new()));
+    mailbox.push(Delivery::new(message(1, Performative::Inform)));
+    let sender = async {
+        mailbox
+            .room(|| match mailbox.push(Delivery::new(message(2, Performative::Inform))) {
+                Pushed::Full => None,
+                pushed => Some(pushed),
+            })
+            .await
+    };
+    let taker = async {
+        assert_eq!(take(&mailbox, 9).unwrap(), [1]);
+        assert_eq!(take(&mailbox, 9), None);
+    };
+    let (pushed, ()) = tokio::join!(sender, taker);
+    assert!(matches!(pushed, Pushed::Queued));
+    assert_eq!(take(&mailbox, 9).unwrap(), [2]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(bool),
+    Reserve,
+    Fill,
+    Release,
+    Take(usize),
+    PutBack,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => any::<bool>().prop_map(Step::Push),
+        1 => Just(Step::Reserve),
+        1 => Just(Step::Fill),
+        1 => Just(Step::Release),
+        3 => (1..4_usize).prop_map(Step::Take),
+        1 => Just(Step::PutBack),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_bound_holds_and_nothing_is_lost_or_reordered(
+        steps in proptest::collection::vec(step(), 1..120),
+        sheds: bool,
+    ) {
+        let overflow = if sheds { Overflow::Shed } else { Overflow::Reject };
+        let mailbox = Mailbox::new(BOUND, overflow, vec![Performative::Inform]);
+        let context = Context::from_waker(Waker::noop());
+        let (mut next, mut reserved, mut last) = (0_u32, 0, None::<u32>);
+        let (mut accepted, mut gone) = (0_usize, 0_usize);
+        let mut batch = VecDeque::new();
+        for step in steps {
+            match step {
+                Step::Push(is_inform) => {
+                    next += 1;
+                    let performative = if is_inform { Performative::Inform } else { Performative::Request };
+                    match mailbox.push(Delivery::new(message(next, performative))) {
+                        Pushed::Queued | Pushed::Asleep => accepted += 1,
+                        Pushed::Shed(_) => { accepted += 1; gone += 1; }
+                        Pushed::Full => {}
+                        Pushed::Closed => prop_assert!(false),
+                    }
+                }
+                Step::Reserve => reserved += usize::from(mailbox.reserve().is_ok()),
+                Step::Fill if reserved > 0 => {
+                    next += 1;
+                    reserved -= 1;
+                    accepted += 1;
+                    mailbox.fill(Delivery { row: Some(1), ..Delivery::new(message(next, Performative::Inform)) });
+                }
+                Step::Release if reserved > 0 => { reserved -= 1; mailbox.release(); }
+                Step::Take(max) => {
+                    for handled in batch.drain(..) {
+                        let handled = number(&handled);
+                        prop_assert!(last < Some(handled), "{:?} before {}", last, handled);
+                        last = Some(handled);
+                        gone += 1;
+                    }
+                    let _ = mailbox.poll_next(&context, 0, max, &mut batch);
+                    prop_assert!(batch.len() <= max);
+                }
+                Step::PutBack => mailbox.put_back(&mut batch),
+                Step::Fill | Step::Release => {}
+            }
+            prop_assert!(mailbox.len() <= BOUND);
+            prop_assert_eq!(mailbox.len() - reserved, accepted - gone);
+        }
+    }
+}

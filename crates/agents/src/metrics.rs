@@ -1,0 +1,95 @@
+//! The area's metrics.
+
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram,
+};
+
+/// Messages that were accepted from outside. Labels: `delivery`.
+pub const AGENTS_MESSAGES_TOTAL: &str = "agents_messages_total";
+/// Messages that were handled. Labels: `outcome`.
+pub const AGENTS_HANDLED_TOTAL: &str = "agents_handled_total";
+/// Messages that nobody will handle. Labels: `reason`.
+pub const AGENTS_DEAD_LETTERS_TOTAL: &str = "agents_dead_letters_total";
+/// How long the first message of a batch waited.
+pub const AGENTS_WAIT_DURATION_SECONDS: &str = "agents_wait_duration_seconds";
+/// How long turns took that took time.
+pub const AGENTS_TURN_DURATION_SECONDS: &str = "agents_turn_duration_seconds";
+/// Turns that took longer than `agents.slow_after`. Labels: `kind`.
+pub const AGENTS_SLOW_TOTAL: &str = "agents_slow_total";
+/// Restarts. Labels: `kind`.
+pub const AGENTS_RESTARTS_TOTAL: &str = "agents_restarts_total";
+/// Agents. Labels: `state` (`all`, `awake`).
+pub const AGENTS_AGENTS: &str = "agents_agents";
+/// Durable changes that shared a transaction.
+pub const AGENTS_COMMIT_BATCH: &str = "agents_commit_batch";
+/// How long durable changes took from being handed in to being kept.
+pub const AGENTS_COMMIT_DURATION_SECONDS: &str = "agents_commit_duration_seconds";
+/// Durable messages that were sent again and recognised.
+pub const AGENTS_DUPLICATES_TOTAL: &str = "agents_duplicates_total";
+/// Entries of timelines that were left out.
+pub const AGENTS_ENTRIES_LOST_TOTAL: &str = "agents_entries_lost_total";
+/// Runs of prompt agents. Labels: `outcome`.
+pub const AGENTS_RUNS_TOTAL: &str = "agents_runs_total";
+/// How long runs of prompt agents took.
+pub const AGENTS_RUN_DURATION_SECONDS: &str = "agents_run_duration_seconds";
+/// Tool calls of agents. Labels: `outcome`.
+pub const AGENTS_TOOL_CALLS_TOTAL: &str = "agents_tool_calls_total";
+
+/// Says what each metric means.
+pub fn describe() {
+    describe_counter!(AGENTS_MESSAGES_TOTAL, Unit::Count, "Messages that were accepted from outside");
+    describe_counter!(AGENTS_HANDLED_TOTAL, Unit::Count, "Messages that were handled");
+    describe_counter!(AGENTS_DEAD_LETTERS_TOTAL, Unit::Count, "Messages that nobody will handle");
+    describe_histogram!(
+        AGENTS_WAIT_DURATION_SECONDS,
+        Unit::Seconds,
+        "How long the first message of a batch waited in its mailbox"
+    );
+    describe_histogram!(
+        AGENTS_TURN_DURATION_SECONDS,
+        Unit::Seconds,
+        "Duration of turns that were not over at once"
+    );
+    describe_counter!(AGENTS_SLOW_TOTAL, Unit::Count, "Turns that took longer than `agents.slow_after`");
+    describe_counter!(AGENTS_RESTARTS_TOTAL, Unit::Count, "Restarts of agents");
+    describe_gauge!(AGENTS_AGENTS, Unit::Count, "Agents, and how many are awake");
+    describe_histogram!(AGENTS_COMMIT_BATCH, Unit::Count, "Durable changes that shared a transaction");
+    describe_histogram!(
+        AGENTS_COMMIT_DURATION_SECONDS,
+        Unit::Seconds,
+        "Time from handing in a durable change to its commit"
+    );
+    describe_counter!(
+        AGENTS_DUPLICATES_TOTAL,
+        Unit::Count,
+        "Durable messages that were sent again and recognised"
+    );
+    describe_counter!(AGENTS_ENTRIES_LOST_TOTAL, Unit::Count, "Entries of timelines that were left out");
+    describe_counter!(AGENTS_RUNS_TOTAL, Unit::Count, "Runs of prompt agents");
+    describe_histogram!(AGENTS_RUN_DURATION_SECONDS, Unit::Seconds, "Duration of runs of prompt agents");
+    describe_counter!(AGENTS_TOOL_CALLS_TOTAL, Unit::Count, "Tool calls of agents");
+    crate::wasm::metrics::describe();
+}
+
+/// The series of the hot path, looked up once.
+pub(crate) struct Meters {
+    pub(crate) accepted: Counter,
+    pub(crate) accepted_durable: Counter,
+    pub(crate) handled: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) wait: Histogram,
+    pub(crate) turn: Histogram,
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        Self {
+            accepted: counter!(AGENTS_MESSAGES_TOTAL, "delivery" => "memory"),
+            accepted_durable: counter!(AGENTS_MESSAGES_TOTAL, "delivery" => "durable"),
+            handled: counter!(AGENTS_HANDLED_TOTAL, "outcome" => "ok"),
+            failed: counter!(AGENTS_HANDLED_TOTAL, "outcome" => "failed"),
+            wait: histogram!(AGENTS_WAIT_DURATION_SECONDS),
+            turn: histogram!(AGENTS_TURN_DURATION_SECONDS),
+        }
+    }
+}

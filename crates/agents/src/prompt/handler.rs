@@ -1,0 +1,273 @@
+//! A prompt agent: takes messages, runs the model on them, and answers.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use metrics::{counter, histogram};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    PromptDefinition,
+    memory::Memory,
+    run::{AskModel, Call, End, Run},
+};
+use crate::{
+    envelope,
+    handler::{Failure, Handled, Handler},
+    message::{Content, Draft, Label, Message, Performative},
+    metrics::{AGENTS_RUN_DURATION_SECONDS, AGENTS_RUNS_TOTAL},
+    turn::Turn,
+};
+
+/// Keys of paused runs in the state.
+pub(crate) const PENDING: &str = "pending/";
+/// The protocol of messages that decide about a call.
+pub(crate) const APPROVAL: &str = "approval";
+/// How many runs of one agent may wait for a decision.
+const PENDING_MAX: usize = 100;
+
+/// A run that waits for somebody to approve a call.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct PendingApproval {
+    /// What the decision names.
+    pub id: String,
+    /// Since when it waits.
+    #[schema(value_type = String)]
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// The conversation that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Label>,
+    /// The tool that the model wants to call.
+    pub tool: String,
+    /// With this input.
+    pub input: Value,
+}
+
+/// A paused run as the state has it.
+#[derive(Serialize, Deserialize)]
+struct Paused {
+    approval: PendingApproval,
+    run: Run,
+    /// The message that it answers, without its content.
+    envelope: String,
+}
+
+/// What decides about a call.
+#[derive(Deserialize)]
+struct Decision {
+    id: String,
+    approve: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+/// An agent that is a model with instructions.
+pub(crate) struct PromptHandler {
+    prompt: Arc<PromptDefinition>,
+    model: AskModel,
+}
+
+impl fmt::Debug for PromptHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PromptHandler").field("model", &self.prompt.model).finish_non_exhaustive()
+    }
+}
+
+impl Handler for PromptHandler {
+    fn handle<'a>(&'a mut self, message: Arc<Message>, turn: &'a mut Turn) -> Handled<'a> {
+        Handled::Later(Box::pin(self.take(message, turn)))
+    }
+}
+
+impl PromptHandler {
+    pub(crate) const fn new(prompt: Arc<PromptDefinition>, model: AskModel) -> Self {
+        Self { prompt, model }
+    }
+
+    async fn take(&mut self, message: Arc<Message>, turn: &mut Turn) -> Result<(), Failure> {
+        if message.protocol.as_ref().is_some_and(|protocol| protocol.as_str() == APPROVAL) {
+            return self.decided(&message, turn).await;
+        }
+        let conversation = message.conversation.as_ref().map(Label::as_str);
+        let mut memory = Memory::load(turn, conversation);
+        let text = question(&message);
+        if message.performative.is_answer() {
+            // What it is told, it remembers; there is nothing to answer.
+            let told = format!("[{} from {}] {text}", message.performative, message.sender);
+            self.add(turn, &mut memory, "user", &told, message.conversation.as_ref()).await;
+            return memory.keep(turn, conversation, &self.prompt.memory);
+        }
+        let mut messages = memory.messages();
+        messages.push(json!({ "role": "user", "content": text }));
+        let mut run = Run::new(messages);
+        let began = Instant::now();
+        let end = run.go(turn, &self.prompt, message.conversation.as_ref(), &self.model).await?;
+        self.end(turn, &message, run, end, began, Some(&text)).await
+    }
+
+    /// A decision about a call of a paused run.
+    async fn decided(&mut self, message: &Arc<Message>, turn: &mut Turn) -> Result<(), Failure> {
+        let decision: Decision =
+            message.content.read().ok_or_else(|| Failure::invalid("a decision has `id` and `approve`"))?;
+        let key = format!("{PENDING}{}", decision.id);
+        let paused = turn.get(&key).and_then(|bytes| serde_json::from_slice::<Paused>(&bytes).ok());
+        let Some(Paused { approval, mut run, envelope }) = paused else {
+            return Err(Failure::invalid(format!("nothing waits under `{}`", decision.id)));
+        };
+        let Some(asked) = envelope::read(&envelope, Bytes::new()) else {
+            return Err(Failure::invalid("the paused run cannot be read"));
+        };
+        turn.remove(&key);
+        turn.keep_now();
+        let entry = json!({ "id": decision.id, "tool": approval.tool, "approved": decision.approve, "reason": decision.reason });
+        turn.home.host.note(approval.conversation.as_ref(), "approval", entry);
+        turn.send(Draft::reply(message, Performative::Confirm).json(&json!({ "id": decision.id })))?;
+        run.decide(decision.approve, &decision.reason);
+        let began = Instant::now();
+        let end = run.go(turn, &self.prompt, asked.conversation.as_ref(), &self.model).await?;
+        self.end(turn, &asked, run, end, began, None).await
+    }
+
+    async fn end(
+        &mut self,
+        turn: &mut Turn,
+        message: &Message,
+        run: Run,
+        end: End,
+        began: Instant,
+        text: Option<&str>,
+    ) -> Result<(), Failure> {
+        let outcome = match &end {
+            End::Text(_) | End::Value(_) => "answered",
+            End::Waits(_) => "waits",
+            End::Failed(_) => "failed",
+        };
+        counter!(AGENTS_RUNS_TOTAL, "outcome" => outcome).increment(1);
+        histogram!(AGENTS_RUN_DURATION_SECONDS).record(began.elapsed());
+        let conversation = message.conversation.clone();
+        let name = conversation.as_ref().map(Label::as_str);
+        let mut memory = Memory::load(turn, name);
+        if let Some(text) = text {
+            self.add(turn, &mut memory, "user", text, conversation.as_ref()).await;
+        }
+        let (performative, content) = match end {
+            End::Waits(call) => return self.pause(turn, message, run, call, &memory),
+            End::Text(text) => {
+                self.add(turn, &mut memory, "assistant", &text, conversation.as_ref()).await;
+                (done(message.performative), Content::text(text))
+            }
+            End::Value(value) => {
+                self.add(turn, &mut memory, "assistant", &value.to_string(), conversation.as_ref()).await;
+                (done(message.performative), Content::json(&value))
+            }
+            End::Failed(detail) => {
+                turn.log(tracing::Level::WARN, &detail);
+                let told = json!({ "detail": detail, "steps": run.steps, "tokens": run.tokens });
+                (Performative::Failure, Content::json(&told))
+            }
+        };
+        memory.keep(turn, name, &self.prompt.memory)?;
+        turn.send(Draft::reply(message, performative).content(content)).map(|_| ())
+    }
+
+    /// Keeps a run until somebody has decided.
+    fn pause(
+        &self,
+        turn: &mut Turn,
+        message: &Message,
+        run: Run,
+        call: Call,
+        memory: &Memory,
+    ) -> Result<(), Failure> {
+        if turn.keys(PENDING).len() >= PENDING_MAX {
+            let detail = format!("{PENDING_MAX} runs wait for approvals already");
+            return turn.send(Draft::reply(message, Performative::Refuse).text(detail)).map(|_| ());
+        }
+        let approval = PendingApproval {
+            id: Uuid::now_v7().simple().to_string(),
+            since: Timestamp::now(),
+            conversation: message.conversation.clone(),
+            tool: call.name,
+            input: call.input,
+        };
+        let entry = json!({ "id": approval.id, "tool": approval.tool, "input": approval.input });
+        turn.home.host.note(message.conversation.as_ref(), "approval", entry.clone());
+        let key = format!("{PENDING}{}", approval.id);
+        let paused = Paused { approval, run, envelope: envelope::write(message) };
+        let bytes = serde_json::to_vec(&paused).unwrap_or_default();
+        turn.set(&key, Bytes::from(bytes))?;
+        turn.keep_now();
+        memory.keep(turn, message.conversation.as_ref().map(Label::as_str), &self.prompt.memory)?;
+        let told = json!({ "waits_for": "approval", "approval": entry });
+        turn.send(Draft::reply(message, Performative::Agree).json(&told)).map(|_| ())
+    }
+
+    /// Remembers a message; what falls out of the window goes into the summary, if there is to be one.
+    async fn add(
+        &self,
+        turn: &Turn,
+        memory: &mut Memory,
+        role: &str,
+        text: &str,
+        conversation: Option<&Label>,
+    ) {
+        if conversation.is_none() {
+            return;
+        }
+        let gone = memory.add(role, text, self.prompt.memory.window);
+        if gone.is_empty() || !self.prompt.memory.summary {
+            return;
+        }
+        let said: Vec<String> = gone.iter().map(|gone| format!("{}: {}", gone.role, gone.content)).collect();
+        let content = format!(
+            "Summary so far:\n{}\n\nWhat was said then:\n{}\n\nWrite the new summary in at most 200 words.",
+            memory.summary,
+            said.join("\n")
+        );
+        let messages = json!([
+            { "role": "system", "content": "You summarise conversations. Keep names, numbers, decisions and open questions." },
+            { "role": "user", "content": content },
+        ]);
+        let request =
+            json!({ "model": self.prompt.model, "messages": messages, "max_completion_tokens": 400 });
+        match (self.model)(request).await {
+            Ok(answer) => {
+                if let Some(summary) = answer["choices"][0]["message"]["content"].as_str() {
+                    summary.clone_into(&mut memory.summary);
+                }
+            }
+            Err(problem) => {
+                turn.log(tracing::Level::WARN, &format!("the conversation was not summarised: {problem}"));
+            }
+        }
+    }
+}
+
+/// What answers a message that was done.
+const fn done(asked: Performative) -> Performative {
+    match asked {
+        Performative::Cfp => Performative::Propose,
+        _ => Performative::Inform,
+    }
+}
+
+/// What the model reads of a message.
+fn question(message: &Message) -> String {
+    let body = message.content.to_text();
+    let is_plain = matches!(message.performative, Performative::Request | Performative::QueryRef);
+    let input = message.content.read::<Value>().filter(|_| message.content.media_type.is_json());
+    // `{"input": "text"}` is how `execute` asks.
+    let text = input.as_ref().and_then(|input| match input {
+        Value::Object(members) if members.len() == 1 => members.get("input")?.as_str().map(str::to_owned),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    });
+    let text = text.unwrap_or_else(|| body.into_owned());
+    if is_plain { text } else { format!("[{} from {}] {text}", message.performative, message.sender) }
+}

@@ -1,0 +1,103 @@
+//! Runs are kept in the words of chat completions; this says them to the model gateway, and its answers to runs.
+
+use paddock_llm::{CompleteInput, Completion, PromptMessage, PromptTool, PromptToolCall};
+use serde_json::{Value, json};
+
+/// What the gateway is asked.
+pub(crate) fn input_of(request: &Value) -> CompleteInput {
+    let mut input = CompleteInput {
+        model: request["model"].as_str().unwrap_or_default().to_owned(),
+        schema: request["response_format"]["json_schema"].get("schema").cloned(),
+        max_tokens: request["max_completion_tokens"].as_u64().and_then(|tokens| u32::try_from(tokens).ok()),
+        temperature: request["temperature"].as_f64(),
+        ..CompleteInput::default()
+    };
+    for message in request["messages"].as_array().into_iter().flatten() {
+        let content = message["content"].as_str().unwrap_or_default().to_owned();
+        let role = message["role"].as_str().unwrap_or_default();
+        if role == "system" {
+            // The summary of a conversation is told before it, too.
+            let system = input.system.get_or_insert_default();
+            if !system.is_empty() {
+                system.push_str("\n\n");
+            }
+            system.push_str(&content);
+            continue;
+        }
+        let calls = message["tool_calls"].as_array().into_iter().flatten();
+        input.messages.push(PromptMessage {
+            role: role.to_owned(),
+            content,
+            tool_calls: calls.filter_map(call_of).collect(),
+            tool_call_id: message["tool_call_id"].as_str().map(str::to_owned),
+        });
+    }
+    for tool in request["tools"].as_array().into_iter().flatten() {
+        let function = &tool["function"];
+        input.tools.push(PromptTool {
+            name: function["name"].as_str().unwrap_or_default().to_owned(),
+            description: function["description"].as_str().unwrap_or_default().to_owned(),
+            schema: function["parameters"].clone(),
+        });
+    }
+    input
+}
+
+fn call_of(call: &Value) -> Option<PromptToolCall> {
+    let arguments = call["function"]["arguments"].as_str().unwrap_or("{}");
+    Some(PromptToolCall {
+        id: call["id"].as_str()?.to_owned(),
+        name: call["function"]["name"].as_str()?.to_owned(),
+        arguments: serde_json::from_str(arguments).unwrap_or_else(|_| json!(arguments)),
+    })
+}
+
+/// What the gateway answered.
+pub(crate) fn answer_of(completion: &Completion) -> Value {
+    let calls = completion.tool_calls.iter().map(|call| {
+        let arguments = match &call.arguments {
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": arguments } })
+    });
+    let calls: Vec<Value> = calls.collect();
+    let mut message = json!({ "role": "assistant", "content": completion.text });
+    if !calls.is_empty() {
+        message["tool_calls"] = json!(calls);
+    }
+    json!({
+        "model": completion.model,
+        "choices": [{ "message": message }],
+        "usage": { "total_tokens": completion.input_tokens + completion.output_tokens },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_said_in_the_gateways_words() {
+        let call =
+            json!({ "id": "c", "type": "function", "function": { "name": "t", "arguments": "{\"x\":1}" } });
+        let request = json!({
+            "model": "m",
+            "messages": [
+                { "role": "system", "content": "Be brief." },
+                { "role": "system", "content": "Summary" },
+                { "role": "user", "content": "hello" },
+                { "role": "assistant", "content": null, "tool_calls": [call] },
+                { "role": "tool", "tool_call_id": "c", "content": "7" },
+            ],
+            "tools": [{ "type": "function", "function": { "name": "t", "description": "d", "parameters": {} } }],
+            "response_format": { "type": "json_schema", "json_schema": { "name": "answer", "schema": { "type": "object" } } },
+        });
+        let input = input_of(&request);
+        assert_eq!(input.system.as_deref(), Some("Be brief.\n\nSummary"));
+        assert_eq!(input.messages.len(), 3);
+        assert_eq!(input.messages[1].tool_calls[0].arguments, json!({ "x": 1 }));
+        assert_eq!(input.messages[2].tool_call_id.as_deref(), Some("c"));
+        assert_eq!((input.tools[0].name.as_str(), input.schema), ("t", Some(json!({ "type": "object" }))));
+    }
+}

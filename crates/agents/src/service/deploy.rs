@@ -1,0 +1,438 @@
+//! Bringing agents in: definitions, versions, components.
+
+use std::sync::{Arc, PoisonError, atomic::Ordering};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use paddock_platform::{
+    blobs::BlobKey,
+    identity::{Caller, Scope, Tenant},
+    problem::Problem,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{Agents, topics};
+use crate::{
+    cell::{Agent, AgentStatus, Cell, ORDER_END, ORDER_LOOK},
+    core::Trouble,
+    dead::DeadReason,
+    definition::{AgentDefinition, AgentKind},
+    error::AgentError,
+    handler::{self, Factory, Failure, Handled, Handler},
+    message::{AgentName, InvalidField, Message},
+    prompt::{PromptHandler, answer_of, from_markdown, input_of},
+    remote::RemoteHandler,
+    store::{self, StoredAgent},
+    turn::Turn,
+};
+
+/// A component that was uploaded.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct ModuleView {
+    /// What definitions name it by.
+    pub digest: String,
+    /// How large it is.
+    pub size: u64,
+    /// The name that it gives itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it says that it does.
+    pub description: String,
+    /// What it says that it can do.
+    pub capabilities: Vec<String>,
+    /// The tools that it would like to call.
+    pub tools: Vec<String>,
+}
+
+/// Whether a definition can be deployed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct Validation {
+    /// Whether it can.
+    pub valid: bool,
+    /// What speaks against it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// An agent whose parts are gone: every message is told so.
+struct Broken(String);
+
+impl Handler for Broken {
+    fn handle<'a>(&'a mut self, _: Arc<Message>, _: &'a mut Turn) -> Handled<'a> {
+        Handled::Done(Err(Failure::fatal(self.0.clone())))
+    }
+}
+
+fn module_key(digest: &str) -> Option<BlobKey> {
+    let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| format!("agents/modules/{digest}.wasm").parse().ok()).flatten()
+}
+
+impl Agents {
+    /// Takes a component, checks it, and keeps it under its digest.
+    pub async fn upload(&self, component: Bytes) -> Result<ModuleView, AgentError> {
+        let module = self.0.wasm.prepare(component.clone()).await?;
+        let size = component.len() as u64;
+        if let Some(key) = module_key(module.digest()) {
+            self.0.blobs.put(&key, component).await?;
+        }
+        let description = module.description().clone();
+        Ok(ModuleView {
+            digest: module.digest().to_owned(),
+            size,
+            name: description.name,
+            description: description.description,
+            capabilities: description.capabilities,
+            tools: description.tools,
+        })
+    }
+
+    /// Everything that speaks against a definition.
+    pub async fn validate(&self, caller: &Caller, definition: &AgentDefinition) -> Validation {
+        let errors = match self.prepare(caller, definition).await {
+            Ok(_) => Vec::new(),
+            Err(error) => vec![Problem::from(error).detail],
+        };
+        Validation { valid: errors.is_empty(), errors }
+    }
+
+    /// Checks a definition, and makes what runs it. Gives the scopes that it needs.
+    async fn prepare(&self, caller: &Caller, definition: &AgentDefinition) -> Result<Vec<Scope>, AgentError> {
+        definition.check(self.0.core.limits.mailbox_max)?;
+        let mut scopes = Vec::new();
+        for tool in &definition.tools {
+            let scope = self.0.core.toolbox.get().and_then(|toolbox| toolbox.scope_of(tool));
+            let Some(scope) = scope else {
+                return Err(InvalidField::new("tools", format!("there is no tool `{tool}`")).into());
+            };
+            caller.require(scope).map_err(AgentError::Refused)?;
+            scopes.push(scope);
+        }
+        if let Some(prompt) = &definition.prompt {
+            caller.require(Scope::write("llm")).map_err(AgentError::Refused)?;
+            scopes.push(Scope::write("llm"));
+            let known = self.0.models.models_for(caller);
+            // `provider/model` may be anything that the provider has.
+            if !prompt.model.contains('/') && !known.iter().any(|(name, _)| *name == prompt.model) {
+                let known: Vec<String> = known.into_iter().map(|(name, _)| name).take(20).collect();
+                let detail = if known.is_empty() {
+                    format!("there is no model `{}`: none is configured (`[llm]`)", prompt.model)
+                } else {
+                    format!("there is no model `{}`, only {}", prompt.model, known.join(", "))
+                };
+                return Err(InvalidField::new("prompt.model", detail).into());
+            }
+        }
+        if let Some(wasm) = &definition.wasm {
+            let module = self.module(&wasm.module).await?;
+            module.check(&wasm.limits)?;
+        }
+        if let Some(remote) = &definition.remote {
+            if remote.token.is_some() {
+                caller.require(Scope::admin("agents")).map_err(AgentError::Refused)?;
+            }
+            self.0.remotes.check(&remote.url).await?;
+        }
+        scopes.sort_unstable_by_key(ToString::to_string);
+        scopes.dedup();
+        Ok(scopes)
+    }
+
+    async fn module(&self, digest: &str) -> Result<crate::wasm::Module, AgentError> {
+        if let Some(module) = self.0.wasm.prepared(digest) {
+            return Ok(module);
+        }
+        let unknown = || InvalidField::new("wasm.module", "names no component that was uploaded");
+        let key = module_key(digest).ok_or_else(unknown)?;
+        let blob = self.0.blobs.get(&key).await.map_err(|error| match error {
+            paddock_platform::blobs::BlobError::NotFound(_) => AgentError::Invalid(unknown()),
+            other => other.into(),
+        })?;
+        Ok(self.0.wasm.prepare(blob.bytes).await?)
+    }
+
+    /// What makes the agent's handlers.
+    fn factory(&self, definition: &Arc<AgentDefinition>, caller: &Caller) -> Factory {
+        if let Some(prompt) = &definition.prompt {
+            let (prompt, models, caller) = (Arc::new(prompt.clone()), self.0.models.clone(), caller.clone());
+            return handler::factory(move || {
+                let (models, caller) = (models.clone(), caller.clone());
+                let ask = Arc::new(move |request: serde_json::Value| {
+                    let (models, caller) = (models.clone(), caller.clone());
+                    let answer: BoxFuture<'static, _> = Box::pin(async move {
+                        let completion = models.complete(&caller, input_of(&request)).await?;
+                        Ok(answer_of(&completion))
+                    });
+                    answer
+                });
+                Box::new(PromptHandler::new(Arc::clone(&prompt), ask))
+            });
+        }
+        if let Some(wasm) = definition.wasm.clone() {
+            // As long as somebody holds it, its code stays mapped.
+            return match self.0.wasm.prepared(&wasm.module) {
+                Some(module) => handler::factory(move || module.handler(&wasm.limits)),
+                None => handler::factory(|| {
+                    Box::new(Broken("its component is not there any more: deploy it again".to_owned()))
+                }),
+            };
+        }
+        if let Some(remote) = definition.remote.clone() {
+            let client = self.0.remotes.clone();
+            return handler::factory(move || Box::new(RemoteHandler::new(client.clone(), remote.clone())));
+        }
+        handler::factory(|| Box::new(Broken("it is part of a program that does not have it".to_owned())))
+    }
+
+    /// Deploys an agent: a new one, or a new version of one that is there. Its messages wait meanwhile, and none is lost.
+    pub async fn deploy(&self, caller: &Caller, definition: AgentDefinition) -> Result<u32, AgentError> {
+        let scopes = self.prepare(caller, &definition).await?;
+        let tenant = caller.tenant().clone();
+        if let Ok(cell) = self.cell(&tenant, &definition.name) {
+            if cell.agent().definition.kind() == AgentKind::Native {
+                return Err(AgentError::Native(definition.name));
+            }
+        } else {
+            self.refuse_too_many()?;
+        }
+        let mut stored = StoredAgent {
+            tenant,
+            name: definition.name.clone(),
+            version: 0,
+            status: AgentStatus::Active,
+            key_id: caller.key_id().map(str::to_owned),
+            scopes,
+            definition,
+        };
+        stored.version = store::put_agent(&self.0.core.store, &stored, Timestamp::now()).await?;
+        let version = stored.version;
+        let tenant = stored.tenant.clone();
+        let cell = self.enlist(&tenant, self.agent_of(stored))?;
+        self.revive(&cell);
+        let data = json!({ "version": version, "kind": cell.agent().definition.kind().name() });
+        self.0.core.publish(&cell, topics::STATES.name, "deployed", data);
+        Ok(version)
+    }
+
+    fn refuse_too_many(&self) -> Result<(), AgentError> {
+        if self.0.count.load(Ordering::Relaxed) >= self.agents_max() {
+            return Err(AgentError::TooMany(self.agents_max()));
+        }
+        Ok(())
+    }
+
+    fn agent_of(&self, stored: StoredAgent) -> Agent {
+        let caller = Caller::on_behalf(stored.key_id, stored.tenant, stored.scopes);
+        let definition = Arc::new(stored.definition);
+        let factory = self.factory(&definition, &caller);
+        Agent { definition, version: stored.version, factory, caller }
+    }
+
+    /// Puts an agent where messages find it.
+    pub(super) fn enlist(&self, tenant: &Tenant, agent: Agent) -> Result<Arc<Cell>, AgentError> {
+        let core = &self.0.core;
+        let space = core.space(tenant);
+        let name = agent.definition.name.clone();
+        let definition = Arc::clone(&agent.definition);
+        core.supervisor.join(tenant, &name, &definition.supervision);
+        let (cell, before) = if let Some(cell) = space.agent(&name) {
+            let before = Arc::clone(&cell.replace(agent, core.limits.mailbox_max).definition);
+            (cell, Some(before))
+        } else {
+            self.refuse_too_many()?;
+            let cell = Arc::new(Cell::new(&space, agent, core.limits.mailbox_max));
+            space.agents.pin().insert(name, Arc::clone(&cell));
+            self.0.count.fetch_add(1, Ordering::Relaxed);
+            (cell, None)
+        };
+        let before = before.as_ref().map(|before| (&before.capabilities[..], &before.topics[..]));
+        let now = (&definition.capabilities[..], &definition.topics[..]);
+        space.enlist(&cell, before.unwrap_or_default(), now);
+        Ok(cell)
+    }
+
+    /// Has an agent handle messages, with the version in force.
+    pub(super) fn revive(&self, cell: &Arc<Cell>) {
+        cell.set_status(AgentStatus::Active);
+        cell.mailbox.open();
+        cell.order(ORDER_LOOK);
+        self.0.core.nudge(cell);
+    }
+
+    /// Puts an earlier version in force again.
+    pub async fn roll_back(
+        &self,
+        caller: &Caller,
+        name: &AgentName,
+        version: u32,
+    ) -> Result<u32, AgentError> {
+        let tenant = caller.tenant();
+        self.stored(tenant, name)?;
+        let definition = store::version_of(&self.0.core.store, tenant, name, version).await?;
+        let definition = definition.ok_or_else(|| AgentError::NoVersion { name: name.clone(), version })?;
+        self.deploy(caller, definition).await
+    }
+
+    /// Deploys an agent under another name.
+    pub async fn copy(&self, caller: &Caller, name: &AgentName, to: AgentName) -> Result<u32, AgentError> {
+        let cell = self.stored(caller.tenant(), name)?;
+        if self.cell(caller.tenant(), &to).is_ok() {
+            return Err(AgentError::Exists(to));
+        }
+        let definition = AgentDefinition { name: to, ..(*cell.agent().definition).clone() };
+        self.deploy(caller, definition).await
+    }
+
+    /// An agent that is not part of the program.
+    pub(super) fn stored(&self, tenant: &Tenant, name: &AgentName) -> Result<Arc<Cell>, AgentError> {
+        let cell = self.cell(tenant, name)?;
+        if cell.agent().definition.kind() == AgentKind::Native {
+            return Err(AgentError::Native(name.clone()));
+        }
+        Ok(cell)
+    }
+
+    /// Removes an agent, its state, and its messages.
+    pub async fn remove(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
+        let cell = self.stored(tenant, name)?;
+        let core = &self.0.core;
+        cell.space.remove(&cell);
+        core.supervisor.leave(tenant, name);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        for waiting in cell.mailbox.close() {
+            let trouble = Trouble::new(Some(name), DeadReason::Stopped, "the agent was removed");
+            core.bury(&cell.space, &waiting.message, trouble);
+        }
+        cell.order(ORDER_END);
+        core.nudge(&cell);
+        store::delete_agent(&core.store, tenant, name, &cell.key).await?;
+        core.publish(&cell, topics::STATES.name, "removed", json!({}));
+        Ok(())
+    }
+
+    /// Has an agent handle no messages; they wait.
+    pub async fn suspend(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
+        self.set_status(tenant, name, AgentStatus::Suspended, "suspended").await
+    }
+
+    /// Has an agent handle messages again, whether it was suspended or failed too often.
+    pub async fn resume(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
+        self.set_status(tenant, name, AgentStatus::Active, "resumed").await
+    }
+
+    async fn set_status(
+        &self,
+        tenant: &Tenant,
+        name: &AgentName,
+        status: AgentStatus,
+        kind: &'static str,
+    ) -> Result<(), AgentError> {
+        let cell = self.cell(tenant, name)?;
+        store::set_status(&self.0.core.store, tenant, name, status).await?;
+        if status == AgentStatus::Active {
+            self.revive(&cell);
+        } else {
+            cell.set_status(status);
+            self.0.core.nudge(&cell);
+        }
+        self.0.core.publish(&cell, topics::STATES.name, kind, json!({}));
+        Ok(())
+    }
+
+    /// Brings in what the store has.
+    pub(super) async fn load(&self, backlogs: Vec<(String, usize, i64)>) -> Result<(), AgentError> {
+        let stored = store::load_agents(&self.0.core.store).await?;
+        let mut digests: Vec<String> = Vec::new();
+        for agent in &stored {
+            if let Some(wasm) = &agent.definition.wasm
+                && !digests.contains(&wasm.module)
+            {
+                digests.push(wasm.module.clone());
+            }
+        }
+        for digest in digests {
+            if let Err(error) = self.module(&digest).await {
+                tracing::error!(%error, digest, "the component of agents cannot be had");
+            }
+        }
+        for agent in stored {
+            let (tenant, status) = (agent.tenant.clone(), agent.status);
+            let cell = self.enlist(&tenant, self.agent_of(agent))?;
+            cell.set_status(status);
+            if status == AgentStatus::Failed {
+                cell.mailbox.close();
+            }
+        }
+        for (key, waiting, _) in backlogs {
+            let found = key
+                .split_once('/')
+                .and_then(|(tenant, name)| self.cell(&tenant.parse().ok()?, &name.parse().ok()?).ok());
+            match found {
+                Some(cell) => cell.mailbox.set_backlog(waiting),
+                // An agent of the program finds them when it is registered.
+                None => {
+                    self.0.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).insert(key, waiting);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs those for whom something waits in the store.
+    pub(super) fn wake_backlogs(&self) {
+        for space in self.0.core.spaces.pin().values() {
+            for cell in space.cells() {
+                if cell.status() == AgentStatus::Active && cell.mailbox.len() > 0 {
+                    self.0.core.nudge(&cell);
+                }
+            }
+        }
+    }
+
+    /// Deploys the Markdown agents of `agents.dir`. One that cannot be deployed is logged, and keeps nobody from starting.
+    pub(super) async fn load_directory(&self) {
+        let directory = self.0.options.current().dir;
+        if directory.as_os_str().is_empty() {
+            return;
+        }
+        let files = tokio::task::spawn_blocking(move || read_directory(&directory)).await.unwrap_or_default();
+        for (path, text) in files {
+            let deployed = match from_markdown(&text) {
+                Ok(definition) => {
+                    self.deploy(&Caller::local(), definition).await.map_err(|error| error.to_string())
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            match deployed {
+                Ok(version) => tracing::info!(file = path, version, "deployed a Markdown agent"),
+                Err(error) => tracing::error!(file = path, error, "a Markdown agent cannot be deployed"),
+            }
+        }
+    }
+}
+
+/// The Markdown files of a directory, by name.
+fn read_directory(directory: &std::path::Path) -> Vec<(String, String)> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::error!(directory = %directory.display(), %error, "the directory of agents cannot be read");
+            return Vec::new();
+        }
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    paths.sort();
+    let read = |path: std::path::PathBuf| match std::fs::read_to_string(&path) {
+        Ok(text) => Some((path.display().to_string(), text)),
+        Err(error) => {
+            tracing::error!(file = %path.display(), %error, "a Markdown agent cannot be read");
+            None
+        }
+    };
+    paths.into_iter().filter_map(read).collect()
+}

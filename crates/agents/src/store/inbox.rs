@@ -1,0 +1,185 @@
+//! Durable messages and the state that they change.
+
+use std::collections::{BTreeMap, HashSet};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use paddock_platform::{
+    identity::Tenant,
+    params,
+    store::{Params, Row, Store, StoreError, Transaction},
+};
+
+use super::statement;
+
+/// Rows of old messages that are forgotten at once.
+const FORGET_MAX: i64 = 10_000;
+
+// A message that is there already under the same place was written by this very transaction, whose first try was kept
+// although nobody could say so.
+statement!(
+    SEE_EACH, "see",
+    "INSERT INTO agent_seen (agent, message, place, seen_at) VALUES (?1, ?2, ?3, ?4) \
+     ON CONFLICT (agent, message) DO UPDATE SET seen_at = excluded.seen_at WHERE agent_seen.place = excluded.place \
+     RETURNING place",
+    postgres: "INSERT INTO agent_seen (agent, message, place, seen_at) \
+     SELECT DISTINCT ON (n.a, n.m) n.a, n.m, n.p, n.t \
+     FROM UNNEST(?1::text[], ?2::bytea[], ?3::bigint[], ?4::bigint[]) AS n (a, m, p, t) ORDER BY n.a, n.m, n.p \
+     ON CONFLICT (agent, message) DO UPDATE SET seen_at = excluded.seen_at WHERE agent_seen.place = excluded.place \
+     RETURNING place"
+);
+statement!(
+    INSERT_EACH, "insert_message",
+    "INSERT INTO agent_inbox (agent, place, attempts, envelope, content) VALUES (?1, ?2, 0, ?3, ?4) \
+     ON CONFLICT DO NOTHING",
+    postgres: "INSERT INTO agent_inbox (agent, place, attempts, envelope, content) \
+     SELECT n.a, n.p, 0, n.e, n.c FROM UNNEST(?1::text[], ?2::bigint[], ?3::text[], ?4::bytea[]) AS n (a, p, e, c) \
+     ON CONFLICT DO NOTHING"
+);
+statement!(
+    CONSUME_EACH, "consume",
+    "DELETE FROM agent_inbox WHERE agent = ?1 AND place = ?2",
+    postgres: "DELETE FROM agent_inbox i USING UNNEST(?1::text[], ?2::bigint[]) AS n (a, p) \
+     WHERE i.agent = n.a AND i.place = n.p"
+);
+statement!(
+    SET_EACH, "set_state",
+    "INSERT INTO agent_state (agent, entry, content) VALUES (?1, ?2, ?3) \
+     ON CONFLICT (agent, entry) DO UPDATE SET content = excluded.content",
+    postgres: "INSERT INTO agent_state (agent, entry, content) \
+     SELECT n.a, n.e, n.c FROM UNNEST(?1::text[], ?2::text[], ?3::bytea[]) AS n (a, e, c) \
+     ON CONFLICT (agent, entry) DO UPDATE SET content = excluded.content"
+);
+statement!(
+    UNSET_EACH, "unset_state",
+    "DELETE FROM agent_state WHERE agent = ?1 AND entry = ?2",
+    postgres: "DELETE FROM agent_state s USING UNNEST(?1::text[], ?2::text[]) AS n (a, e) \
+     WHERE s.agent = n.a AND s.entry = n.e"
+);
+statement!(
+    BURY_EACH, "bury",
+    "INSERT INTO agent_dead_letters (tenant, at, letter) VALUES (?1, ?2, ?3)",
+    postgres: "INSERT INTO agent_dead_letters (tenant, at, letter) \
+     SELECT n.t, n.a, n.l FROM UNNEST(?1::text[], ?2::bigint[], ?3::text[]) AS n (t, a, l)"
+);
+statement!(
+    DEAD_LETTERS,
+    "dead_letters",
+    "SELECT letter FROM agent_dead_letters WHERE tenant = ?1 ORDER BY number DESC LIMIT ?2"
+);
+statement!(
+    BACKLOGS,
+    "backlogs",
+    "SELECT agent, count(*) AS waiting, max(place) AS last FROM agent_inbox GROUP BY agent"
+);
+statement!(ATTEMPT_ALL, "attempt", "UPDATE agent_inbox SET attempts = attempts + 1 WHERE agent = ?1");
+statement!(
+    LOAD_INBOX,
+    "load_inbox",
+    "SELECT place, attempts, envelope, content FROM agent_inbox WHERE agent = ?1 AND place <= ?2 ORDER BY place"
+);
+statement!(LOAD_STATE, "load_state", "SELECT entry, content FROM agent_state WHERE agent = ?1");
+statement!(
+    FORGET_SEEN,
+    "forget_seen",
+    "DELETE FROM agent_seen WHERE (agent, message) IN \
+     (SELECT agent, message FROM agent_seen WHERE seen_at < ?1 LIMIT ?2)"
+);
+
+/// What is written together, as rows of parameters.
+#[derive(Debug, Default)]
+pub(crate) struct ChangeRows {
+    /// `agent, message, place, seen_at` of messages that are sent.
+    pub(crate) seen: Vec<Params>,
+    /// `place` and `agent, place, envelope, content` of the same messages.
+    pub(crate) messages: Vec<(i64, Params)>,
+    /// `agent, place` of messages that were handled.
+    pub(crate) consumed: Vec<Params>,
+    /// `agent, entry, content`. Each entry once.
+    pub(crate) set: Vec<Params>,
+    /// `agent, entry`.
+    pub(crate) unset: Vec<Params>,
+    /// `tenant, at, letter`.
+    pub(crate) dead: Vec<Params>,
+}
+
+/// Writes all of it in a transaction, and gives the places of the messages that were new.
+pub(crate) async fn apply(tx: &mut Transaction, rows: &ChangeRows) -> Result<HashSet<i64>, StoreError> {
+    let mut new = HashSet::new();
+    for row in tx.query_each(&SEE_EACH, &rows.seen).await? {
+        new.insert(row.get("place")?);
+    }
+    let kept = rows.messages.iter().filter(|(place, _)| new.contains(place));
+    let kept: Vec<Params> = kept.map(|(_, message)| message.clone()).collect();
+    tx.execute_each(&INSERT_EACH, &kept).await?;
+    tx.execute_each(&CONSUME_EACH, &rows.consumed).await?;
+    tx.execute_each(&UNSET_EACH, &rows.unset).await?;
+    tx.execute_each(&SET_EACH, &rows.set).await?;
+    tx.execute_each(&BURY_EACH, &rows.dead).await?;
+    Ok(new)
+}
+
+/// A message that waits in the store.
+#[derive(Debug)]
+pub(crate) struct InboxRow {
+    pub(crate) place: i64,
+    pub(crate) attempts: u32,
+    pub(crate) envelope: String,
+    pub(crate) content: Bytes,
+}
+
+/// How many messages wait for each agent, and the last place that is taken.
+pub(crate) async fn backlogs(store: &Store) -> Result<Vec<(String, usize, i64)>, StoreError> {
+    let rows = store.query(&BACKLOGS, params![]).await?;
+    rows.iter().map(|row| Ok((row.get("agent")?, row.get("waiting")?, row.get("last")?))).collect()
+}
+
+/// What waits for an agent up to a place, in order. Each counts as tried once more: one that ends the server whenever it
+/// is handled is put aside some day, too.
+pub(crate) async fn load_inbox(store: &Store, agent: &str, until: i64) -> Result<Vec<InboxRow>, StoreError> {
+    let rows = store.query(&LOAD_INBOX, params![agent, until]).await?;
+    store.execute(&ATTEMPT_ALL, params![agent]).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<InboxRow, StoreError> {
+    Ok(InboxRow {
+        place: row.get("place")?,
+        attempts: row.get("attempts")?,
+        envelope: row.get("envelope")?,
+        content: row.get("content")?,
+    })
+}
+
+pub(crate) async fn load_state(store: &Store, agent: &str) -> Result<BTreeMap<String, Bytes>, StoreError> {
+    let rows = store.query(&LOAD_STATE, params![agent]).await?;
+    rows.iter().map(|row| Ok((row.get("entry")?, row.get("content")?))).collect()
+}
+
+/// The entries of an agent's state that begin so, as far as they are in the store.
+pub(crate) async fn state_entries(
+    store: &Store,
+    agent: &str,
+    prefix: &str,
+) -> Result<Vec<(String, Bytes)>, StoreError> {
+    let mut entries: Vec<(String, Bytes)> =
+        load_state(store, agent).await?.into_iter().filter(|(entry, _)| entry.starts_with(prefix)).collect();
+    entries.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+    Ok(entries)
+}
+
+/// The dead letters of a tenant's durable messages as JSON, the newest first.
+pub(crate) async fn dead_letters(
+    store: &Store,
+    tenant: &Tenant,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
+    let rows = store.query(&DEAD_LETTERS, params![tenant, limit]).await?;
+    rows.iter().map(|row| row.get("letter")).collect()
+}
+
+/// Forgets which messages were seen before a moment. Gives whether there may be more.
+pub(crate) async fn forget_seen(store: &Store, before: Timestamp) -> Result<bool, StoreError> {
+    let count = store.execute(&FORGET_SEEN, params![before, FORGET_MAX]).await?;
+    Ok(count >= FORGET_MAX.unsigned_abs())
+}

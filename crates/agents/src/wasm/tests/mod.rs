@@ -1,0 +1,6 @@
+mod caching;
+mod containing;
+mod deploying;
+mod guests;
+mod keeping;
+mod support;
