@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 echo "benchmark: building with the profile perf (many minutes the first time)"
 # The benches, too, where they may be wanted: scenarios start them with `cargo bench`, and a compiler in the middle of a
 # run would be measured. The quick tier has no time for those scenarios.
-what=(--bins --benches)
+what=(--bins --bench '*')
 if (($# == 0)); then
   what=(--bins)
   set -- --tier quick

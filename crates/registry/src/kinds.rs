@@ -12,6 +12,9 @@ const OTHER: usize = 6;
 pub(crate) struct Kinds(u16);
 
 impl Kinds {
+    /// How many there are.
+    pub(crate) const COUNT: usize = KINDS.len();
+
     /// What a `server.json` says: types of packages, and transports of packages and remotes.
     pub(crate) fn of(server: &Value) -> Self {
         let mut kinds = Self::default();
@@ -50,6 +53,11 @@ impl Kinds {
     /// As a number, one bit for each.
     pub(crate) const fn bits(self) -> u16 {
         self.0
+    }
+
+    /// The set of a number, one bit for each.
+    pub(crate) const fn from_bits(bits: u16) -> Self {
+        Self(bits)
     }
 
     /// All of both.

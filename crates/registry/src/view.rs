@@ -13,7 +13,7 @@ use crate::{
     entry::Entry,
     filter::Filter,
     pages::Pages,
-    search::Index,
+    search::SelectionIndex,
     version::{Published, latest},
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct Selection {
     pub(crate) latest: Box<[u32]>,
     names: HashMap<Arc<str>, Range<u32>>,
     pub(crate) pages: Pages,
-    index: OnceLock<Index>,
+    index: OnceLock<SelectionIndex>,
 }
 
 impl View {
@@ -219,9 +219,9 @@ impl Selection {
         versions.get(index)
     }
 
-    /// The index of its words, made when somebody searches first.
-    pub(crate) fn index(&self) -> &Index {
-        self.index.get_or_init(|| Index::of(self))
+    /// What a search looks into, made when somebody searches first.
+    pub(crate) fn index(&self) -> &SelectionIndex {
+        self.index.get_or_init(|| SelectionIndex::of(self))
     }
 }
 

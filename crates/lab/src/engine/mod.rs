@@ -206,6 +206,8 @@ struct Shared {
     over: CancellationToken,
     /// Sums of the weights up to and with each step.
     weights: Vec<u64>,
+    /// How far apart neighbours lie in the deck: prime to its size, so that all of it is gone through.
+    stride: u64,
 }
 
 impl Load {
@@ -358,6 +360,18 @@ fn start_pacer(
     Ok(Some(handle))
 }
 
+/// The number prime to `total` that is nearest to its golden section: multiples of it are spread evenly.
+fn stride_of(total: u64) -> u64 {
+    let divisor = |mut a: u64, mut b: u64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let golden = (total as f64 * 0.618) as u64;
+    (golden.max(1)..).find(|stride| divisor(*stride, total) == 1).unwrap_or(1)
+}
+
 /// Wakes workers that wait for arrivals, and counts what was offered.
 struct Bellman {
     bells: Vec<desk::Bell>,
@@ -424,7 +438,7 @@ impl Shared {
                 sum += u64::from(step.weight);
                 sum
             })
-            .collect();
+            .collect::<Vec<_>>();
         Self {
             load,
             ring: Ring::default(),
@@ -434,6 +448,7 @@ impl Shared {
             cut: CancellationToken::new(),
             over: CancellationToken::new(),
             weights,
+            stride: stride_of(sum),
         }
     }
 
@@ -443,13 +458,13 @@ impl Shared {
         self.stopping.cancel();
     }
 
-    /// Which step an operation is: by weight, and the same for the same seed.
+    /// Which step an operation is, and the same for the same seed. Of as many operations in a row as the weights sum up
+    /// to, each step has its share exactly, spread out: like a deck of cards that is cut anew for every round.
     fn step_of(&self, index: u64) -> usize {
-        let total = self.weights.last().copied().unwrap_or(1);
-        if self.weights.len() == 1 {
-            return 0;
-        }
-        let drawn = random::at(self.load.seed, index) % total;
+        let Some(&total) = self.weights.last().filter(|total| **total > 0) else { return 0 };
+        let (round, place) = (index / total, index % total);
+        let cut = random::at(self.load.seed, round) % total;
+        let drawn = (place * self.stride + cut) % total;
         self.weights.partition_point(|sum| *sum <= drawn)
     }
 }

@@ -37,8 +37,9 @@ impl Scenario {
         if file.steps.is_empty() {
             return Err(Placed::at(self.offset_of("steps"), "a scenario needs at least one step"));
         }
+        let weights = file.steps.iter().map(|step| u64::from(step.get_ref().weight)).sum();
         for form in [&file.short, &file.full] {
-            check_form(form.get_ref()).map_err(|message| Placed::at(form.span().start, message))?;
+            check_form(form.get_ref(), weights).map_err(|message| Placed::at(form.span().start, message))?;
         }
         for threshold in &file.thresholds {
             let valid = threshold.get_ref().validate();
@@ -309,7 +310,7 @@ fn check_name(field: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn check_form(form: &FormFile) -> Result<(), String> {
+fn check_form(form: &FormFile, weights: u64) -> Result<(), String> {
     let pattern = form.schedule.to_pattern().map_err(|error| format!("`schedule`: {error}"))?;
     if let Pattern::Closed { users, duration, iterations, .. } = &pattern {
         if duration.is_none() && iterations.is_none() {
@@ -320,6 +321,13 @@ fn check_form(form: &FormFile) -> Result<(), String> {
         }
         if *iterations == Some(0) || duration.is_some_and(|duration| duration.is_zero()) {
             return Err("`iterations` and `duration` must be above zero".to_owned());
+        }
+        let few = iterations.filter(|iterations| duration.is_none() && *iterations < weights);
+        if let Some(iterations) = few {
+            return Err(format!(
+                "`iterations` is {iterations}, and the weights of the steps sum up to {weights}: not all would be \
+                 carried out"
+            ));
         }
     }
     for (field, value, max) in

@@ -174,9 +174,9 @@ impl Drop for Record {
     }
 }
 
-/// A span in the words of `OpenTelemetry`'s `GenAI` conventions, where requests have spans at all.
+/// A span in the words of `OpenTelemetry`'s `GenAI` conventions, where spans are sent.
 fn span_of(call: &Call) -> Span {
-    if Span::current().is_none() {
+    if !paddock_platform::telemetry::spans_are_sent() {
         return Span::none();
     }
     let operation = call.api.operation();

@@ -4,18 +4,20 @@
 //! or the names and descriptions of tools. A word of a query stands for itself, for the words that begin with it, and,
 //! where there are few of those, for the words that differ by one or two keystrokes. Only the latest versions are found.
 
+mod facets;
 mod near;
 mod query;
 mod words;
 
 use std::{cmp::Ordering, collections::HashMap};
 
+pub use facets::Facets;
 pub(crate) use query::search;
-pub use query::{Facets, Hit, SearchInput, SearchOutput};
+pub use query::{Hit, SearchInput, SearchOutput};
 
 pub(crate) use words::{Field, split};
 
-use self::{near::Shape, words::words};
+use self::{facets::Columns, near::Shape, words::words};
 use crate::view::Selection;
 
 /// The share of a word's worth that is lost when it is one of many in its field.
@@ -53,8 +55,21 @@ struct Expansion {
     likeness: f32,
 }
 
-impl Index {
+/// What a search of a selection looks into.
+#[derive(Debug)]
+pub(crate) struct SelectionIndex {
+    words: Index,
+    columns: Columns,
+}
+
+impl SelectionIndex {
     pub(crate) fn of(selection: &Selection) -> Self {
+        Self { words: Index::of(selection), columns: Columns::of(selection) }
+    }
+}
+
+impl Index {
+    fn of(selection: &Selection) -> Self {
         let mut said: HashMap<Box<str>, Vec<Posting>> = HashMap::new();
         let mut of_server: HashMap<&str, f32> = HashMap::new();
         for (server, &position) in (0_u32..).zip(&selection.latest) {

@@ -1,13 +1,11 @@
 //! What is asked of the search, and what it answers.
 
-use std::collections::{BTreeMap, HashMap};
-
 use paddock_platform::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::words::split;
+use super::{SelectionIndex, facets::Facets, words::split};
 use crate::{
     entry::Entry,
     kinds::{KINDS, Kinds},
@@ -22,8 +20,6 @@ const LIMIT_MAX: usize = 100;
 const QUERY_LENGTH_MAX: usize = 500;
 /// Words of a query that count.
 const WORDS_MAX: usize = 16;
-/// Tags in the facets.
-const TAGS_MAX: usize = 20;
 
 /// What to look for.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, ToSchema)]
@@ -89,23 +85,6 @@ pub struct Hit {
     pub score: f32,
 }
 
-/// How many of all that was found there are of each.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema, ToSchema)]
-pub struct Facets {
-    /// By kind.
-    pub kinds: BTreeMap<String, usize>,
-    /// By source.
-    pub sources: BTreeMap<String, usize>,
-    /// By tag: the 20 most frequent.
-    pub tags: BTreeMap<String, usize>,
-}
-
-/// Narrowing, checked.
-struct Narrowed<'i> {
-    kinds: Kinds,
-    input: &'i SearchInput,
-}
-
 /// Looks for servers in a selection.
 pub(crate) fn search(selection: &Selection, input: &SearchInput) -> Result<SearchOutput, Problem> {
     let limit = input.limit.unwrap_or(LIMIT_DEFAULT);
@@ -115,18 +94,20 @@ pub(crate) fn search(selection: &Selection, input: &SearchInput) -> Result<Searc
     if input.query.len() > QUERY_LENGTH_MAX {
         return Err(Problem::invalid_field("query", format!("is longer than {QUERY_LENGTH_MAX} bytes")));
     }
-    let narrowed = Narrowed::new(input)?;
+    let kinds = kinds_of(&input.kinds)?;
+    let SelectionIndex { words: index, columns } = selection.index();
+    let narrowed = columns.narrowed(kinds, &input.sources, &input.tags);
     let query = input.query.to_lowercase();
     let words: Vec<&str> = split(&query).take(WORDS_MAX).collect();
     let entry_of = |position: u32| &*selection.entries[selection.latest[position as usize] as usize];
     let mut found: Vec<(u32, f32)> = if words.is_empty() {
         (0..selection.latest.len() as u32).map(|position| (position, 0.0)).collect()
     } else {
-        let scores = selection.index().scores(&words);
+        let scores = index.scores(&words);
         (0_u32..).zip(scores).filter(|(_, score)| *score > 0.0).collect()
     };
-    found.retain(|(position, _)| narrowed.passes(entry_of(*position)));
-    let facets = Facets::of(found.iter().map(|(position, _)| entry_of(*position)));
+    found.retain(|(position, _)| columns.passes(*position, &narrowed));
+    let facets = columns.facets(found.iter().map(|(position, _)| *position));
     let total = found.len();
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     let wanted = input.offset.unwrap_or(0).saturating_add(limit);
@@ -143,25 +124,14 @@ pub(crate) fn search(selection: &Selection, input: &SearchInput) -> Result<Searc
     Ok(SearchOutput { hits: hits.collect(), total, facets })
 }
 
-impl<'i> Narrowed<'i> {
-    fn new(input: &'i SearchInput) -> Result<Self, Problem> {
-        let mut kinds = Kinds::default();
-        for name in &input.kinds {
-            let kind = Kinds::named(name).ok_or_else(|| {
-                Problem::invalid_field("kinds", format!("`{name}` is none of {}", KINDS.join(", ")))
-            })?;
-            kinds = kinds.union(kind);
-        }
-        Ok(Self { kinds, input })
-    }
-
-    fn passes(&self, entry: &Entry) -> bool {
-        let Self { kinds, input } = self;
-        (kinds.is_empty() || entry.kinds.intersects(*kinds))
-            && (input.tags.is_empty()
-                || input.tags.iter().any(|tag| entry.tags.iter().any(|own| **own == **tag)))
-            && (input.sources.is_empty() || input.sources.iter().any(|source| *entry.source == **source))
-    }
+/// The set of the kinds of these names.
+fn kinds_of(names: &[String]) -> Result<Kinds, Problem> {
+    names.iter().try_fold(Kinds::default(), |kinds, name| {
+        let kind = Kinds::named(name).ok_or_else(|| {
+            Problem::invalid_field("kinds", format!("`{name}` is none of {}", KINDS.join(", ")))
+        })?;
+        Ok(kinds.union(kind))
+    })
 }
 
 impl Hit {
@@ -184,36 +154,6 @@ impl Hit {
             source: entry.source.to_string(),
             status: entry.status.as_str().to_owned(),
             score,
-        }
-    }
-}
-
-impl Facets {
-    fn of<'e>(entries: impl Iterator<Item = &'e Entry>) -> Self {
-        let mut by_kinds: HashMap<u16, (Kinds, usize)> = HashMap::new();
-        let mut by_source: HashMap<&str, usize> = HashMap::new();
-        let mut by_tag: HashMap<&str, usize> = HashMap::new();
-        for entry in entries {
-            by_kinds.entry(entry.kinds.bits()).or_insert((entry.kinds, 0)).1 += 1;
-            *by_source.entry(&entry.source).or_default() += 1;
-            for tag in &entry.tags {
-                *by_tag.entry(tag).or_default() += 1;
-            }
-        }
-        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-        for (set, count) in by_kinds.into_values() {
-            for kind in set.iter() {
-                *kinds.entry(kind.to_owned()).or_default() += count;
-            }
-        }
-        let mut tags: Vec<_> = by_tag.into_iter().collect();
-        tags.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        tags.truncate(TAGS_MAX);
-        let owned = |(key, count): (&str, usize)| (key.to_owned(), count);
-        Self {
-            kinds,
-            sources: by_source.into_iter().map(owned).collect(),
-            tags: tags.into_iter().map(owned).collect(),
         }
     }
 }

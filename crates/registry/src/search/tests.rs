@@ -102,3 +102,20 @@ fn a_limit_out_of_bounds_is_refused() {
         assert!(search(&selection(), &input).unwrap_err().detail.contains("limit"));
     }
 }
+
+#[test]
+fn facets_count_all_that_was_found_and_narrowing_goes_before() {
+    let input = |tags: &[&str]| SearchInput {
+        query: "github".to_owned(),
+        limit: Some(1),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..SearchInput::default()
+    };
+    let selection = selection();
+    let all = search(&selection, &input(&[])).unwrap();
+    assert_eq!((all.hits.len(), all.total), (1, 2));
+    assert_eq!(all.facets.sources.into_iter().collect::<Vec<_>>(), [("one".to_owned(), 2)]);
+    assert_eq!(all.facets.tags.into_iter().collect::<Vec<_>>(), [("git".to_owned(), 1)]);
+    assert_eq!(search(&selection, &input(&["git"])).unwrap().total, 1);
+    assert_eq!(search(&selection, &input(&["no such tag"])).unwrap().total, 0);
+}
