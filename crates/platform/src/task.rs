@@ -3,10 +3,13 @@
 //! A [`Tasks`] counts what runs under which name (`tasks_running{task}`), gives each task a span, and lets shutdown
 //! wait for all of them. A task learns of shutdown from [`Tasks::stopping`].
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::OnceLock, time::Duration};
 
 use metrics::gauge;
-use tokio::task::JoinHandle;
+use tokio::{
+    runtime::{self, Runtime},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
@@ -84,6 +87,36 @@ impl Drop for CountedTask {
     }
 }
 
+/// How much the threads of [`background`] step back behind those that answer requests.
+const BACKGROUND_NICENESS: i32 = 10;
+
+/// Computes on a thread that steps back where others want the processors: for work that takes long while requests are
+/// answered, such as putting an index together. Ends with the process, whoever waits for it or not.
+pub fn background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    static THREADS: OnceLock<Option<Runtime>> = OnceLock::new();
+    let threads = THREADS.get_or_init(|| {
+        // Without a driver and workers: it is there for its blocking threads, whose priority is theirs alone.
+        runtime::Builder::new_current_thread()
+            .thread_name("paddock-background")
+            .on_thread_start(step_back)
+            .build()
+            .ok()
+    });
+    match threads {
+        Some(threads) => threads.spawn_blocking(work),
+        None => tokio::task::spawn_blocking(work),
+    }
+}
+
+/// Lowers the priority of the calling thread. Best effort: with the usual one, requests wait longer meanwhile.
+fn step_back() {
+    // On Linux this is the priority of one thread, whatever the function is called.
+    let thread = Some(rustix::thread::gettid());
+    if let Ok(usual) = rustix::process::getpriority_process(thread) {
+        let _ = rustix::process::setpriority_process(thread, usual + BACKGROUND_NICENESS);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +139,13 @@ mod tests {
         tasks.spawn("deaf", std::future::pending::<()>());
         let error = tasks.stop(Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(error.running, 1);
+    }
+
+    #[tokio::test]
+    async fn background_work_steps_back_behind_the_rest() {
+        let niceness = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
+        let usual = niceness();
+        assert_eq!(background(niceness).await.unwrap(), (usual + BACKGROUND_NICENESS).min(19));
+        assert_eq!(niceness(), usual);
     }
 }

@@ -20,7 +20,7 @@ use paddock_platform::{
     identity::{Caller, Scope},
     problem::{FORBIDDEN, Problem, UNAUTHENTICATED},
     store::{Store, StoreError},
-    task::Tasks,
+    task::{Tasks, background},
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -141,7 +141,7 @@ impl Registry {
             }
             board
         };
-        if let Ok(board) = tokio::task::spawn_blocking(compose).await {
+        if let Ok(board) = background(compose).await {
             self.0.board.store(Arc::new(board));
         }
         self.report_counts();

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
+use paddock_platform::task::background;
 
 use crate::{
     claims::Claims,
@@ -148,7 +149,7 @@ async fn attempt(registry: &Registry, source: &Arc<Source>) -> Result<Found, Fet
         refuses_nothing: source.kind != SourceKind::Managed
             && source.options.file.as_ref().is_none_or(|it| it.url.is_some()),
     };
-    let (content, difference) = tokio::task::spawn_blocking(move || work.carry_out()).await??;
+    let (content, difference) = background(move || work.carry_out()).await??;
     let content = Arc::new(content);
     let quarantine_differs = source.content.load().refused != content.refused;
     source.content.store(Arc::clone(&content));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use paddock_platform::units::ByteSize;
+use paddock_platform::{task::background, units::ByteSize};
 
 use super::{Fetched, whole};
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) async fn fetch(path: PathBuf, mark: Mark, size_max: ByteSize) -> Result<Fetched, FetchError> {
-    tokio::task::spawn_blocking(move || fetch_now(&path, mark, size_max)).await?
+    background(move || fetch_now(&path, mark, size_max)).await?
 }
 
 fn fetch_now(path: &Path, mark: Mark, size_max: ByteSize) -> Result<Fetched, FetchError> {

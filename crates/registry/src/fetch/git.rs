@@ -19,7 +19,7 @@ use gix::{
     remote::{Direction, fetch::Shallow},
     sec::identity::Account,
 };
-use paddock_platform::{problem::error_chain, units::ByteSize};
+use paddock_platform::{problem::error_chain, task::background, units::ByteSize};
 
 use super::{Fetched, whole};
 use crate::{config::GitOptions, error::FetchError, store::Mark};
@@ -75,7 +75,7 @@ pub(super) async fn fetch(
         size_max,
         interrupt,
     };
-    tokio::task::spawn_blocking(move || wanted.fetch(mark)).await?
+    background(move || wanted.fetch(mark)).await?
 }
 
 impl Wanted {

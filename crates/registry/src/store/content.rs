@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use paddock_platform::{params, store::StoreError};
+use paddock_platform::{params, store::StoreError, task::background};
 
 use super::{RegistryStore, sql};
 use crate::{
@@ -49,7 +49,7 @@ impl RegistryStore {
             }
         }
         let unpack = move || parts.iter().flat_map(|part| unpack(part).unwrap_or_default()).collect();
-        let kept = tokio::task::spawn_blocking(unpack).await.unwrap_or_default();
+        let kept = background(unpack).await.unwrap_or_default();
         Ok((kept, refused))
     }
 
@@ -71,7 +71,7 @@ impl RegistryStore {
         if parts.is_empty() {
             return Ok(());
         }
-        let packed = tokio::task::spawn_blocking(move || pack(&content, &parts)).await.unwrap_or_default();
+        let packed = background(move || pack(&content, &parts)).await.unwrap_or_default();
         let source = source.to_owned();
         let write = self.store.write(move |tx| {
             Box::pin(async move {
