@@ -66,7 +66,7 @@ if [[ $purpose == bench ]]; then
 fi
 
 # What agents are written in: compilers for WebAssembly, the rest comes from npm and PyPI below.
-if [[ $purpose == agents ]]; then
+if [[ $purpose == agents || $purpose == test ]]; then
   # Rust's second compiler in Debian brings the sources of its standard library; rustup may have it compiled.
   if [[ ! -d $(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null) ]]; then
     need '/usr/lib/rustlib/src/rust/library/std' rustc-web rust-web-src
@@ -84,7 +84,7 @@ fi
 
 # The tools of TypeScript and Python for agents, where the tests build the examples: only when they are others than before.
 agent_tools() {
-  [[ $purpose == agents ]] || return 0
+  [[ $purpose == agents || $purpose == test ]] || return 0
   local sdk cache
   sdk=$(cd "$(dirname "${BASH_SOURCE[0]}")/../sdk/agents" && pwd)
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/paddock-agents
