@@ -84,7 +84,9 @@ fn all(p99s_s: &[f64]) -> String {
 
 async fn own_p99(server: &[String], plan: FreezePlan, stop: &CancellationToken) -> Result<Duration, String> {
     let server = Server::start(server).await.map_err(|error| error.to_string())?;
-    let load = freeze::load(&server, plan)?;
+    let mut load = freeze::load(&server, plan)?;
+    // As many as the other has.
+    load.workers = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let stop = stop.clone();
     let measured = tokio::task::spawn_blocking(move || generate(load, &mut (), &stop)).await;
     server.end().await;
