@@ -79,23 +79,32 @@ fn push_summary(page: &mut String, standings: &[Standing]) {
 
 fn push_machine(page: &mut String, standings: &[Standing]) {
     page.push_str("\n## Measured on\n\n");
-    let mut lines: Vec<String> = Vec::new();
+    // The disk is measured anew for each run.
+    let mut machines: BTreeMap<String, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     for run in runs(standings).values() {
-        let environment = &run.environment;
-        let mut line = format!("- {}", environment_line(environment));
-        if let Some(disk) = &environment.disk {
-            let (fsync, write) = (number(disk.fsync_p50_us), number(disk.write_mib_per_s));
-            push!(line, "; disk: fsync {fsync} µs, sequential write {write} MiB/s");
-        }
-        if !lines.contains(&line) {
-            lines.push(line);
+        let (fsyncs, writes) = machines.entry(environment_line(&run.environment)).or_default();
+        if let Some(disk) = &run.environment.disk {
+            fsyncs.push(disk.fsync_p50_us);
+            writes.push(disk.write_mib_per_s);
         }
     }
-    if lines.is_empty() {
-        lines.push("Nothing has been measured yet.".to_owned());
+    if machines.is_empty() {
+        page.push_str("Nothing has been measured yet.\n");
     }
-    page.push_str(&lines.join("\n"));
-    page.push('\n');
+    for (machine, (fsyncs, writes)) in machines {
+        push!(*page, "- {machine}");
+        if let (Some(fsync), Some(write)) = (range(&fsyncs), range(&writes)) {
+            push!(*page, "; disk: fsync {fsync} µs, sequential write {write} MiB/s");
+        }
+        page.push('\n');
+    }
+}
+
+/// The least and the most, once where they read the same.
+fn range(values: &[f64]) -> Option<String> {
+    let least = number(values.iter().copied().reduce(f64::min)?);
+    let most = number(values.iter().copied().reduce(f64::max)?);
+    Some(if least == most { least } else { format!("{least} to {most}") })
 }
 
 fn push_promises(page: &mut String, standings: &[Standing]) {
