@@ -21,6 +21,7 @@ use paddock_platform::{
     task::Tasks,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     cell::Cell,
@@ -116,12 +117,13 @@ pub(crate) enum CommitError {
 }
 
 impl Committer {
-    /// `run` is called with each agent that has to be run.
+    /// `run` is called with each agent that has to be run. It writes until the server stops and none of `lives` is left.
     pub(crate) fn start(
         store: Store,
         pending_max: usize,
         first_place: i64,
         tasks: &Tasks,
+        lives: TaskTracker,
         run: impl Fn(&Arc<Cell>) + Send + Sync + 'static,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(pending_max.max(1));
@@ -131,7 +133,7 @@ impl Committer {
             tasks: tasks.clone(),
             run: Box::new(run),
         };
-        tasks.spawn("agents-commits", writer.work(receiver));
+        tasks.spawn("agents-commits", writer.work(receiver, lives));
         Self(sender)
     }
 
@@ -166,16 +168,24 @@ struct Writer {
 }
 
 impl Writer {
-    async fn work(self, mut receiver: mpsc::Receiver<Submitted>) {
+    async fn work(self, mut receiver: mpsc::Receiver<Submitted>, lives: TaskTracker) {
+        // Agents write their last states while the server stops; whoever comes after that is told.
         let stopping = self.tasks.stop_token();
+        let over = async {
+            stopping.cancelled().await;
+            lives.close();
+            lives.wait().await;
+        };
+        let mut over = std::pin::pin!(over);
+        let mut is_over = false;
         loop {
             let first = tokio::select! {
                 biased;
                 first = receiver.recv() => first,
-                () = stopping.cancelled() => {
-                    // Agents write their last states while the server stops; whoever comes after that is told.
-                    let last = tokio::time::timeout(WRITE_WAIT_MAX, receiver.recv()).await;
-                    last.ok().flatten()
+                () = &mut over, if !is_over => {
+                    is_over = true;
+                    receiver.close();
+                    continue;
                 }
             };
             let Some(first) = first else { return };

@@ -20,6 +20,7 @@ use paddock_platform::{
     tool::{ToolContext, Toolbox},
 };
 use serde_json::{Map, Value, json};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     AgentsOptions,
@@ -94,6 +95,8 @@ pub(crate) struct Core {
     pub(crate) events: Events,
     pub(crate) meters: Meters,
     pub(crate) tasks: Tasks,
+    /// The tasks of agents that are awake.
+    pub(crate) lives: TaskTracker,
     /// Seconds since the server began, more or less.
     pub(crate) tick: AtomicU64,
     /// The last place in the store's inboxes that was taken before the server began.
@@ -152,6 +155,7 @@ impl Core {
     /// Sees to it that somebody runs an agent whose mailbox says that nobody does.
     pub(crate) fn run(self: &Arc<Self>, cell: &Arc<Cell>) {
         let life = life::run(Arc::clone(self), Arc::clone(cell));
+        let life = self.lives.track_future(life);
         self.tasks.spawn("agent", Fair::new(&self.shares, &cell.space.tenant, life));
     }
 

@@ -30,6 +30,7 @@ use paddock_platform::{
     tool::Toolbox,
 };
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 pub use self::{
     deploy::{ModuleView, Validation},
@@ -131,16 +132,19 @@ impl Agents {
             events,
             meters: Meters::new(),
             tasks: tasks.clone(),
+            lives: TaskTracker::new(),
             tick: AtomicU64::new(1),
             place_before,
         });
         // Weak: the core has the committer.
         let weak = Arc::downgrade(&core);
-        let commits = Committer::start(store, current.pending_max, place_before + 1, tasks, move |cell| {
+        let run = move |cell: &Arc<Cell>| {
             if let Some(core) = weak.upgrade() {
                 core.run(cell);
             }
-        });
+        };
+        let lives = core.lives.clone();
+        let commits = Committer::start(store, current.pending_max, place_before + 1, tasks, lives, run);
         let _ = core.commits.set(commits);
         let remotes = RemoteClient::new(options.map(|options| options.allow));
         let agents = Self(Arc::new(Inner {
