@@ -171,6 +171,8 @@ pub struct ResilienceOptions {
     pub request_timeout: HumanDuration,
     /// How long opening a connection may take.
     pub connect_timeout: HumanDuration,
+    /// How long an answer that is not streamed may take at one place before it is asked for at another.
+    pub answer_timeout: HumanDuration,
     /// How long a stream may take to its first token.
     pub first_token_timeout: HumanDuration,
     /// How long a stream may be silent.
@@ -201,6 +203,7 @@ impl Default for ResilienceOptions {
             probes: 1,
             request_timeout: HumanDuration::from_secs(600),
             connect_timeout: HumanDuration::from_secs(5),
+            answer_timeout: HumanDuration::from_secs(300),
             first_token_timeout: HumanDuration::from_secs(120),
             idle_timeout: HumanDuration::from_secs(60),
             retries_max: 3,

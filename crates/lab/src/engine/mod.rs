@@ -369,7 +369,7 @@ fn stride_of(total: u64) -> u64 {
         a
     };
     let golden = (total as f64 * 0.618) as u64;
-    (golden.max(1)..).find(|stride| divisor(*stride, total) == 1).unwrap_or(1)
+    (golden.max(1)..=total.max(1)).find(|stride| divisor(*stride, total) == 1).unwrap_or(1)
 }
 
 /// Wakes workers that wait for arrivals, and counts what was offered.

@@ -69,10 +69,11 @@ pub(super) async fn attempt(call: &Arc<Call>, choice: Choice) -> Result<Delivere
     permit.sent();
     let begun = Instant::now();
     let resilience = &call.plan.options.resilience;
-    let limit = if call.facts.stream {
-        call.deadline.min(begun + resilience.first_token_timeout.get())
-    } else {
-        call.deadline
+    let patience = if call.facts.stream { resilience.first_token_timeout } else { resilience.answer_timeout };
+    let limit = match call.once {
+        // It is asked for at one place alone: another one would do the work once more.
+        Some(_) => call.deadline,
+        None => call.deadline.min(begun + patience.get()),
     };
     let exchange = async {
         let response = target.provider.send(request).await.map_err(|error| {

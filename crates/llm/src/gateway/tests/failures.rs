@@ -45,6 +45,24 @@ async fn a_refusal_of_the_request_is_passed_on_and_feeds_no_breaker() {
 }
 
 #[tokio::test]
+async fn an_answer_that_stalls_is_asked_for_elsewhere() {
+    let bench = Bench::start(
+        "[[providers]]\nname = 'stalling'\nurl = 'sim:?stall=1&stall_for=10m'\n\
+         [[providers]]\nname = 'spare'\nurl = 'sim:'\n\
+         [[routes]]\nmodel = 'm'\nstrategy = 'sticky'\n\
+         targets = [{ provider = 'stalling', model = 'm' }]\nfallbacks = ['n']\n\
+         [[routes]]\nmodel = 'n'\ntargets = [{ provider = 'spare', model = 'm' }]\n\
+         [resilience]\nanswer_timeout = '2s'",
+    )
+    .await;
+    bench.pause();
+    let answer = bench.chat("m", "hello").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.header("x-paddock-route").starts_with("spare/m"), "{answer:?}");
+    assert!(answer.header("x-paddock-route").ends_with("attempts=2"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_provider_that_fails_is_asked_four_times_at_most_and_its_breaker_opens() {
     let bench = Bench::start("[[providers]]\nname = 'p'\nurl = 'sim:?error=1'").await;
     bench.pause();
