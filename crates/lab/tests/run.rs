@@ -263,7 +263,7 @@ async fn a_site_is_served_and_a_command_reads_from_it() {
                 [[steps]]\nname = \"page\"\nhttp = { url = \"${site}/\" }\nchecks = [{ body_contains = \"A page\" }]\n\
                 [[steps]]\nname = \"escape\"\nhttp = { url = \"${site}/%2e%2e/x.toml\" }\nchecks = [{ status = [404] }]\n\
                 [short]\nschedule = { closed = { users = 2, iterations = 40 } }\n\
-                [full]\nschedule = { closed = { users = 1, iterations = 1 } }\n";
+                [full]\nschedule = { closed = { users = 1, iterations = 2 } }\n";
     let scenario = Scenario::parse(&dir.path().join("x.toml"), text.to_owned()).unwrap();
     let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
     assert_eq!(record.totals(), (40, 40, 0), "{:?}", record.checks);

@@ -102,6 +102,17 @@ fn an_impossible_schedule_is_refused_with_its_reason_and_line() {
 }
 
 #[test]
+fn iterations_that_would_leave_steps_out_are_refused() {
+    let schedule =
+        ("constant = { rate_per_s = 100, duration = \"1s\" }", "closed = { users = 1, iterations = 2 }");
+    let text = OK.replacen(schedule.0, schedule.1, 1);
+    let with_weight = |weight| text.replacen("http = {", &format!("weight = {weight}\nhttp = {{"), 1);
+    parse(&with_weight(2)).unwrap();
+    let message = parse(&with_weight(3)).unwrap_err().to_string();
+    assert!(message.contains("`iterations` is 2, and the weights of the steps sum up to 3"), "{message}");
+}
+
+#[test]
 fn what_a_step_cannot_do_is_found_before_anything_starts() {
     for (to, expected) in [
         ("http = { url = \"ftp://x/\" }", "has the scheme `ftp`"),
