@@ -108,7 +108,7 @@ fn iterations_that_would_leave_steps_out_are_refused() {
     let text = OK.replacen(schedule.0, schedule.1, 1);
     let with_weight = |weight| text.replacen("http = {", &format!("weight = {weight}\nhttp = {{"), 1);
     parse(&with_weight(2)).unwrap();
-    let message = parse(&with_weight(3)).unwrap_err().to_string();
+    let message = parse(&with_weight(3)).unwrap_err();
     assert!(message.contains("`iterations` is 2, and the weights of the steps sum up to 3"), "{message}");
 }
 

@@ -103,7 +103,7 @@ pub(super) struct DeployArgs {
     #[arg(long = "tool", value_name = "TOOL")]
     pub(super) tools: Vec<String>,
     /// What an agent in WebAssembly is configured with: JSON, `@FILE`, or `-` for standard input
-    #[arg(long, value_name = "JSON", id = "agent_config")]
+    #[arg(long = "settings", value_name = "JSON")]
     pub(super) settings: Option<String>,
 }
 
@@ -176,5 +176,6 @@ pub(super) struct RollbackArgs {
     /// The agent
     pub(super) name: String,
     /// The version
+    #[arg(id = "wanted", value_name = "VERSION")]
     pub(super) version: u32,
 }

@@ -1,4 +1,4 @@
-// Says who may go on: a token bucket per key. A `request` whose content is a key is answered with `agree` and what is
+// Says who may go on: a token bucket per key. A `request` whose content is a key is answered with `inform` and what is
 // left, or with `refuse` and when to come back. Configuration: {"per_minute": 60, "burst": 10}.
 
 #include <string.h>
@@ -41,7 +41,7 @@ static bool decide(paddock_message *message, paddock_failure *failure) {
   if (allowed) own.tokens -= 1;
   if (!paddock_save(failure, key, &own, sizeof own)) return false;
   if (allowed) {
-    return paddock_reply(failure, PADDOCK_AGENT_TYPES_PERFORMATIVE_AGREE, "{\"left\": %d}", (int)own.tokens);
+    return paddock_reply(failure, PADDOCK_AGENT_TYPES_PERFORMATIVE_INFORM, "{\"left\": %d}", (int)own.tokens);
   }
   int wait_ms = (int)((1 - own.tokens) / per_ms) + 1;
   return paddock_reply(failure, PADDOCK_AGENT_TYPES_PERFORMATIVE_REFUSE, "{\"retry_after_ms\": %d}", wait_ms);

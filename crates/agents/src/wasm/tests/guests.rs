@@ -220,7 +220,7 @@ async fn a_limiter_in_c_lets_a_burst_through_and_no_more() {
     }
     assert_eq!(
         answers,
-        [Performative::Agree, Performative::Agree, Performative::Refuse, Performative::Agree]
+        [Performative::Inform, Performative::Inform, Performative::Refuse, Performative::Inform]
     );
     assert!(limiter.invalid(Performative::Inform, json!({})).await.contains("send a request"));
 }
