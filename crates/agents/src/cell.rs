@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -24,6 +24,8 @@ use crate::{
 
 /// How many lines of its log are kept of each agent.
 const LOG_LINES_MAX: usize = 200;
+/// An agent that is not due on schedule.
+const NEVER: i64 = i64::MIN;
 
 /// Where an agent stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -79,6 +81,14 @@ impl Agent {
     }
 }
 
+/// Another version that gets a share of the conversations.
+pub(crate) struct Split {
+    pub(crate) agent: Arc<Agent>,
+    /// Of the conversations that begin.
+    pub(crate) weight: f64,
+    pub(crate) since: Timestamp,
+}
+
 /// One line of an agent's log.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct LogLine {
@@ -119,7 +129,14 @@ pub(crate) struct Cell {
     pub(crate) space: Arc<Space>,
     pub(crate) mailbox: Mailbox,
     pub(crate) counts: Counts,
+    /// Whether what it got on schedule last still waits.
+    pub(crate) has_scheduled: AtomicBool,
+    /// When it is due on schedule, in milliseconds.
+    due_ms: AtomicI64,
     agent: RwLock<Arc<Agent>>,
+    split: RwLock<Option<Arc<Split>>>,
+    /// The version whose turn it is, if it is not the one in force.
+    acting: RwLock<Option<Arc<Agent>>>,
     status: AtomicU8,
     orders: AtomicU8,
     log: Mutex<VecDeque<LogLine>>,
@@ -141,7 +158,11 @@ impl Cell {
             space: Arc::clone(space),
             mailbox: Mailbox::new(bound, overflow, shed),
             counts: Counts::default(),
+            has_scheduled: AtomicBool::new(false),
+            due_ms: AtomicI64::new(NEVER),
             agent: RwLock::new(Arc::new(agent)),
+            split: RwLock::default(),
+            acting: RwLock::default(),
             status: AtomicU8::new(0),
             orders: AtomicU8::new(0),
             log: Mutex::default(),
@@ -166,12 +187,45 @@ impl Cell {
         std::mem::replace(&mut *current, Arc::new(agent))
     }
 
+    /// The version that has a share beside it.
+    pub(crate) fn split(&self) -> Option<Arc<Split>> {
+        self.split.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_split(&self, split: Option<Arc<Split>>) {
+        *self.split.write().unwrap_or_else(PoisonError::into_inner) = split;
+    }
+
+    /// The version whose turn it is.
+    pub(crate) fn acting(&self) -> Arc<Agent> {
+        let acting = self.acting.read().unwrap_or_else(PoisonError::into_inner).clone();
+        acting.unwrap_or_else(|| self.agent())
+    }
+
+    pub(crate) fn set_acting(&self, agent: Option<Arc<Agent>>) {
+        *self.acting.write().unwrap_or_else(PoisonError::into_inner) = agent;
+    }
+
     pub(crate) fn status(&self) -> AgentStatus {
         AgentStatus::of(self.status.load(Ordering::Acquire))
     }
 
     pub(crate) fn set_status(&self, status: AgentStatus) {
         self.status.store(status.code(), Ordering::Release);
+    }
+
+    /// Whether it is due on schedule at this time, and at no other.
+    pub(crate) fn is_due(&self, at: Timestamp) -> bool {
+        self.due_ms.load(Ordering::Acquire) == at.as_millisecond()
+    }
+
+    pub(crate) fn set_due(&self, at: Timestamp) {
+        self.due_ms.store(at.as_millisecond(), Ordering::Release);
+    }
+
+    /// Is not due any more. Gives whether it was.
+    pub(crate) fn clear_due(&self) -> bool {
+        self.due_ms.swap(NEVER, Ordering::AcqRel) != NEVER
     }
 
     /// Tells the agent's task something; it has to be nudged, too.

@@ -28,7 +28,7 @@ use crate::{
     dead::{DeadLetter, DeadLetterView},
     envelope,
     mailbox::{Delivery, Refusal},
-    message::Message,
+    message::{Message, MessageId},
     metrics::{AGENTS_COMMIT_BATCH, AGENTS_COMMIT_DURATION_SECONDS, AGENTS_DUPLICATES_TOTAL},
     store::{ChangeRows, apply},
 };
@@ -88,11 +88,18 @@ pub(crate) struct Change {
     pub(crate) state: Vec<(String, Option<Bytes>)>,
     /// Durable messages that are given up.
     pub(crate) dead: Vec<DeadLetter>,
+    /// Messages of the agent that are to be sent at a time.
+    pub(crate) reminders: Vec<(Timestamp, Arc<Message>)>,
+    /// Reminders that were sent, by whose they are.
+    pub(crate) rung: Vec<(Arc<str>, MessageId)>,
+    /// When agents are due next, by their keys, and by what schedule.
+    pub(crate) scheduled: Vec<(Arc<str>, String, Timestamp)>,
 }
 
 impl Change {
     fn rows(&self) -> usize {
-        self.posts.len() * 2 + self.consumed.len() + self.state.len() + self.dead.len()
+        let sent_later = self.reminders.len() + self.rung.len() + self.scheduled.len();
+        self.posts.len() * 2 + self.consumed.len() + self.state.len() + self.dead.len() + sent_later
     }
 }
 
@@ -286,6 +293,16 @@ fn rows_of(batch: &[Submitted], places: &[Vec<i64>]) -> ChangeRows {
                 }
             }
         }
+        if let Some(agent) = &change.agent {
+            for (at, message) in &change.reminders {
+                let content = Value::Blob(message.content.body.clone());
+                let id = &message.id.as_bytes()[..];
+                rows.reminders.push(params![&**agent, id, *at, envelope::write(message), content]);
+            }
+        }
+        rows.rung.extend(change.rung.iter().map(|(agent, id)| params![&**agent, &id.as_bytes()[..]]));
+        let scheduled = change.scheduled.iter();
+        rows.scheduled.extend(scheduled.map(|(agent, spec, due)| params![&**agent, spec, *due]));
         for letter in &change.dead {
             let view = serde_json::to_string(&DeadLetterView::from(letter)).unwrap_or_default();
             rows.dead.push(params![&letter.tenant, letter.at, view]);

@@ -21,6 +21,7 @@ use paddock_platform::{
 };
 use serde_json::{Map, Value, json};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::{
     AgentsOptions,
@@ -38,6 +39,7 @@ use crate::{
     space::Space,
     store,
     supervise::Supervisor,
+    trace,
     turn::{Host, TurnLimits},
 };
 
@@ -217,13 +219,19 @@ impl Core {
 
     /// Calls a tool for an agent: as the agent, and no further than it was granted.
     pub(crate) async fn call_tool(&self, cell: &Cell, name: &str, input: Value) -> Result<Value, Problem> {
-        let agent = cell.agent();
+        let agent = cell.acting();
         let result = if agent.may_call(name) {
             match self.toolbox.get() {
                 Some(toolbox) => {
                     let mut context = ToolContext::new(agent.caller.clone(), TOOL_DEADLINE);
                     context.agent = cell.name.as_str().to_owned();
-                    toolbox.run(context, name, input).await.map(|output| output.value)
+                    let span = trace::tool(&cell.name, name);
+                    let called = toolbox.run(context, name, input).instrument(span.clone()).await;
+                    if let Err(problem) = &called {
+                        span.record("otel.status_code", "ERROR");
+                        span.record("error.type", problem.kind.slug);
+                    }
+                    called.map(|output| output.value)
                 }
                 None => Err(Problem::not_found("tool", name)),
             }
@@ -267,7 +275,7 @@ pub(crate) struct Seat {
 
 impl Host for Seat {
     fn may_call(&self, tool: &str) -> bool {
-        self.cell.agent().may_call(tool)
+        self.cell.acting().may_call(tool)
     }
 
     fn call_tool(&self, name: &str, input: Value) -> BoxFuture<'static, Result<Value, Problem>> {
@@ -280,7 +288,7 @@ impl Host for Seat {
     }
 
     fn tool_specs(&self) -> Vec<Value> {
-        let agent = self.cell.agent();
+        let agent = self.cell.acting();
         let Some(toolbox) = self.core.toolbox.get() else { return Vec::new() };
         let granted = toolbox.visible_to(&agent.caller).filter(|tool| agent.may_call(tool.name));
         let spec = |name: &str, description: &str, schema: &Value| {

@@ -10,6 +10,7 @@ use crate::{
     mailbox::Overflow,
     message::{AgentName, Capability, InvalidField, Performative, Topic},
     prompt::PromptDefinition,
+    schedule::ScheduleDefinition,
     supervise::Supervision,
     wasm::Limits,
 };
@@ -17,8 +18,16 @@ use crate::{
 /// The longest description.
 const DESCRIPTION_MAX: usize = 4096;
 /// Names that are paths of `/agents`.
-const RESERVED: [&str; 6] =
-    ["messages", "modules", "conversations", "dead-letters", "validate", "contract-net"];
+const RESERVED: [&str; 8] = [
+    "messages",
+    "modules",
+    "conversations",
+    "dead-letters",
+    "validate",
+    "contract-net",
+    "auction",
+    "propose",
+];
 /// How many capabilities, topics and tools an agent may have of each.
 const TERMS_MAX: usize = 100;
 
@@ -46,6 +55,9 @@ pub struct AgentDefinition {
     /// What happens when it fails.
     #[serde(default, skip_serializing_if = "is_default")]
     pub supervision: Supervision,
+    /// When it gets a request by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleDefinition>,
     /// What its handler is configured with: the key `config` of its state, as JSON.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub config: Value,
@@ -149,6 +161,7 @@ impl AgentDefinition {
             tools: Vec::new(),
             mailbox: MailboxDefinition::default(),
             supervision: Supervision::default(),
+            schedule: None,
             config: Value::Null,
             prompt: None,
             wasm: None,
@@ -202,6 +215,7 @@ impl AgentDefinition {
         {
             return Err(InvalidField::new("remote.url", "must begin with `http://` or `https://`"));
         }
+        self.schedule.as_ref().map_or(Ok(()), ScheduleDefinition::check)?;
         self.supervision.check()?;
         self.prompt.as_ref().map_or(Ok(()), |prompt| prompt.check(&self.tools))
     }

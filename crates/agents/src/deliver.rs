@@ -12,6 +12,7 @@ use crate::{
     dead::DeadReason,
     mailbox::{Delivery, Pushed, Refusal},
     message::{Address, AgentName, Draft, Label, Message, Performative},
+    schedule::SCHEDULE,
     space::Space,
 };
 
@@ -49,6 +50,11 @@ impl Core {
         found: &mut impl FnMut(&Arc<Self>, &Arc<Cell>, &mut Delivered),
     ) {
         if let Address::Caller(id) = address {
+            // What is sent on schedule may be answered; nobody waits for it.
+            if id.as_str() == SCHEDULE {
+                delivered.count += 1;
+                return;
+            }
             let askers = space.askers.pin();
             if askers.get(id).is_some_and(|asker| asker.try_send(Arc::clone(message)).is_ok()) {
                 delivered.count += 1;
@@ -85,11 +91,18 @@ impl Core {
         }
     }
 
+    /// How long a message may wait for room: no longer than it is of use.
+    fn patience(&self, message: &Message) -> Duration {
+        let left = message.reply_by.map(|until| until.duration_since(Timestamp::now()));
+        // What is over already is less than nothing, which is no time to wait.
+        let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
+        left.map_or(self.limits.block_max, |left| left.min(self.limits.block_max))
+    }
+
     /// Waits for room in the mailboxes that were full, as long as the message and the limit allow.
     pub(crate) async fn deliver_blocked(self: &Arc<Self>, message: &Arc<Message>, delivered: &mut Delivered) {
-        let until = message.reply_by.map(|until| until.duration_since(Timestamp::now()));
-        let until = until.and_then(|left| Duration::try_from(left).ok()).unwrap_or(self.limits.block_max);
-        let deadline = tokio::time::Instant::now() + until.min(self.limits.block_max);
+        let deadline = tokio::time::Instant::now() + self.patience(message);
+        let stopping = self.tasks.stop_token();
         for cell in std::mem::take(&mut delivered.blocked) {
             // An agent that waits for room in its own mailbox would wait for itself.
             if message.sender.agent() == Some(&cell.name) {
@@ -100,15 +113,15 @@ impl Core {
                 Pushed::Full => None,
                 pushed => Some(pushed),
             });
-            match tokio::time::timeout_at(deadline, room).await {
-                Ok(Pushed::Closed) => delivered.troubles.push(stopped(&cell)),
-                Ok(pushed) => {
+            match stopping.run_until_cancelled(tokio::time::timeout_at(deadline, room)).await {
+                Some(Ok(Pushed::Closed)) => delivered.troubles.push(stopped(&cell)),
+                Some(Ok(pushed)) => {
                     delivered.count += 1;
                     if matches!(pushed, Pushed::Asleep) {
                         self.run(&cell);
                     }
                 }
-                Err(_) => delivered.troubles.push(full(&cell)),
+                Some(Err(_)) | None => delivered.troubles.push(full(&cell)),
             }
         }
     }
@@ -117,7 +130,7 @@ impl Core {
     pub(crate) async fn forward(self: &Arc<Self>, space: &Arc<Space>, message: Arc<Message>) {
         self.journal.sent(&space.tenant, &message);
         if message.is_durable() {
-            let posts = self.posts(space, &message).await;
+            let Some(posts) = self.posts(space, &message).await else { return };
             if let Some(commits) = self.commits()
                 && !posts.is_empty()
             {
@@ -164,18 +177,23 @@ impl Core {
         None
     }
 
-    /// Keeps places for a durable message with all whom it is for.
-    pub(crate) async fn posts(self: &Arc<Self>, space: &Arc<Space>, message: &Arc<Message>) -> Vec<Post> {
-        let (posts, troubles) = self.posts_or_troubles(space, message).await;
-        self.troubled(space, message, troubles);
-        posts
-    }
-
-    pub(crate) async fn posts_or_troubles(
+    /// Keeps places for a durable message with all whom it is for; `None` if the server stops before it has them.
+    pub(crate) async fn posts(
         self: &Arc<Self>,
         space: &Arc<Space>,
         message: &Arc<Message>,
-    ) -> (Vec<Post>, Vec<Trouble>) {
+    ) -> Option<Vec<Post>> {
+        let (posts, troubles) = self.posts_or_troubles(space, message).await?;
+        self.troubled(space, message, troubles);
+        Some(posts)
+    }
+
+    /// The agents for whom a message is, each once.
+    fn receivers_of(
+        self: &Arc<Self>,
+        space: &Space,
+        message: &Arc<Message>,
+    ) -> (Vec<Arc<Cell>>, Vec<Trouble>) {
         let mut delivered = Delivered::default();
         let mut cells: Vec<Arc<Cell>> = Vec::new();
         for address in message.receivers().iter().filter(|address| !matches!(address, Address::Caller(_))) {
@@ -185,25 +203,58 @@ impl Core {
                 }
             });
         }
+        (cells, delivered.troubles)
+    }
+
+    pub(crate) async fn posts_or_troubles(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        message: &Arc<Message>,
+    ) -> Option<(Vec<Post>, Vec<Trouble>)> {
+        let (cells, mut troubles) = self.receivers_of(space, message);
+        let deadline = tokio::time::Instant::now() + self.patience(message);
         let mut posts = Vec::with_capacity(cells.len());
         for cell in cells {
             let place = match Place::reserve(&cell) {
-                Err(Refusal::Full) if cell.mailbox.blocks() && message.sender.agent() != Some(&cell.name) => {
+                Err(Refusal::Full) if waits_for(&cell, message) => {
                     let room = cell.mailbox.room(|| match Place::reserve(&cell) {
                         Err(Refusal::Full) => None,
                         other => Some(other),
                     });
-                    tokio::time::timeout(self.limits.block_max, room).await.unwrap_or(Err(Refusal::Full))
+                    let stopping = self.tasks.stop_token();
+                    let room = stopping.run_until_cancelled(tokio::time::timeout_at(deadline, room)).await?;
+                    room.unwrap_or(Err(Refusal::Full))
                 }
                 other => other,
             };
             match place {
                 Ok(place) => posts.push(Post { place, message: Arc::clone(message) }),
-                Err(Refusal::Full) => delivered.troubles.push(full(&cell)),
-                Err(Refusal::Closed) => delivered.troubles.push(stopped(&cell)),
+                Err(Refusal::Full) => troubles.push(full(&cell)),
+                Err(Refusal::Closed) => troubles.push(stopped(&cell)),
             }
         }
-        (posts, delivered.troubles)
+        Some((posts, troubles))
+    }
+
+    /// As [`Core::posts`], at once: `None` if one of the mailboxes is full whose senders wait.
+    pub(crate) fn posts_now(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        message: &Arc<Message>,
+    ) -> Option<Vec<Post>> {
+        let (cells, mut troubles) = self.receivers_of(space, message);
+        let is_patient = !message.is_late(Timestamp::now());
+        let mut posts = Vec::with_capacity(cells.len());
+        for cell in cells {
+            match Place::reserve(&cell) {
+                Ok(place) => posts.push(Post { place, message: Arc::clone(message) }),
+                Err(Refusal::Full) if is_patient && waits_for(&cell, message) => return None,
+                Err(Refusal::Full) => troubles.push(full(&cell)),
+                Err(Refusal::Closed) => troubles.push(stopped(&cell)),
+            }
+        }
+        self.troubled(space, message, troubles);
+        Some(posts)
     }
 
     /// Puts aside what could not be delivered, and tells the agent that sent it.
@@ -249,6 +300,11 @@ impl Core {
         let letter = self.letter(space, message, trouble);
         self.dead.add(letter);
     }
+}
+
+/// Whether the sender of a message waits for room with an agent. One that waited for itself would wait for ever.
+fn waits_for(cell: &Cell, message: &Message) -> bool {
+    cell.mailbox.blocks() && message.sender.agent() != Some(&cell.name)
 }
 
 fn full(cell: &Cell) -> Trouble {

@@ -50,6 +50,9 @@ pub enum AgentError {
         /// Which version.
         version: u32,
     },
+    /// No version has a share beside the one in force.
+    #[error("no version of the agent `{0}` has a share of its conversations")]
+    NoSplit(AgentName),
     /// The agent is part of the program.
     #[error("the agent `{0}` is part of the program and cannot be changed")]
     Native(AgentName),
@@ -114,7 +117,9 @@ impl From<AgentError> for Problem {
             AgentError::Invalid(invalid) => invalid.into(),
             AgentError::Refused(problem) => problem,
             AgentError::NotFound(_) | AgentError::NoVersion { .. } => Self::new(NOT_FOUND, detail),
-            AgentError::Native(_) | AgentError::Exists(_) => Self::new(CONFLICT, detail),
+            AgentError::Native(_) | AgentError::Exists(_) | AgentError::NoSplit(_) => {
+                Self::new(CONFLICT, detail)
+            }
             AgentError::TooMany(_) => Self::new(OVERLOADED, detail),
             AgentError::Undelivered { reason, .. } => match reason {
                 DeadReason::NoReceiver => Self::new(NOT_FOUND, detail),

@@ -28,6 +28,9 @@
 //!
 //! What was changed by `memory` messages is written after some messages or some time (a *checkpoint*).
 //!
+//! What is to be sent later, by a reminder or a schedule, waits in the store, and is posted in the transaction that takes it
+//! out of there.
+//!
 //! # Life
 //! An agent has a task while it is awake and nothing but an entry in a map when it is not. The task begins with the first
 //! message, loads the state, and ends some time after the last one. A handler that fails is made anew by its supervisor,
@@ -40,7 +43,7 @@
 //! 3. Every message that was accepted is handled, or becomes a dead letter with a reason.
 //! 4. A durable message is in the store from before its acknowledgement until the transaction of its effects.
 //! 5. What follows from a durable message is not sent before that transaction.
-//! 6. An agent is run by one task at a time.
+//! 6. An agent is run by one task at a time, also where two versions of it share the conversations.
 
 pub mod a2a;
 pub mod message;
@@ -65,7 +68,9 @@ mod prompt;
 mod protocol;
 mod remind;
 mod remote;
+mod ring;
 mod routes;
+mod schedule;
 mod service;
 mod shares;
 mod space;
@@ -75,6 +80,7 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trace;
 mod turn;
 
 pub use cell::{AgentStatus, LogLine};
@@ -88,11 +94,15 @@ pub use mailbox::Overflow;
 pub use prompt::{
     MarkdownError, MemoryDefinition, PendingApproval, PromptDefinition, RunLimits, from_markdown,
 };
-pub use protocol::{Bid, ContractNet, ContractNetInput, Prefer};
+pub use protocol::{
+    Auction, AuctionInput, AuctionKind, AuctionRound, Bid, ContractNet, ContractNetInput, Prefer, Proposal,
+    ProposalInput,
+};
 pub use routes::{UNTIMED_ROUTES, UPLOAD_ROUTE, routes, upload_max};
+pub use schedule::ScheduleDefinition;
 pub use service::{
     AgentView, Agents, AnswerView, DefinitionView, ExecuteInput, ExecuteOutput, Ground, ModuleView, SentView,
-    Trial, TrialInput, Validation, VersionView,
+    SplitInput, SplitView, Trial, TrialInput, Validation, VersionView,
 };
 pub use store::{ConversationSummary, Entry};
 pub use supervise::{Strategy, Supervision};

@@ -35,6 +35,9 @@ pub const AGENTS_RUN_DURATION_SECONDS: &str = "agents_run_duration_seconds";
 /// Tool calls of agents. Labels: `outcome`.
 pub const AGENTS_TOOL_CALLS_TOTAL: &str = "agents_tool_calls_total";
 
+/// Times that came for agents with a schedule. Labels: `outcome`.
+pub const AGENTS_SCHEDULED_TOTAL: &str = "agents_scheduled_total";
+
 /// Says what each metric means.
 pub fn describe() {
     describe_counter!(AGENTS_MESSAGES_TOTAL, Unit::Count, "Messages that were accepted from outside");
@@ -68,6 +71,7 @@ pub fn describe() {
     describe_counter!(AGENTS_RUNS_TOTAL, Unit::Count, "Runs of prompt agents");
     describe_histogram!(AGENTS_RUN_DURATION_SECONDS, Unit::Seconds, "Duration of runs of prompt agents");
     describe_counter!(AGENTS_TOOL_CALLS_TOTAL, Unit::Count, "Tool calls of agents");
+    describe_counter!(AGENTS_SCHEDULED_TOTAL, Unit::Count, "Times that came for agents with a schedule");
     crate::wasm::metrics::describe();
 }
 

@@ -35,6 +35,12 @@ impl State {
         keys.filter(|key| !key.starts_with('\u{1}')).cloned().collect()
     }
 
+    /// The keys that begin so of those that agents do not see, in order.
+    pub(crate) fn hidden<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a String> {
+        let from = self.values.range(prefix.to_owned()..);
+        from.map(|(key, _)| key).take_while(move |key| key.starts_with(prefix))
+    }
+
     pub(crate) fn set(&mut self, key: &str, value: Bytes, size_max: usize) -> Result<(), Failure> {
         if key.is_empty() || key.len() > KEY_MAX || key.contains('\0') {
             return Err(Failure::invalid(format!("a key of the state has 1 to {KEY_MAX} bytes and no NUL")));

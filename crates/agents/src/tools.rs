@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContractNetInput,
+    AuctionInput, ContractNetInput, ProposalInput,
     message::{Capability, MessageInput, MessageView},
     service::{AgentView, Agents, AnswerView, ExecuteInput, SentView},
 };
@@ -47,7 +47,15 @@ struct AskInput {
 
 /// The tools of this area.
 pub fn tools(agents: &Agents) -> Vec<Tool> {
-    vec![list(agents), send(agents), ask(agents), execute(agents), contract_net(agents)]
+    vec![
+        list(agents),
+        send(agents),
+        ask(agents),
+        execute(agents),
+        contract_net(agents),
+        auction(agents),
+        propose(agents),
+    ]
 }
 
 fn left(context: &ToolContext) -> Duration {
@@ -127,6 +135,32 @@ fn contract_net(agents: &Agents) -> Tool {
         move |context, input: ContractNetInput| {
             let agents = agents.clone();
             async move { agents.contract_net(&context.caller, input).await }
+        },
+    )
+}
+
+fn auction(agents: &Agents) -> Tool {
+    let agents = agents.clone();
+    Tool::new(
+        "agents_auction",
+        "Holds an auction among agents, with a price that rises or falls, and waits for what the winner does for it.",
+        Scope::write("agents"),
+        move |context, input: AuctionInput| {
+            let agents = agents.clone();
+            async move { agents.auction(&context.caller, input).await }
+        },
+    )
+}
+
+fn propose(agents: &Agents) -> Tool {
+    let agents = agents.clone();
+    Tool::new(
+        "agents_propose",
+        "Proposes something to agents, and tells who accepts it and who rejects it.",
+        Scope::write("agents"),
+        move |context, input: ProposalInput| {
+            let agents = agents.clone();
+            async move { agents.propose(&context.caller, input).await }
         },
     )
 }

@@ -111,7 +111,8 @@ impl Turn {
         Ok(id)
     }
 
-    /// Sends a message later. Reminders do not survive a restart of the server.
+    /// Sends a message later, once the turn has succeeded. Those of durable messages' turns, and of agents that are not part
+    /// of the program, survive a restart of the server: they are durable messages then.
     pub fn remind(&mut self, after: Duration, draft: Draft) -> Result<(), Failure> {
         if self.reminders.len() >= self.home.limits.sends {
             return Err(Failure::invalid("too many reminders in one turn (`agents.sends_max`)"));

@@ -140,7 +140,7 @@ fn usage(error: &clap::Error) -> ExitCode {
             continue;
         }
         if !message.is_empty() {
-            message.push_str("; ");
+            message.push_str(if message.ends_with(':') { " " } else { "; " });
         }
         message.push_str(line.strip_prefix("tip: ").unwrap_or(line));
     }
@@ -151,4 +151,16 @@ fn usage(error: &clap::Error) -> ExitCode {
 /// Whether a person watches standard error, so that progress may be drawn there.
 pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn no_command_has_two_flags_of_one_name() {
+        Cli::command().debug_assert();
+    }
 }

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use futures_util::FutureExt;
 
 use super::{Go, Life, RETRY_WAIT, SNAPSHOT};
-use crate::{commit::Change, envelope, mailbox::Delivery, state::State, store};
+use crate::{commit::Change, envelope, mailbox::Delivery, remind::Alarm, state::State, store};
 
 impl Life {
     /// The state as it is in the store. Gives whether there is one: the server may stop before the store answers.
@@ -16,6 +16,7 @@ impl Life {
                 Ok(values) => {
                     self.is_first = values.is_empty();
                     self.turn.state = State::load(values);
+                    self.load_subscriptions();
                     self.dirty_since = None;
                     return true;
                 }
@@ -59,14 +60,17 @@ impl Life {
             consumed: pending.consumed,
             state: self.turn.state.take_dirty(),
             dead: pending.dead,
-            posts: Vec::new(),
+            reminders: pending.reminders.iter().map(|(at, kept)| (*at, Arc::clone(&kept.message))).collect(),
+            ..Change::default()
         };
         self.dirty_since = None;
         let (mut certain, mut later) = (Vec::new(), Vec::new());
         for message in pending.sends {
             if message.is_durable() {
                 self.core.journal.sent(&self.cell.space.tenant, &message);
-                let posts = self.core.posts(&self.cell.space, &message).await;
+                let Some(posts) = self.core.posts(&self.cell.space, &message).await else {
+                    return self.lost("the server stops").await;
+                };
                 change.posts.extend(posts);
                 certain.push(message);
             } else {
@@ -76,12 +80,16 @@ impl Life {
         let is_needed = !(change.consumed.is_empty()
             && change.state.is_empty()
             && change.posts.is_empty()
+            && change.reminders.is_empty()
             && change.dead.is_empty());
         if is_needed
             && let Some(commits) = self.core.commits()
             && let Err(error) = commits.write(change).await
         {
             return self.lost(&error.to_string()).await;
+        }
+        for (at, reminder) in pending.reminders {
+            self.core.reminders.set(at, Alarm::Reminder(reminder));
         }
         for message in certain {
             self.core.tell_callers(&self.cell.space, &message);
@@ -94,7 +102,7 @@ impl Life {
 
     /// What was done could not be kept: the agent goes back to what is in the store.
     pub(super) async fn lost(&mut self, error: &str) -> Go {
-        self.handler = None;
+        (self.handler, self.spare) = (None, None);
         if self.core.tasks.is_stopping() {
             return Go::End;
         }
@@ -147,7 +155,7 @@ impl Life {
 
     /// Has the handler leave what its successor needs.
     pub(super) async fn leave_snapshot(&mut self) {
-        let Some(handler) = &mut self.handler else { return };
+        let Some(handler) = self.handler.as_mut().filter(|_| self.split.is_none()) else { return };
         let snapshot = AssertUnwindSafe(handler.snapshot()).catch_unwind().await.ok().flatten();
         if let Some(snapshot) = snapshot {
             if self.turn.state.set(SNAPSHOT, snapshot, usize::MAX).is_ok() {

@@ -2,6 +2,8 @@
 //! turns want done is done.
 
 mod keep;
+mod split;
+mod subscribe;
 mod turns;
 
 use std::{
@@ -12,15 +14,17 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::{
-    cell::{Agent, AgentStatus, Cell, ORDER_END, ORDER_LOOK, ORDER_PARK, ORDER_RESTART},
+    cell::{Agent, AgentStatus, Cell, ORDER_END, ORDER_LOOK, ORDER_PARK, ORDER_RESTART, Split},
     core::{Core, Seat, Trouble},
     dead::{DeadLetter, DeadReason},
     handler::Handler,
     mailbox::{Delivery, Next},
     message::Message,
+    remind::Reminder,
     state::State,
     turn::{Home, Turn},
 };
@@ -45,11 +49,21 @@ enum Go {
     Parked,
 }
 
+/// None while it is not made, or parked.
+type MaybeHandler = Option<Box<dyn Handler>>;
+
 struct Life {
     core: Arc<Core>,
     cell: Arc<Cell>,
+    /// The version in force.
+    in_force: Arc<Agent>,
+    /// Another one that gets a share.
+    split: Option<Arc<Split>>,
+    /// The version that is at work, and its handler.
     agent: Arc<Agent>,
-    handler: Option<Box<dyn Handler>>,
+    handler: MaybeHandler,
+    /// The one that was before, where two take turns.
+    spare: Option<(Arc<Agent>, MaybeHandler)>,
     turn: Turn,
     batch: VecDeque<Delivery>,
     /// What took place and is not in the store yet.
@@ -67,6 +81,8 @@ struct Life {
     is_slow: bool,
     /// Whether a turn asked for its state to be in the store.
     is_urgent: bool,
+    /// Who is told what the agent publishes.
+    subscriptions: Vec<subscribe::Subscription>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -75,11 +91,13 @@ struct Pending {
     consumed: Vec<i64>,
     sends: Vec<Arc<Message>>,
     dead: Vec<DeadLetter>,
+    reminders: Vec<(Timestamp, Reminder)>,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.consumed.is_empty() && self.sends.is_empty() && self.dead.is_empty()
+        let is_quiet = self.sends.is_empty() && self.reminders.is_empty();
+        is_quiet && self.consumed.is_empty() && self.dead.is_empty()
     }
 }
 
@@ -108,8 +126,11 @@ impl Life {
         let mut life = Self {
             core: Arc::clone(core),
             cell: Arc::clone(cell),
+            in_force: cell.agent(),
+            split: None,
             agent: cell.agent(),
             handler: None,
+            spare: None,
             turn: Turn::new(home, State::default()),
             batch: VecDeque::new(),
             pending: Pending::default(),
@@ -121,9 +142,14 @@ impl Life {
             since_yield: 0,
             is_slow: false,
             is_urgent: false,
+            subscriptions: Vec::new(),
             stop: Box::pin(core.tasks.stop_token().cancelled_owned()),
         };
-        life.reload().await.then_some(life)
+        if !life.reload().await {
+            return None;
+        }
+        life.look_at_versions();
+        Some(life)
     }
 
     /// Waits. Gives whether the server still runs then.
@@ -135,6 +161,10 @@ impl Life {
     }
 
     async fn live(&mut self) -> Go {
+        // Whoever says that the server stops says it to those that he sees awake.
+        if self.core.tasks.is_stopping() {
+            return Go::End;
+        }
         loop {
             let (core, cell, batch) = (&self.core, &self.cell, &mut self.batch);
             let is_active = cell.status() == AgentStatus::Active;
@@ -221,11 +251,11 @@ impl Life {
             return Go::End;
         }
         if orders & ORDER_RESTART != 0 {
-            self.handler = None;
+            (self.handler, self.spare) = (None, None);
         }
-        if orders & ORDER_LOOK != 0 && !Arc::ptr_eq(&self.agent, &self.cell.agent()) {
+        if orders & ORDER_LOOK != 0 && self.is_outdated() {
             self.leave_snapshot().await;
-            self.handler = None;
+            self.look_at_versions();
         }
         if self.dirty_since.is_some() && self.checkpoint(true).await == Go::End {
             return Go::End;

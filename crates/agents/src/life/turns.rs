@@ -6,26 +6,32 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use jiff::Timestamp;
 use metrics::counter;
 use serde_json::json;
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::Instrument;
 
 use super::{CONFIG, Go, Life, RETRY_WAIT, SLOW_TURN, SNAPSHOT};
 use crate::{
     cell::ORDER_RESTART,
     core::Trouble,
     dead::DeadReason,
+    definition::AgentKind,
     handler::{Failure, FailureKind, Handled, Start},
     mailbox::Delivery,
-    message::{Label, Message},
+    message::{self, Label, Message, Performative},
     metrics::{AGENTS_RESTARTS_TOTAL, AGENTS_SLOW_TOTAL},
+    remind::{Alarm, Reminder},
+    schedule::SCHEDULE,
     service::topics,
     supervise::Decision,
+    trace,
 };
 
 impl Life {
@@ -34,7 +40,18 @@ impl Life {
             self.give_up(&delivery, DeadReason::Late, "it came after its `reply_by`".to_owned());
             return Go::On;
         }
+        if delivery.message.protocol.as_ref().is_some_and(|protocol| protocol.as_str() == SCHEDULE) {
+            self.cell.has_scheduled.store(false, Ordering::Release);
+        }
+        if matches!(delivery.message.performative, Performative::Subscribe | Performative::Cancel)
+            && let Some(go) = self.subscribed(&delivery).await
+        {
+            return go;
+        }
         loop {
+            if self.split.is_some() {
+                self.choose(&delivery.message).await;
+            }
             if self.handler.is_none() {
                 match self.make_handler().await {
                     Ok(()) => {}
@@ -79,7 +96,10 @@ impl Life {
     }
 
     pub(super) async fn make_handler(&mut self) -> Result<(), Option<Failure>> {
-        self.agent = self.cell.agent();
+        if self.split.is_none() {
+            self.in_force = self.cell.agent();
+            self.agent = Arc::clone(&self.in_force);
+        }
         let mut handler = (self.agent.factory)();
         let snapshot = self.turn.get(SNAPSHOT);
         if !self.agent.definition.config.is_null() {
@@ -113,22 +133,28 @@ impl Life {
             return Some(Err(Failure::retryable("the handler is gone")));
         };
         let conversation = message.conversation.clone();
+        let kind = self.agent.definition.kind().name();
+        let span = trace::turn(&self.cell.space.tenant, &self.cell.name, kind, &message);
         self.is_slow = false;
         let turn = &mut self.turn;
-        let handled = std::panic::catch_unwind(AssertUnwindSafe(move || handler.handle(message, turn)));
+        let handle = AssertUnwindSafe(move || handler.handle(message, turn));
+        let handled = span.in_scope(|| std::panic::catch_unwind(handle));
         match handled {
             Ok(Handled::Done(result)) => Some(result),
             Err(panic) => Some(Err(Failure::fatal(panicked(&*panic)))),
             Ok(Handled::Later(future)) => {
                 let began = Instant::now();
-                let result = finish(future, &mut self.stop).await;
+                let result = finish(future, &mut self.stop).instrument(span.clone()).await;
+                if let Some(Err(failure)) = &result {
+                    span.record("otel.status_code", "ERROR");
+                    span.record("error.message", failure.detail.as_str());
+                }
                 let took = began.elapsed();
                 self.is_slow = took >= SLOW_TURN;
                 self.core.meters.turn.record(took);
                 let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 self.cell.counts.busy_us.fetch_add(took_us, Ordering::Relaxed);
                 if took >= self.core.limits.slow_after {
-                    let kind = self.agent.definition.kind().name();
                     counter!(AGENTS_SLOW_TOTAL, "kind" => kind).increment(1);
                     tracing::warn!(
                         event.name = "AI/Agent/Execution",
@@ -145,6 +171,7 @@ impl Life {
 
     /// A turn went well: what it wants done is done, or will be with the commit.
     pub(super) async fn succeeded(&mut self, row: Option<i64>) {
+        self.inform_subscribers();
         self.turn.state.commit();
         self.is_urgent |= std::mem::take(&mut self.turn.is_urgent);
         if self.turn.state.is_dirty() && self.dirty_since.is_none() {
@@ -157,13 +184,7 @@ impl Life {
             self.cell.space.subscribe(&topic, &self.cell, is_on);
         }
         for (after, message) in std::mem::take(&mut self.turn.reminders) {
-            if !self.core.reminders.add(after, &self.cell.space, message) {
-                self.core.log(
-                    &self.cell,
-                    tracing::Level::WARN,
-                    "a reminder was left out: there are too many",
-                );
-            }
+            self.remind(after, message, row.is_some());
         }
         if self.turn.sends.is_empty() {
             return;
@@ -182,6 +203,30 @@ impl Life {
             }
         }
         self.turn.sends = sends;
+    }
+
+    /// Has a message sent later. Those of durable turns, and of all agents but those of the program, are in the store
+    /// with what else the turn changed.
+    fn remind(&mut self, after: Duration, mut message: Arc<Message>, is_durable: bool) {
+        let (core, cell) = (&self.core, &self.cell);
+        let Some(place) = core.reminders.admit() else {
+            let text = "a reminder was left out: there are as many as may be (`agents.reminders_max`)";
+            core.log(cell, tracing::Level::WARN, text);
+            return;
+        };
+        // What lies beyond the end of time never comes.
+        let Ok(at) = Timestamp::now().checked_add(after) else { return };
+        let is_kept = is_durable || self.agent.definition.kind() != AgentKind::Native;
+        if is_kept && let Some(message) = Arc::get_mut(&mut message) {
+            message.delivery = message::Delivery::Durable;
+        }
+        let stored = is_kept.then(|| Arc::clone(&cell.key));
+        let reminder = Reminder::new(&cell.space, message, stored, place);
+        if is_kept {
+            self.pending.reminders.push((at, reminder));
+        } else {
+            core.reminders.set(at, Alarm::Reminder(reminder));
+        }
     }
 
     /// A turn failed. `None`: the message is tried again.

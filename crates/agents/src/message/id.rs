@@ -55,6 +55,18 @@ impl MessageId {
         Self(Uuid::from_u64_pair(high, (low & (u64::MAX >> 2)) | (0b10 << 62)))
     }
 
+    /// The id that follows from these parts: the same whoever makes it.
+    pub(crate) fn derived(parts: &[&[u8]]) -> Self {
+        let mut hash = blake3::Hasher::new();
+        for part in parts {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut bytes = [0; 16];
+        hash.finalize_xof().fill(&mut bytes);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
     /// The sixteen bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

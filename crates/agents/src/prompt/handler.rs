@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     PromptDefinition,
+    answer::{only_tells, performative_of, question},
     memory::Memory,
     run::{AskModel, Call, End, Run},
 };
@@ -97,7 +98,7 @@ impl PromptHandler {
         let conversation = message.conversation.as_ref().map(Label::as_str);
         let mut memory = Memory::load(turn, conversation);
         let text = question(&message);
-        if message.performative.is_answer() {
+        if only_tells(&message) {
             // What it is told, it remembers; there is nothing to answer.
             let told = format!("[{} from {}] {text}", message.performative, message.sender);
             self.add(turn, &mut memory, "user", &told, message.conversation.as_ref()).await;
@@ -160,11 +161,13 @@ impl PromptHandler {
             End::Waits(call) => return self.pause(turn, message, run, call, &memory),
             End::Text(text) => {
                 self.add(turn, &mut memory, "assistant", &text, conversation.as_ref()).await;
-                (done(message.performative), Content::text(text))
+                let content = Content::text(text);
+                (performative_of(message.performative, &content), content)
             }
             End::Value(value) => {
                 self.add(turn, &mut memory, "assistant", &value.to_string(), conversation.as_ref()).await;
-                (done(message.performative), Content::json(&value))
+                let content = Content::json(&value);
+                (performative_of(message.performative, &content), content)
             }
             End::Failed(detail) => {
                 turn.log(tracing::Level::WARN, &detail);
@@ -247,27 +250,4 @@ impl PromptHandler {
             }
         }
     }
-}
-
-/// What answers a message that was done.
-const fn done(asked: Performative) -> Performative {
-    match asked {
-        Performative::Cfp => Performative::Propose,
-        _ => Performative::Inform,
-    }
-}
-
-/// What the model reads of a message.
-fn question(message: &Message) -> String {
-    let body = message.content.to_text();
-    let is_plain = matches!(message.performative, Performative::Request | Performative::QueryRef);
-    let input = message.content.read::<Value>().filter(|_| message.content.media_type.is_json());
-    // `{"input": "text"}` is how `execute` asks.
-    let text = input.as_ref().and_then(|input| match input {
-        Value::Object(members) if members.len() == 1 => members.get("input")?.as_str().map(str::to_owned),
-        Value::String(text) => Some(text.clone()),
-        _ => None,
-    });
-    let text = text.unwrap_or_else(|| body.into_owned());
-    if is_plain { text } else { format!("[{} from {}] {text}", message.performative, message.sender) }
 }

@@ -7,6 +7,7 @@ use super::{MemoryDefinition, PromptDefinition, RunLimits};
 use crate::{
     definition::{AgentDefinition, MailboxDefinition},
     message::{AgentName, Capability, Topic},
+    schedule::ScheduleDefinition,
     supervise::Supervision,
 };
 
@@ -58,6 +59,8 @@ struct FrontMatter {
     #[serde(default)]
     supervision: Supervision,
     #[serde(default)]
+    schedule: Option<ScheduleDefinition>,
+    #[serde(default)]
     config: Value,
 }
 
@@ -86,6 +89,7 @@ pub fn from_markdown(text: &str) -> Result<AgentDefinition, MarkdownError> {
         tools: front.tools,
         mailbox: front.mailbox,
         supervision: front.supervision,
+        schedule: front.schedule,
         config: front.config,
         prompt: Some(PromptDefinition {
             model: front.model,
@@ -162,6 +166,8 @@ mod tests {
             ("model: fast", "model: ' '", "prompt.model"),
             ("model: fast", "model: fast\noutput: {type: 7}", "prompt.output"),
             ("model: fast", "model: fast\ntemperature: 3", "prompt.temperature"),
+            ("model: fast", "model: fast\nschedule: every day", "schedule.at"),
+            ("model: fast", "model: fast\nschedule: {at: '@daily', timezone: Nowhere}", "schedule.timezone"),
             ("model: fast", "model: fast\nmailbox: {messages_max: 0}", "mailbox.messages_max"),
         ] {
             let error = from_markdown(&AGENT.replace(from, to)).unwrap().check(1_000).unwrap_err();

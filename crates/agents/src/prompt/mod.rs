@@ -4,6 +4,7 @@
 //! bounded in steps, tokens and time, and ends when the model goes round in circles. A tool that needs approval pauses the
 //! run: what it has so far is in the agent's state, and it goes on when somebody has decided, even after a restart.
 
+mod answer;
 mod handler;
 mod markdown;
 mod memory;

@@ -16,6 +16,7 @@ use crate::{
     message::Label,
     service::Agents,
     store::{ConversationSummary, Entry},
+    trace::trace_of,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Area> {
@@ -67,6 +68,8 @@ struct TimelineQuery {
 struct Timeline {
     /// The conversation.
     id: Label,
+    /// The trace that its turns, model calls and tool calls are in, where traces are sent (`telemetry.otlp`).
+    trace_id: String,
     /// What happened in it, in order.
     entries: Vec<Entry>,
 }
@@ -90,7 +93,8 @@ async fn timeline(
     if entries.is_empty() && after == 0 {
         return Err(not_found());
     }
-    Ok(Json(Timeline { id: label, entries }))
+    let trace_id = format!("{:032x}", trace_of(caller.tenant(), &label));
+    Ok(Json(Timeline { id: label, trace_id, entries }))
 }
 
 /// Messages that nobody handled.

@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Area, TAG, parse_name};
 use crate::{
-    ContractNet, ContractNetInput,
+    Auction, AuctionInput, ContractNet, ContractNetInput, Proposal, ProposalInput,
     message::{Address, MessageInput, MessageView},
     service::{Agents, AnswerView, SentView},
 };
@@ -24,6 +24,8 @@ pub(super) fn routes() -> OpenApiRouter<Area> {
         .routes(routes!(send_to))
         .routes(routes!(ask))
         .routes(routes!(contract_net))
+        .routes(routes!(auction))
+        .routes(routes!(propose))
 }
 
 /// Send a message
@@ -102,4 +104,34 @@ async fn contract_net(
     Json(input): Json<ContractNetInput>,
 ) -> Result<Json<ContractNet>, Problem> {
     Ok(Json(agents.contract_net(&caller, input).await?))
+}
+
+/// Hold an auction
+///
+/// Calls for bids at one price after the other, rising (`english`) or falling (`dutch`), sells to the bidder that is left,
+/// tells the others, and waits for what it comes to.
+#[utoipa::path(post, path = "/auction", tag = TAG, request_body = AuctionInput, responses(
+    (status = 200, description = "How it went", body = Auction),
+    (status = 504, description = "The winner did not answer in time"),
+))]
+async fn auction(
+    State(agents): State<Agents>,
+    caller: Caller,
+    Json(input): Json<AuctionInput>,
+) -> Result<Json<Auction>, Problem> {
+    Ok(Json(agents.auction(&caller, input).await?))
+}
+
+/// Propose something
+///
+/// To agents, each of which accepts or rejects it, by the deadline.
+#[utoipa::path(post, path = "/propose", tag = TAG, request_body = ProposalInput, responses(
+    (status = 200, description = "Who accepted it, and who did not", body = Proposal),
+))]
+async fn propose(
+    State(agents): State<Agents>,
+    caller: Caller,
+    Json(input): Json<ProposalInput>,
+) -> Result<Json<Proposal>, Problem> {
+    Ok(Json(agents.propose(&caller, input).await?))
 }

@@ -3,6 +3,7 @@
 mod conversations;
 mod execute;
 mod messages;
+mod versions;
 
 use axum::extract::{DefaultBodyLimit, State};
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub const UNTIMED_ROUTES: &[&str] = &[
     "/agents/{name}/test",
     "/agents/messages",
     "/agents/contract-net",
+    "/agents/auction",
+    "/agents/propose",
 ];
 /// Where components are uploaded.
 pub const UPLOAD_ROUTE: &str = "/agents/modules";
@@ -69,6 +72,7 @@ pub fn routes(agents: Agents) -> OpenApiRouter {
         .routes(routes!(suspend))
         .routes(routes!(resume))
         .routes(routes!(roll_back))
+        .merge(versions::routes())
         .routes(routes!(log))
         .routes(routes!(approvals))
         .routes(routes!(decide))
@@ -144,22 +148,44 @@ struct Deployed {
     version: u32,
 }
 
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct WeightQuery {
+    /// The new version's share of the conversations that begin, more than 0 and less than 1, beside the one in force; all of
+    /// them when left out.
+    weight: Option<f64>,
+}
+
+async fn put(
+    agents: &Agents,
+    caller: &Caller,
+    definition: AgentDefinition,
+    weight: Option<f64>,
+) -> Result<u32, Problem> {
+    Ok(match weight {
+        None => agents.deploy(caller, definition).await?,
+        Some(weight) => agents.deploy_beside(caller, definition, weight).await?,
+    })
+}
+
 /// Deploy an agent
 ///
 /// A definition as JSON, or a Markdown file with front matter as `text/markdown`. A new version of one that is there takes
 /// over its messages and its state; the same definition again is no new version.
-#[utoipa::path(post, path = "/", tag = TAG, request_body = AgentDefinition, responses(
+#[utoipa::path(post, path = "/", tag = TAG, request_body = AgentDefinition, params(WeightQuery), responses(
     (status = 201, description = "It handles messages from now on", body = Deployed),
 ))]
 async fn deploy(
     State(agents): State<Agents>,
     caller: Caller,
+    Query(query): Query<WeightQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Deployed>), Problem> {
     let definition = read_definition(&headers, &body)?;
     let name = definition.name.clone();
-    let version = agents.deploy(&caller, definition).await?;
+    let version = put(&agents, &caller, definition, query.weight).await?;
     Ok((StatusCode::CREATED, Json(Deployed { name, version })))
 }
 
@@ -167,12 +193,13 @@ async fn deploy(
 ///
 /// As `POST /agents`; the name in the definition must be the same.
 #[utoipa::path(put, path = "/{name}", tag = TAG, request_body = AgentDefinition,
-    params(("name" = String, Path, description = "The agent")),
+    params(("name" = String, Path, description = "The agent"), WeightQuery),
     responses((status = 200, description = "It handles messages from now on", body = Deployed)))]
 async fn replace(
     State(agents): State<Agents>,
     caller: Caller,
     Path(name): Path<String>,
+    Query(query): Query<WeightQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Deployed>, Problem> {
@@ -184,7 +211,7 @@ async fn replace(
         ));
     }
     let name = definition.name.clone();
-    let version = agents.deploy(&caller, definition).await?;
+    let version = put(&agents, &caller, definition, query.weight).await?;
     Ok(Json(Deployed { name, version }))
 }
 

@@ -101,7 +101,11 @@ impl Agents {
     }
 
     /// Checks a definition, and makes what runs it. Gives the scopes that it needs.
-    async fn prepare(&self, caller: &Caller, definition: &AgentDefinition) -> Result<Vec<Scope>, AgentError> {
+    pub(super) async fn prepare(
+        &self,
+        caller: &Caller,
+        definition: &AgentDefinition,
+    ) -> Result<Vec<Scope>, AgentError> {
         definition.check(self.0.core.limits.mailbox_max)?;
         let mut scopes = Vec::new();
         for tool in &definition.tools {
@@ -142,7 +146,7 @@ impl Agents {
         Ok(scopes)
     }
 
-    async fn module(&self, digest: &str) -> Result<crate::wasm::Module, AgentError> {
+    pub(super) async fn module(&self, digest: &str) -> Result<crate::wasm::Module, AgentError> {
         if let Some(module) = self.0.wasm.prepared(digest) {
             return Ok(module);
         }
@@ -156,7 +160,7 @@ impl Agents {
     }
 
     /// What makes the agent's handlers.
-    fn factory(&self, definition: &Arc<AgentDefinition>, caller: &Caller) -> Factory {
+    pub(super) fn factory(&self, definition: &Arc<AgentDefinition>, caller: &Caller) -> Factory {
         if let Some(prompt) = &definition.prompt {
             let (prompt, models, caller) = (Arc::new(prompt.clone()), self.0.models.clone(), caller.clone());
             return handler::factory(move || {
@@ -212,6 +216,9 @@ impl Agents {
         let version = stored.version;
         let tenant = stored.tenant.clone();
         let cell = self.enlist(&tenant, self.agent_of(stored))?;
+        // The store knows of no share any more.
+        cell.set_split(None);
+        self.reschedule(&cell).await?;
         self.revive(&cell);
         let data = json!({ "version": version, "kind": cell.agent().definition.kind().name() });
         self.0.core.publish(&cell, topics::STATES.name, "deployed", data);
@@ -258,6 +265,7 @@ impl Agents {
     /// Has an agent handle messages, with the version in force.
     pub(super) fn revive(&self, cell: &Arc<Cell>) {
         cell.set_status(AgentStatus::Active);
+        cell.has_scheduled.store(false, Ordering::Release);
         cell.mailbox.open();
         cell.order(ORDER_LOOK);
         self.0.core.nudge(cell);
@@ -309,6 +317,8 @@ impl Agents {
         }
         cell.order(ORDER_END);
         core.nudge(&cell);
+        cell.clear_due();
+        core.reminders.forget(&cell.key);
         store::delete_agent(&core.store, tenant, name, &cell.key).await?;
         core.publish(&cell, topics::STATES.name, "removed", json!({}));
         Ok(())

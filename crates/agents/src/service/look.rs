@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Agents;
+use super::{Agents, SplitView};
 use crate::{
     cell::{AgentStatus, Cell, LogLine},
     dead::DeadLetterView,
@@ -62,6 +62,9 @@ pub struct DefinitionView {
     pub agent: AgentView,
     /// What it is.
     pub definition: AgentDefinition,
+    /// The version that gets a share of the conversations beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitView>,
     /// The versions that there are, the newest first.
     pub versions: Vec<VersionView>,
 }
@@ -111,6 +114,11 @@ impl Agents {
         Ok(DefinitionView {
             agent: self.view(&cell),
             definition: (*cell.agent().definition).clone(),
+            split: cell.split().map(|split| SplitView {
+                version: split.agent.version,
+                weight: split.weight,
+                since: split.since,
+            }),
             versions: versions.collect(),
         })
     }

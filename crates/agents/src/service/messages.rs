@@ -128,7 +128,8 @@ impl Agents {
         // Before its receivers have it, so that what they do comes after it.
         core.journal.sent(&space.tenant, &message);
         let (count, troubles) = if message.delivery == Delivery::Durable {
-            let (posts, troubles) = core.posts_or_troubles(space, &message).await;
+            let posts = core.posts_or_troubles(space, &message).await;
+            let (posts, troubles) = posts.ok_or(AgentError::Overloaded("the server stops"))?;
             let count = posts.len();
             if let Some(commits) = core.commits()
                 && !posts.is_empty()

@@ -1,10 +1,14 @@
 //! [`Agents`]: what routes, tools and commands call.
 
+mod auction;
 mod contract_net;
 mod deploy;
 mod look;
 mod messages;
+mod negotiate;
 mod run;
+mod schedules;
+mod split;
 pub(crate) mod topics;
 mod upkeep;
 
@@ -37,6 +41,7 @@ pub use self::{
     look::{AgentView, DefinitionView, VersionView},
     messages::{AnswerView, ExecuteInput, ExecuteOutput, SentView},
     run::{Trial, TrialInput},
+    split::{SplitInput, SplitView},
 };
 use crate::{
     AgentsOptions,
@@ -146,6 +151,7 @@ impl Agents {
         let lives = core.lives.clone();
         let commits = Committer::start(store, current.pending_max, place_before + 1, tasks, lives, run);
         let _ = core.commits.set(commits);
+        upkeep::end_with_server(&core);
         let remotes = RemoteClient::new(options.map(|options| options.allow));
         let agents = Self(Arc::new(Inner {
             core,
@@ -162,6 +168,7 @@ impl Agents {
             options,
         }));
         agents.load(backlogs).await?;
+        agents.load_splits().await?;
         Ok(agents)
     }
 
@@ -169,6 +176,7 @@ impl Agents {
     /// so it comes after them.
     pub async fn run(&self, toolbox: Toolbox) -> Result<(), AgentError> {
         let _ = self.0.core.toolbox.set(toolbox);
+        self.load_alarms().await?;
         upkeep::spawn(self);
         self.load_directory().await;
         self.wake_backlogs();
@@ -180,7 +188,8 @@ impl Agents {
         let _ = self.0.base.set(base.trim_end_matches('/').to_owned());
     }
 
-    /// Adds an agent that is part of the program. Its definition is not stored; its state and its durable messages are.
+    /// Adds an agent that is part of the program. Its definition is not stored; its state and its durable messages are. One
+    /// with a schedule has to be there before [`Agents::run`].
     pub fn register<H, F>(
         &self,
         tenant: &Tenant,

@@ -17,7 +17,7 @@ const FORGET_INTERVAL_S: u64 = 60;
 
 pub(super) fn spawn(agents: &Agents) {
     let core = &agents.0.core;
-    core.tasks.spawn("agents-reminders", Reminders::run(Arc::downgrade(core)));
+    core.tasks.spawn("agents-reminders", Reminders::run(Arc::clone(core)));
     let (agents, stopping) = (agents.clone(), core.tasks.stop_token());
     core.tasks.spawn("agents-upkeep", async move {
         let mut interval = tokio::time::interval(TICK);
@@ -34,9 +34,16 @@ pub(super) fn spawn(agents: &Agents) {
                 forget(&agents).await;
             }
         }
-        // Those that wait for messages see that the server stops.
-        let awake = agents.0.core.awake.pin_owned();
-        awake.values().for_each(|cell| {
+    });
+}
+
+/// Sees to it that agents that wait for messages see that the server stops.
+pub(super) fn end_with_server(core: &Arc<Core>) {
+    let (core, stopping) = (Arc::clone(core), core.tasks.stop_token());
+    let tasks = core.tasks.clone();
+    tasks.spawn("agents-end", async move {
+        stopping.cancelled().await;
+        core.awake.pin().values().for_each(|cell| {
             cell.mailbox.nudge();
         });
     });

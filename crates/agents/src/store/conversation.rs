@@ -53,7 +53,7 @@ pub struct Entry {
     #[schema(value_type = String)]
     #[schemars(with = "String")]
     pub at: Timestamp,
-    /// `sent`, `dead`, `failed`, `tool`, `model`, `approval` or `note`.
+    /// `sent`, `dead`, `failed`, `tool`, `model`, `approval` or `decision`.
     pub kind: String,
     /// The agent that it happened to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

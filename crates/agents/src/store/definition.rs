@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use paddock_platform::{
     identity::{Scope, Tenant},
     params,
-    store::{Row, Store, StoreError},
+    store::{Row, Store, StoreError, Transaction},
 };
 
 use super::statement;
@@ -63,16 +63,19 @@ statement!(
 );
 statement!(SET_STATUS, "set_status", "UPDATE agents SET status = ?3 WHERE tenant = ?1 AND name = ?2");
 statement!(DELETE, "delete", "DELETE FROM agents WHERE tenant = ?1 AND name = ?2");
+statement!(DELETE_SPLITS, "delete_splits", "DELETE FROM agent_splits WHERE tenant = ?1 AND name = ?2");
 statement!(DELETE_VERSIONS, "delete_versions", "DELETE FROM agent_versions WHERE tenant = ?1 AND name = ?2");
 statement!(DELETE_STATE, "delete_state", "DELETE FROM agent_state WHERE agent = ?1");
 statement!(DELETE_INBOX, "delete_inbox", "DELETE FROM agent_inbox WHERE agent = ?1");
 statement!(DELETE_SEEN, "delete_seen", "DELETE FROM agent_seen WHERE agent = ?1");
+statement!(DELETE_REMINDERS, "delete_reminders", "DELETE FROM agent_reminders WHERE agent = ?1");
+statement!(DELETE_SCHEDULE, "delete_schedule", "DELETE FROM agent_schedules WHERE agent = ?1");
 
-fn defect(column: &str, expected: &'static str) -> StoreError {
+pub(super) fn defect(column: &str, expected: &'static str) -> StoreError {
     StoreError::Column { column: column.to_owned(), expected, found: "something else" }
 }
 
-fn read_definition(row: &Row) -> Result<AgentDefinition, StoreError> {
+pub(super) fn read_definition(row: &Row) -> Result<AgentDefinition, StoreError> {
     let text: String = row.get("definition")?;
     serde_json::from_str(&text).map_err(|_| defect("definition", "the definition of an agent"))
 }
@@ -114,29 +117,58 @@ pub(crate) async fn load_agents(store: &Store) -> Result<Vec<StoredAgent>, Store
     }
 }
 
-/// Puts a definition in force under the next version; the same as the last one is no new version. Gives its version.
+/// Puts a definition in force under the next version, for everything; the same as the last one is no new version. Gives its
+/// version.
 pub(crate) async fn put_agent(store: &Store, agent: &StoredAgent, now: Timestamp) -> Result<u32, StoreError> {
-    let definition = serde_json::to_string(&agent.definition)
-        .map_err(|_| defect("definition", "a definition that can be written"))?;
+    let definition = write_definition(&agent.definition)?;
     let (tenant, name) = (agent.tenant.clone(), agent.name.as_str().to_owned());
     let (key_id, scopes) = (agent.key_id.clone(), agent.scopes.iter().map(ToString::to_string));
     let scopes = scopes.collect::<Vec<_>>().join(" ");
     store
         .write(move |tx| {
             Box::pin(async move {
-                let last = tx.query_first(&VERSION_LAST, params![&tenant, &name]).await?;
-                let (last, same) = match &last {
-                    None => (0_u32, false),
-                    Some(row) => (row.get("version")?, row.get::<String>("definition")? == definition),
-                };
-                let version = if same { last } else { last + 1 };
-                if !same {
-                    tx.execute(&INSERT_VERSION, params![&tenant, &name, version, definition, now]).await?;
-                }
+                let version = insert_version(tx, &tenant, &name, definition, now).await?;
+                tx.execute(&DELETE_SPLITS, params![&tenant, &name]).await?;
                 tx.execute(&PUT, params![&tenant, &name, version, key_id, scopes, now]).await?;
                 Ok(version)
             })
         })
+        .await
+}
+
+fn write_definition(definition: &AgentDefinition) -> Result<String, StoreError> {
+    serde_json::to_string(definition).map_err(|_| defect("definition", "a definition that can be written"))
+}
+
+async fn insert_version(
+    tx: &mut Transaction,
+    tenant: &Tenant,
+    name: &str,
+    definition: String,
+    now: Timestamp,
+) -> Result<u32, StoreError> {
+    let last = tx.query_first(&VERSION_LAST, params![tenant, name]).await?;
+    let (last, same) = match &last {
+        None => (0_u32, false),
+        Some(row) => (row.get("version")?, row.get::<String>("definition")? == definition),
+    };
+    if same {
+        return Ok(last);
+    }
+    tx.execute(&INSERT_VERSION, params![tenant, name, last + 1, definition, now]).await?;
+    Ok(last + 1)
+}
+
+/// Adds a version without putting it in force; the same as the last one is no new version. Gives its number.
+pub(crate) async fn put_version(
+    store: &Store,
+    agent: &StoredAgent,
+    now: Timestamp,
+) -> Result<u32, StoreError> {
+    let definition = write_definition(&agent.definition)?;
+    let (tenant, name) = (agent.tenant.clone(), agent.name.as_str().to_owned());
+    store
+        .write(move |tx| Box::pin(async move { insert_version(tx, &tenant, &name, definition, now).await }))
         .await
 }
 
@@ -181,10 +213,11 @@ pub(crate) async fn delete_agent(
     store
         .write(move |tx| {
             Box::pin(async move {
-                for statement in [&DELETE, &DELETE_VERSIONS] {
+                for statement in [&DELETE, &DELETE_VERSIONS, &DELETE_SPLITS] {
                     tx.execute(statement, params![&tenant, &name]).await?;
                 }
-                for statement in [&DELETE_STATE, &DELETE_INBOX, &DELETE_SEEN] {
+                let own = [&DELETE_STATE, &DELETE_INBOX, &DELETE_SEEN, &DELETE_REMINDERS, &DELETE_SCHEDULE];
+                for statement in own {
                     tx.execute(statement, params![&key]).await?;
                 }
                 Ok(())

@@ -63,6 +63,28 @@ statement!(
      SELECT n.t, n.a, n.l FROM UNNEST(?1::text[], ?2::bigint[], ?3::text[]) AS n (t, a, l)"
 );
 statement!(
+    REMIND_EACH, "remind",
+    "INSERT INTO agent_reminders (agent, message, due_at, envelope, content) VALUES (?1, ?2, ?3, ?4, ?5) \
+     ON CONFLICT DO NOTHING",
+    postgres: "INSERT INTO agent_reminders (agent, message, due_at, envelope, content) \
+     SELECT n.a, n.m, n.d, n.e, n.c FROM \
+     UNNEST(?1::text[], ?2::bytea[], ?3::bigint[], ?4::text[], ?5::bytea[]) AS n (a, m, d, e, c) \
+     ON CONFLICT DO NOTHING"
+);
+statement!(
+    RUNG_EACH, "rung",
+    "DELETE FROM agent_reminders WHERE agent = ?1 AND message = ?2",
+    postgres: "DELETE FROM agent_reminders r USING UNNEST(?1::text[], ?2::bytea[]) AS n (a, m) \
+     WHERE r.agent = n.a AND r.message = n.m"
+);
+// One whose schedule was changed meanwhile is due by that.
+statement!(
+    SCHEDULE_EACH, "schedule",
+    "UPDATE agent_schedules SET due_at = ?3 WHERE agent = ?1 AND spec = ?2",
+    postgres: "UPDATE agent_schedules s SET due_at = n.d FROM UNNEST(?1::text[], ?2::text[], ?3::bigint[]) \
+     AS n (a, s, d) WHERE s.agent = n.a AND s.spec = n.s"
+);
+statement!(
     DEAD_LETTERS,
     "dead_letters",
     "SELECT letter FROM agent_dead_letters WHERE tenant = ?1 ORDER BY number DESC LIMIT ?2"
@@ -101,6 +123,12 @@ pub(crate) struct ChangeRows {
     pub(crate) unset: Vec<Params>,
     /// `tenant, at, letter`.
     pub(crate) dead: Vec<Params>,
+    /// `agent, message, due_at, envelope, content` of messages that are to be sent later.
+    pub(crate) reminders: Vec<Params>,
+    /// `agent, message` of those that are sent.
+    pub(crate) rung: Vec<Params>,
+    /// `agent, spec, due_at`.
+    pub(crate) scheduled: Vec<Params>,
 }
 
 /// Writes all of it in a transaction, and gives the places of the messages that were new.
@@ -116,6 +144,9 @@ pub(crate) async fn apply(tx: &mut Transaction, rows: &ChangeRows) -> Result<Has
     tx.execute_each(&UNSET_EACH, &rows.unset).await?;
     tx.execute_each(&SET_EACH, &rows.set).await?;
     tx.execute_each(&BURY_EACH, &rows.dead).await?;
+    tx.execute_each(&REMIND_EACH, &rows.reminders).await?;
+    tx.execute_each(&RUNG_EACH, &rows.rung).await?;
+    tx.execute_each(&SCHEDULE_EACH, &rows.scheduled).await?;
     Ok(new)
 }
 

@@ -6,7 +6,7 @@
 
 use paddock_platform::store::{Migration, Migrations};
 
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("agents", &[CREATE]);
+pub(crate) const MIGRATIONS: Migrations = Migrations::new("agents", &[CREATE, LATER]);
 
 macro_rules! schema {
     ($clustered:literal, $bytes:literal, $serial:literal) => {
@@ -96,3 +96,46 @@ const CREATE: Migration = Migration::new(
     schema!(" WITHOUT ROWID", "BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"),
 )
 .with_postgres(schema!("", "BYTEA", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"));
+
+macro_rules! later {
+    ($clustered:literal, $bytes:literal) => {
+        concat!(
+            "CREATE TABLE agent_reminders (
+                 agent TEXT NOT NULL,
+                 message ",
+            $bytes,
+            " NOT NULL,
+                 due_at BIGINT NOT NULL,
+                 envelope TEXT NOT NULL,
+                 content ",
+            $bytes,
+            " NOT NULL,
+                 PRIMARY KEY (agent, message)
+             )",
+            $clustered,
+            ";
+             CREATE TABLE agent_schedules (
+                 agent TEXT NOT NULL PRIMARY KEY,
+                 spec TEXT NOT NULL,
+                 due_at BIGINT NOT NULL
+             );
+             CREATE TABLE agent_splits (
+                 tenant TEXT NOT NULL,
+                 name TEXT NOT NULL,
+                 version BIGINT NOT NULL,
+                 weight_ppm BIGINT NOT NULL,
+                 since BIGINT NOT NULL,
+                 key_id TEXT,
+                 scopes TEXT NOT NULL,
+                 PRIMARY KEY (tenant, name)
+             )"
+        )
+    };
+}
+
+const LATER: Migration = Migration::new(
+    2,
+    "keep what is to happen later, and shares of versions",
+    later!(" WITHOUT ROWID", "BLOB"),
+)
+.with_postgres(later!("", "BYTEA"));

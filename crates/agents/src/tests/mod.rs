@@ -1,9 +1,13 @@
 //! The runtime as a whole, over both stores where they matter.
 
+mod a2a;
 mod contract;
 mod deploying;
 mod durable;
 mod http;
+mod later;
 mod routing;
 mod supervising;
 mod support;
+mod talking;
+mod versions;

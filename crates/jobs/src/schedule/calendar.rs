@@ -17,15 +17,21 @@ const STRETCHES_MAX: usize = 1_000;
 
 /// When a schedule fires.
 #[derive(Clone, Debug)]
-pub(crate) enum Rhythm {
+pub enum Rhythm {
+    /// By a pattern; see [`Rhythm::cron`].
     Cron {
+        /// The pattern.
         cron: Box<Cron>,
+        /// Whose local time it means.
         zone: TimeZone,
+        /// Whether it goes on at its pace when the clocks change.
         keeps_pace: bool,
     },
     /// Counted from a moment.
     Every {
+        /// From one firing to the next.
         every: Duration,
+        /// The moment.
         from: Timestamp,
     },
 }
@@ -33,7 +39,7 @@ pub(crate) enum Rhythm {
 impl Rhythm {
     /// Reads a cron pattern: five fields, or six with seconds first, or seven with years last; `L`, `W`, `#`, names and
     /// `@daily` and its like are known.
-    pub(crate) fn cron(pattern: &str, zone: TimeZone) -> Result<Self, String> {
+    pub fn cron(pattern: &str, zone: TimeZone) -> Result<Self, String> {
         let cron = CronParser::new()
             .parse(pattern)
             .map_err(|error| error.to_string().trim_end_matches('.').to_owned())?;
@@ -41,7 +47,7 @@ impl Rhythm {
     }
 
     /// The first firing after a moment; `None` if there is none.
-    pub(crate) fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
+    pub fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Cron { cron, zone, keeps_pace } => next_of_cron(cron, zone, *keeps_pace, moment),
             Self::Every { every, from } => {

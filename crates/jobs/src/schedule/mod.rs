@@ -22,6 +22,7 @@ mod service;
 mod store;
 mod tools;
 
+pub use calendar::Rhythm;
 pub use config::ScheduleOptions;
 pub use error::{SCHEDULE_KEY_INVALID, SCHEDULES_FULL, ScheduleError};
 pub use model::{CatchUp, NewSchedule, Overlap, ScheduleView};

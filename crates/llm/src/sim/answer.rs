@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 use super::{
     SimOptions,
     directive::Directive,
-    generate,
+    generate, script,
     steps::{output_tokens, steps_of, tokens_of},
 };
 use crate::{
     clock::now_ms,
     dialect::{
         Api, Dialect,
-        canonical::{self, Answer, Output, Part, Reasoning, Step, Stop, ToolChoice, text_of},
+        canonical::{self, Answer, Output, Part, Reasoning, Step, Stop, ToolChoice},
         embeddings, failure, gemini,
         translate::{Format, StreamWriter, parse, read_request, write_answer},
         usage::Usage,
@@ -193,8 +193,7 @@ impl Sim {
             Format::Gemini => gemini::read_request(value, stream)?,
             format => read_request(format, body)?,
         };
-        let last = request.messages.last().map(|turn| text_of(&turn.parts)).unwrap_or_default();
-        let directive = Directive::find(&last);
+        let directive = script::next(&request);
         if let Some(status) = directive.status.and_then(|status| StatusCode::from_u16(status).ok()) {
             let wait = (status == StatusCode::TOO_MANY_REQUESTS).then_some(options.retry_after);
             return Ok(refuse(dialect, status, "a failure that the prompt asked for", wait));
@@ -295,7 +294,8 @@ impl Sim {
         }
         let call = tool_to_call(request, directive);
         let stop = if let Some(tool) = call {
-            let arguments = generate::sample(&tool.schema, &mut random).to_string();
+            let made_up = || generate::sample(&tool.schema, &mut random);
+            let arguments = directive.with.clone().unwrap_or_else(made_up).to_string();
             let id = format!("call_sim{:012x}", random.u64(..) >> 16);
             parts.push(Part::ToolCall { id, name: tool.name.clone(), arguments, signature: None });
             Stop::Tools

@@ -44,6 +44,10 @@ pub(super) enum AgentsCommand {
     Resume(NameArgs),
     /// Put an earlier version of an agent in force again
     Rollback(RollbackArgs),
+    /// Give a version of an agent a share of the conversations, or take it back
+    Split(SplitArgs),
+    /// Put the version that has a share in force, for everything
+    Promote(NameArgs),
     /// Remove agents, with their state and their messages
     Rm(NamesArgs),
     /// List messages that nobody handled, and why
@@ -96,6 +100,9 @@ pub(super) struct DeployArgs {
     /// The files: `.md`, `.wasm` or `.json`
     #[arg(required = true)]
     pub(super) files: Vec<PathBuf>,
+    /// The new version's share of the conversations that begin, beside the one in force: more than 0, less than 1
+    #[arg(long, value_name = "SHARE")]
+    pub(super) weight: Option<f64>,
     /// The name of an agent in WebAssembly [default: the one that it gives itself, or that of its file]
     #[arg(long)]
     pub(super) name: Option<String>,
@@ -178,4 +185,15 @@ pub(super) struct RollbackArgs {
     /// The version
     #[arg(id = "wanted", value_name = "VERSION")]
     pub(super) version: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SplitArgs {
+    /// The agent
+    pub(super) name: String,
+    /// The version
+    #[arg(id = "wanted", value_name = "VERSION")]
+    pub(super) version: u32,
+    /// Its share of the conversations that begin, less than 1; 0 takes it back
+    pub(super) weight: f64,
 }

@@ -6,7 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    args::{AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, DeployArgs, LogsArgs, SendArgs, TraceArgs},
+    args::{
+        AgentsArgs, AgentsCommand, ApproveArgs, AskArgs, DeployArgs, LogsArgs, SendArgs, SplitArgs, TraceArgs,
+    },
     project, show,
 };
 use crate::{
@@ -76,6 +78,13 @@ pub(crate) async fn run(args: AgentsArgs) -> CommandResult {
             asked.print(&answer, || say(format_args!("{}@{}", text(&answer, "name"), answer["version"])));
             Ok(())
         }
+        AgentsCommand::Split(args) => split(&asked, &args).await,
+        AgentsCommand::Promote(args) => {
+            let path = format!("/agents/{}/promote", checked(&args.name)?);
+            let answer = asked.post(&path, &json!({})).await?;
+            asked.print(&answer, || say(format_args!("{}@{}", text(&answer, "name"), answer["version"])));
+            Ok(())
+        }
         AgentsCommand::Rm(args) => {
             for name in &args.names {
                 let request = asked.client.request(Method::DELETE, &format!("/agents/{}", checked(name)?));
@@ -121,11 +130,30 @@ async fn deploy(asked: &Asked, args: &DeployArgs) -> CommandResult {
         let answer = if media_type == "application/wasm" {
             deploy_component(asked, args, file, bytes).await?
         } else {
-            let request = asked.client.request(Method::POST, "/agents");
+            let request = asked.client.request(Method::POST, &deploy_path(args));
             asked.client.json(request.header("Content-Type", media_type).body(bytes)).await?
         };
         asked.print(&answer, || say(format_args!("{}@{}", text(&answer, "name"), answer["version"])));
     }
+    Ok(())
+}
+
+fn deploy_path(args: &DeployArgs) -> String {
+    args.weight.map_or_else(|| "/agents".to_owned(), |weight| format!("/agents?weight={weight}"))
+}
+
+async fn split(asked: &Asked, args: &SplitArgs) -> CommandResult {
+    let path = format!("/agents/{}/split", checked(&args.name)?);
+    if args.weight <= 0.0 {
+        let request = asked.client.request(Method::DELETE, &path);
+        asked.client.send(request).await?;
+        return Ok(());
+    }
+    let input = json!({ "version": args.version, "weight": args.weight });
+    let answer = asked.client.json(asked.client.request(Method::PUT, &path).json(&input)).await?;
+    asked.print(&answer, || {
+        say(format_args!("{}@{}  {}", args.name, answer["version"], answer["weight"]));
+    });
     Ok(())
 }
 
@@ -149,7 +177,7 @@ async fn deploy_component(
         "config": config,
         "wasm": { "module": module["digest"] },
     });
-    asked.post("/agents", &definition).await
+    asked.post(&deploy_path(args), &definition).await
 }
 
 /// Checks a file; whether it can be deployed.
@@ -278,6 +306,9 @@ async fn approve(asked: &Asked, args: ApproveArgs) -> CommandResult {
     let decision = json!({ "approve": !args.reject, "reason": args.reason });
     let request = asked.client.request(Method::POST, &format!("{path}/{}", checked(&id)?)).json(&decision);
     asked.client.send(request).await?;
+    if !asked.json {
+        say(format_args!("{}", if args.reject { "rejected" } else { "approved" }));
+    }
     Ok(())
 }
 

@@ -8,6 +8,11 @@ fn number(row: &Value, member: &str) -> String {
     row[member].as_u64().unwrap_or_default().to_string()
 }
 
+/// A table, or what to say if there is nothing in it.
+fn lines(table: &Table, nothing: &str) -> Vec<String> {
+    if table.is_empty() { vec![nothing.to_owned()] } else { table.lines(terminal_width(), is_coloured()) }
+}
+
 pub(super) fn agents(page: &Value) -> Vec<String> {
     let mut table = Table::new(&[
         ("NAME", Side::Left),
@@ -38,7 +43,7 @@ pub(super) fn agents(page: &Value) -> Vec<String> {
             text(agent, "description"),
         ]);
     }
-    table.lines(terminal_width(), is_coloured())
+    lines(&table, "no agent is deployed; `paddock agents deploy FILE` deploys one")
 }
 
 pub(super) fn agent(shown: &Value) -> Vec<String> {
@@ -107,7 +112,7 @@ pub(super) fn conversations(answer: &Value) -> Vec<String> {
             ago(conversation["last_at"].as_str()),
         ]);
     }
-    table.lines(terminal_width(), is_coloured())
+    lines(&table, "no conversation is on record")
 }
 
 pub(super) fn timeline(timeline: &Value) -> Vec<String> {
@@ -116,19 +121,63 @@ pub(super) fn timeline(timeline: &Value) -> Vec<String> {
     for entry in timeline["entries"].as_array().into_iter().flatten() {
         let (kind, what) = (text(entry, "kind"), &entry["entry"]);
         let (what, who, more) = if kind == "sent" {
-            let to: Vec<&str> =
-                what["receivers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            (
-                text(what, "performative"),
-                format!("{} → {}", text(what, "sender"), to.join(", ")),
-                content(what),
-            )
+            let to: Vec<String> = what["receivers"].as_array().into_iter().flatten().map(address).collect();
+            let who = format!("{} → {}", address(&what["sender"]), to.join(", "));
+            (text(what, "performative"), who, content(what))
         } else {
-            (kind, text(entry, "agent"), what.to_string())
+            let more = happened(&kind, what);
+            (kind, text(entry, "agent"), more)
         };
-        table.row(vec![text(entry, "at"), what, who, more]);
+        table.row(vec![clock(&text(entry, "at")), what, who, more]);
     }
-    table.lines(terminal_width(), is_coloured())
+    lines(&table, "nothing more happened")
+}
+
+/// An address; of the long ids of those who wait for one answer, the end tells them apart.
+fn address(address: &Value) -> String {
+    let text = address.as_str().unwrap_or_default();
+    match text.strip_prefix("caller:") {
+        Some(id) if id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            format!("caller:…{}", &id[26..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// The time of day of a moment, to the millisecond.
+fn clock(at: &str) -> String {
+    let time = at.split_once('T').map_or(at, |(_, time)| time);
+    time.trim_end_matches('Z').chars().take("12:00:00.000".len()).collect()
+}
+
+/// What an entry that is no message says, without the words that its kind implies.
+fn happened(kind: &str, what: &Value) -> String {
+    let took = || what["duration_ms"].as_u64().map(|took| format!("{took} ms")).unwrap_or_default();
+    match kind {
+        "model" => {
+            format!("{}  step {}  {} tokens  {}", text(what, "model"), what["step"], what["tokens"], took())
+        }
+        "tool" => {
+            let error = what["error"].as_str().map(|error| format!("  failed: {error}")).unwrap_or_default();
+            format!("{}  {}{error}  {}", text(what, "tool"), took(), what["input"])
+        }
+        "failed" => format!("attempt {}: {}", what["attempt"], text(what, "detail")),
+        "dead" => format!("{}: {}", text(what, "reason"), text(what, "detail")),
+        "approval" => match what["approved"].as_bool() {
+            None => format!("{} waits  {}  {}", text(what, "tool"), text(what, "id"), what["input"]),
+            Some(approved) => {
+                let decided = if approved { "approved" } else { "rejected" };
+                format!("{} {decided}  {}", text(what, "tool"), text(what, "reason"))
+            }
+        },
+        _ => {
+            let members = what.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+            let said = members.map(|(name, value)| {
+                format!("{name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            });
+            said.collect::<Vec<_>>().join("  ")
+        }
+    }
 }
 
 pub(super) fn approvals(answer: &Value) -> Vec<String> {
@@ -146,7 +195,7 @@ pub(super) fn approvals(answer: &Value) -> Vec<String> {
             approval["input"].to_string(),
         ]);
     }
-    table.lines(terminal_width(), is_coloured())
+    lines(&table, "nothing waits for approval")
 }
 
 pub(super) fn dead_letters(answer: &Value) -> Vec<String> {
@@ -166,7 +215,7 @@ pub(super) fn dead_letters(answer: &Value) -> Vec<String> {
             text(letter, "detail"),
         ]);
     }
-    table.lines(terminal_width(), is_coloured())
+    lines(&table, "every message was handled")
 }
 
 #[cfg(test)]
@@ -177,17 +226,24 @@ mod tests {
 
     #[test]
     fn a_timeline_shows_who_said_what_to_whom() {
-        let sent = json!({ "performative": "cfp", "sender": "caller:x", "receivers": ["a", "b"], "content": { "n": 1 } });
+        let caller = "caller:01a22d8e78e47707b5d52f223d4f7cd8";
+        let sent = json!({ "performative": "cfp", "sender": caller, "receivers": ["a", "b"], "content": { "n": 1 } });
         let entries = json!([
             { "number": 1, "at": "2026-11-30T12:00:00Z", "kind": "sent", "entry": sent },
-            { "number": 2, "at": "2026-11-30T12:00:01Z", "kind": "tool", "agent": "a", "entry": { "tool": "t" } },
+            { "number": 2, "at": "2026-11-30T12:00:01.0129Z", "kind": "tool", "agent": "a",
+                "entry": { "tool": "t", "input": { "x": 1 }, "duration_ms": 7, "error": "no" } },
+            { "number": 3, "at": "2026-11-30T12:00:02Z", "kind": "dead", "agent": "a",
+                "entry": { "reason": "full", "detail": "its mailbox is full" } },
         ]);
         let lines = timeline(&json!({ "id": "c", "entries": entries }));
         assert!(
-            lines[1].contains("cfp")
-                && lines[1].contains("caller:x → a, b")
+            lines[1].starts_with("12:00:00 ")
+                && lines[1].contains("cfp")
+                && lines[1].contains("caller:…4f7cd8 → a, b")
                 && lines[1].contains("{\"n\":1}")
         );
-        assert!(lines[2].contains("tool") && lines[2].contains("{\"tool\":\"t\"}"));
+        assert!(lines[2].starts_with("12:00:01.012  tool"), "{}", lines[2]);
+        assert!(lines[2].ends_with("t  7 ms  failed: no  {\"x\":1}"), "{}", lines[2]);
+        assert!(lines[3].ends_with("full: its mailbox is full"), "{}", lines[3]);
     }
 }

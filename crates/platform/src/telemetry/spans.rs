@@ -6,7 +6,7 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -39,6 +39,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 const TRACES_PATH: &str = "/v1/traces";
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
+/// Of the traces that begin here, how many are sent: below this share of all hashes.
+static SAMPLED_BELOW: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// The exporter could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,9 @@ impl Exporting {
             .build()
             .map_err(OtlpError::Build)?;
         let exporter = OnRuntime { exporter, runtime: Handle::current() };
-        let sampler = Sampler::TraceIdRatioBased(options.otlp_ratio.clamp(0.0, 1.0));
+        let ratio = options.otlp_ratio.clamp(0.0, 1.0);
+        SAMPLED_BELOW.store((ratio * u64::MAX as f64) as u64, Ordering::Relaxed);
+        let sampler = Sampler::TraceIdRatioBased(ratio);
         let provider = SdkTracerProvider::builder()
             .with_span_processor(BatchSpanProcessor::builder(exporter).build())
             .with_sampler(Sampler::ParentBased(Box::new(sampler)))
@@ -147,6 +151,19 @@ impl<E: SpanExporter> SpanExporter for OnRuntime<E> {
 /// Whether spans go anywhere. Whoever makes one with many fields asks first: log lines would pay for each of them.
 pub fn spans_are_sent() -> bool {
     ACTIVE.load(Ordering::Relaxed)
+}
+
+/// Makes a span that has no parent part of the trace of this id, which must not be zero: spans that are made apart, even
+/// by several servers, are one trace.
+pub fn join_trace(span: &Span, trace_id: u128) {
+    // Ids may follow a pattern; a share of their hashes is a share of them.
+    let hash = (trace_id as u64 ^ (trace_id >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let is_sampled = hash <= SAMPLED_BELOW.load(Ordering::Relaxed);
+    let flags = if is_sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    // All of them hang from one span that nobody sends.
+    let parent_id = SpanId::from((trace_id as u64).max(1));
+    let parent = SpanContext::new(TraceId::from(trace_id), parent_id, flags, true, TraceState::default());
+    let _ = span.set_parent(Context::new().with_remote_span_context(parent));
 }
 
 /// The span of a request, if spans are sent; its ids become the request's. Otherwise none, at no cost.

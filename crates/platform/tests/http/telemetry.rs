@@ -18,8 +18,9 @@ use paddock_platform::{
     http::KeyLimits,
     identity::Scope,
     telemetry::{
-        Metrics, Telemetry, TelemetryOptions,
+        Metrics, Telemetry, TelemetryOptions, join_trace,
         profile::{self, PROFILE_ROUTES, PROFILE_RULES},
+        spans_are_sent,
     },
 };
 use serde_json::{Value, json};
@@ -154,8 +155,24 @@ async fn spans_go_to_the_collector_and_a_lost_collector_is_not_missed() {
     let begun = begun.headers()["traceparent"].to_str().unwrap().to_owned();
     let traces = traces_of_one_connection(&server, "/orders/1").await;
     assert_ne!(traces[0], traces[1], "requests share a connection, not a trace");
+    assert!(spans_are_sent());
+    let conversation = 0x0193_9d0e_0e47_4bf9_8f35_77b3_4da6_a3ce_u128;
+    for number in 0..2 {
+        let span = tracing::info_span!(parent: None, "turn", otel.name = format!("turn {number}"));
+        join_trace(&span, conversation);
+        span.in_scope(|| tracing::info_span!("tool", otel.name = format!("tool {number}")).in_scope(|| ()));
+    }
     tokio::task::spawn_blocking(|| telemetry.stop()).await.unwrap();
+    assert!(!spans_are_sent());
 
+    let count =
+        |bytes: &[u8]| received.lock().unwrap().windows(bytes.len()).filter(|part| *part == bytes).count();
+    assert_eq!(
+        count(&conversation.to_be_bytes()),
+        4,
+        "spans that are made apart, and those below them, are one trace"
+    );
+    assert!(count(b"turn 1") > 0 && count(b"tool 1") > 0);
     let contains = |bytes: &[u8]| received.lock().unwrap().windows(bytes.len()).any(|window| window == bytes);
     assert!(contains(b"GET /orders/{id}"));
     assert!(!contains(b"task.name"), "connections are no part of a trace");

@@ -66,12 +66,8 @@ pub fn build(dir: &Path, say: &mut dyn FnMut(&str)) -> Result<Built, BuildError>
     build_in(dir, target.as_deref(), say)
 }
 
-/// The same, with a directory for what cargo makes on the way.
-pub(crate) fn build_in(
-    dir: &Path,
-    target: Option<&Path>,
-    say: &mut dyn FnMut(&str),
-) -> Result<Built, BuildError> {
+/// As [`build`], with a directory for what cargo makes on the way.
+pub fn build_in(dir: &Path, target: Option<&Path>, say: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
     let manifest = read(dir)?;
     let path = dir.join(format!("{}.wasm", manifest.name));
     let mut project = Project { dir, manifest: &manifest, say };

@@ -18,10 +18,8 @@ pub(super) mod encode;
 mod templates;
 mod toolchain;
 
-#[cfg(test)]
-pub(super) use self::build::build_in;
 pub use self::{
-    build::{BuildError, Built, build},
+    build::{BuildError, Built, build, build_in},
     toolchain::missing,
 };
 
