@@ -119,6 +119,27 @@ node_packages() {
   fi
 }
 
+# What is measured beside Paddock, from its lock file into a directory, unless that has it already.
+peer_packages_in() {
+  local from=$1 into=$2
+  cmp -s "$from/package-lock.json" "$into/node_modules/installed-lock.json" && return 0
+  echo "setup: installing the node packages of scenarios${from##*/scenarios}"
+  mkdir -p "$into"
+  [[ $from == "$into" ]] || cp "$from/package.json" "$from/package-lock.json" "$into"
+  if ! (cd "$into" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null && cp package-lock.json node_modules/installed-lock.json); then
+    echo "setup: npm could not install them; Paddock will be measured without them" >&2
+  fi
+}
+
+# Other people's job queues and browsers, where the benchmarks look for them; they would install them during a run.
+peer_packages() {
+  [[ $purpose == bench ]] || return 0
+  local peers
+  peers=$(cd "$(dirname "${BASH_SOURCE[0]}")/../scenarios/peers" && pwd)
+  peer_packages_in "$peers" "$peers"
+  peer_packages_in "$peers/browser" "${PADDOCK_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/paddock-peers}/npm"
+}
+
 # What counts instructions: of the version that Cargo.lock names, else it refuses to work.
 instruction_runner() {
   [[ $purpose == bench ]] || return 0
@@ -147,6 +168,7 @@ python_packages() {
 if ((${#missing[@]} == 0)); then
   agent_tools
   node_packages
+  peer_packages
   python_packages
   instruction_runner
   echo "setup: everything for \`$purpose\` is installed"
@@ -207,6 +229,7 @@ fi
 rm -f "$log"
 agent_tools
 node_packages
+peer_packages
 python_packages
 instruction_runner
 echo "setup: done"

@@ -13,16 +13,17 @@ const INSTALLED_WITHIN_MS = 300_000;
 // Chrome does not start with its sandbox as root; Paddock leaves it out then, too.
 const IS_ROOT = process.getuid() === 0;
 
-/** Installs the peers as locked; the directory of their modules. */
+/** Installs the peers as locked in `browser`, where they are not there yet; the directory of their modules. */
 export function install() {
   const cache = process.env.PADDOCK_PEERS ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "paddock-peers");
+  const locked = join(import.meta.dirname, "browser");
   const directory = join(cache, "npm");
   const modules = join(directory, "node_modules");
   const lock = (where) => readFileSync(join(where, "package-lock.json"), "utf8");
   const done = join(modules, "installed-lock.json");
-  if (existsSync(done) && readFileSync(done, "utf8") === lock(import.meta.dirname)) return modules;
+  if (existsSync(done) && readFileSync(done, "utf8") === lock(locked)) return modules;
   mkdirSync(directory, { recursive: true });
-  for (const name of ["package.json", "package-lock.json"]) copyFileSync(join(import.meta.dirname, name), join(directory, name));
+  for (const name of ["package.json", "package-lock.json"]) copyFileSync(join(locked, name), join(directory, name));
   const options = { cwd: directory, stdio: ["ignore", "ignore", "inherit"], timeout: INSTALLED_WITHIN_MS };
   execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"], options);
   copyFileSync(join(directory, "package-lock.json"), done);

@@ -3,7 +3,7 @@
 //
 //   node browser.mjs PADDOCK_URL PAGES_URL ENGINE [--count N] [--rounds N]
 //
-// The peers are installed from the lock file beside this one into $PADDOCK_PEERS, or the user's cache directory. What cannot
+// The peers are installed from the lock file in `browser` into $PADDOCK_PEERS, or the user's cache directory. What cannot
 // be installed, or fails, is told on the error output, and its figures are `null`. All are up while one is measured.
 import { stop } from "./browser-processes.mjs";
 import { agentBrowser, bareDevtools, install, paddock, playwrightMcp } from "./browser-subjects.mjs";

@@ -371,6 +371,15 @@ fn interrupting_does_not_wait_for_a_websocket_handshake_that_never_ends() {
 }
 
 #[test]
+fn a_command_carries_the_mark_of_the_lab_that_started_it() {
+    let options = format!(
+        "command = {{ run = [\"sh\", \"-c\", \"env | grep -q '^PADDOCK_LAB_{}=[0-9]'\"] }}",
+        std::process::id()
+    );
+    clean(&run(&options, vec![Check::Status(vec![0])]));
+}
+
+#[test]
 fn the_memory_of_a_short_command_is_known() {
     let measured = run("command = { run = [\"sleep\", \"0.05\"] }", Vec::new());
     let memory = &measured.figures["rss_max_mib"];

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     resources::{
+        mark::Mark,
         process,
         tree::{Snapshot, Tree},
     },
@@ -129,6 +130,7 @@ impl Prepared {
         let mut command = Command::new(resolve_program(&self.dir, &program));
         command
             .args(parts)
+            .envs([Mark::own().variable()])
             .envs(self.env.iter().map(|(name, value)| (name, text(value))))
             .current_dir(&self.dir)
             .stdin(Stdio::null())

@@ -97,6 +97,11 @@ pub(crate) fn disk_bytes(pid: i32) -> Option<(u64, u64)> {
     Some((of("read_bytes")?, of("write_bytes")?))
 }
 
+/// The environment that the process was started with, each variable ended by a zero byte; `None` if it may not be read.
+pub(crate) fn environment(pid: i32) -> Option<Vec<u8>> {
+    fs::read(path(pid, "environ")).ok()
+}
+
 /// How many descriptors are open, and the inodes of those that are sockets.
 pub(crate) fn descriptors(pid: i32) -> (u64, Vec<u64>) {
     let Ok(entries) = fs::read_dir(path(pid, "fd")) else { return (0, Vec::new()) };

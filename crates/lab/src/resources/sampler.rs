@@ -14,6 +14,7 @@ use std::{
 use super::{
     listener::socket_states,
     machine::MachineTimes,
+    mark::Mark,
     process::{self, ProcessId, Stat},
     tree::{Snapshot, Tree},
 };
@@ -122,7 +123,7 @@ fn thin_out<T>(samples: &mut Vec<T>, trees: usize) {
 /// What one look needs of those before.
 struct Sampling {
     trees: Vec<Watch>,
-    /// The generator with everything that it started.
+    /// The generator; its tree has everything that it started, daemons too.
     own: i32,
     first: MachineTimes,
     previous: MachineTimes,
@@ -150,9 +151,10 @@ struct Base {
 impl Sampling {
     fn new(watched: Vec<Watched>) -> Self {
         let now = MachineTimes::read();
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
         let watch = |watched: Watched| Watch {
             name: watched.name,
-            tree: Tree::new(watched.pid),
+            tree: if watched.pid == own { Tree::marked(own, Mark::own()) } else { Tree::new(watched.pid) },
             disk: BTreeMap::new(),
             base: None,
             previous_cpu_s: 0.0,
@@ -160,7 +162,7 @@ impl Sampling {
         };
         Self {
             trees: watched.into_iter().map(watch).collect(),
-            own: i32::try_from(std::process::id()).unwrap_or_default(),
+            own,
             first: now,
             previous: now,
             previous_own: None,

@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     driver::command::resolve_program,
+    resources::mark::Mark,
     scenario::{CommandFile, Scenario},
     variables::{MissingVariableError, Template, Variables},
 };
@@ -154,7 +155,8 @@ pub(super) fn command(
         .stderr(Stdio::piped())
         // A group of its own: it is stopped with everything that it starts, and Ctrl-C on the terminal does not reach it
         // before the lab has asked it to stop.
-        .process_group(0);
+        .process_group(0)
+        .envs([Mark::own().variable()]);
     for (name, value) in env {
         command.env(name, text(value)?);
     }
