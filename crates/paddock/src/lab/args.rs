@@ -290,6 +290,22 @@ pub(super) enum FixtureCommand {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=5_000))]
         count: u16,
     },
+    /// Do the same in a tab of a Chrome directly, through a running server's passthrough and over its HTTP interface, and
+    /// print what each took
+    FleetOverhead {
+        /// The server
+        #[arg(long, value_name = "URL")]
+        server: url::Url,
+        /// Where article.html is
+        #[arg(long, value_name = "URL")]
+        site: url::Url,
+        /// The Chrome's debugging port
+        #[arg(long, value_name = "URL")]
+        devtools: url::Url,
+        /// How many rounds
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+        count: u16,
+    },
     /// Kill a server, its workers and its database while jobs go through it, and account for every job
     JobsChaos {
         /// The program whose `serve` is started

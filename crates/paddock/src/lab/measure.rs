@@ -412,6 +412,10 @@ pub(super) async fn fixture(command: FixtureCommand) -> LabResult {
             let figures = fixture::fleet(&server, &site, case, usize::from(count)).await;
             say(format_args!("{}", serde_json::to_string(&figures.map_err(|error| LabError::of(&error))?)?));
         }
+        FixtureCommand::FleetOverhead { server, site, devtools, count } => {
+            let figures = fixture::overhead(&server, &site, &devtools, usize::from(count)).await;
+            say(format_args!("{}", serde_json::to_string(&figures.map_err(|error| LabError::of(&error))?)?));
+        }
         FixtureCommand::JobsChaos { program, jobs, kills, postgres } => {
             let options = fixture::Chaos { program, jobs, kills, postgres };
             let figures = Box::pin(fixture::chaos(&options)).await.map_err(|error| LabError::of(&error))?;
