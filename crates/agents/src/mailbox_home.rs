@@ -1,8 +1,8 @@
 //! Mailboxes that come to a server and leave it again.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::MutexGuard};
 
-use super::{AWAY, Delivery, Mailbox};
+use super::{AWAY, Delivery, Inner, Mailbox};
 
 impl Mailbox {
     /// The epoch under which this server runs the agent; [`AWAY`] if it does not.
@@ -33,25 +33,39 @@ impl Mailbox {
     }
 
     /// This server runs the agent from now on: so many messages wait in the store, and these waited for somebody to run
-    /// it. Gives whether a task has to be started.
-    pub(crate) fn settle(&self, epoch: i64, backlog: usize, waited: Vec<Delivery>) -> bool {
+    /// it. Gives whether a task has to be started, and those of them that it does not take.
+    pub(crate) fn settle(
+        &self,
+        epoch: i64,
+        backlog: usize,
+        mut waited: Vec<Delivery>,
+    ) -> (bool, Vec<Delivery>) {
         let mut inner = self.inner();
         inner.epoch = epoch;
         inner.backlog = backlog;
         inner.elsewhere = 0;
+        let room = if inner.is_closed { 0 } else { inner.bound.saturating_sub(inner.len()) };
+        let rest = waited.split_off(room.min(waited.len()));
         inner.queue.extend(waited);
         // A task of an epoch before ends by itself, and sees then that there is something to do.
-        if inner.is_awake || (inner.queue.is_empty() && backlog == 0) {
-            return false;
-        }
-        inner.is_awake = true;
-        true
+        let is_to_run = !inner.is_awake && (backlog > 0 || !inner.queue.is_empty());
+        inner.is_awake |= is_to_run;
+        (is_to_run, rest)
     }
 
     /// This server runs the agent no longer. Gives what waited in memory alone; the rest is in the store. A task that
     /// runs the agent sees that it is to end.
     pub(crate) fn leave(&self) -> Vec<Delivery> {
-        let mut inner = self.inner();
+        self.leave_with(self.inner())
+    }
+
+    /// As [`Mailbox::leave`], if no task runs the agent.
+    pub(crate) fn leave_if_asleep(&self) -> Option<Vec<Delivery>> {
+        let inner = self.inner();
+        (!inner.is_awake).then(|| self.leave_with(inner))
+    }
+
+    fn leave_with(&self, mut inner: MutexGuard<'_, Inner>) -> Vec<Delivery> {
         inner.epoch = AWAY;
         inner.backlog = 0;
         let queue: VecDeque<Delivery> = std::mem::take(&mut inner.queue);
@@ -63,12 +77,6 @@ impl Mailbox {
             waker.wake();
         }
         queue.into_iter().filter(|delivery| delivery.row.is_none()).collect()
-    }
-
-    /// As [`Mailbox::leave`], if no task runs the agent.
-    pub(crate) fn leave_if_asleep(&self) -> Option<Vec<Delivery>> {
-        let is_awake = self.inner().is_awake;
-        (!is_awake).then(|| self.leave())
     }
 
     /// Whether the agent is not here, and no task runs it any more.

@@ -132,8 +132,30 @@ fn a_mailbox_that_is_away_takes_nothing_and_gives_up_what_is_in_memory() {
     assert!(!mailbox.retire());
     assert!(!mailbox.nudge());
     // It comes back with what waited for it, which comes after what is in the store.
-    assert!(mailbox.settle(7, 1, left));
+    let (is_to_run, rest) = mailbox.settle(7, 1, left);
+    assert!(is_to_run && rest.is_empty());
     assert_eq!((mailbox.epoch(), mailbox.len()), (7, 2));
+}
+
+#[test]
+fn a_mailbox_that_comes_takes_no_more_than_it_has_room_for() {
+    let mailbox = Mailbox::new(3, Overflow::Reject, Vec::new());
+    mailbox.leave();
+    let waited = (1..=3).map(|n| Delivery::new(message(n, Performative::Inform))).collect();
+    let (_, rest) = mailbox.settle(7, 1, waited);
+    assert_eq!(rest.iter().map(number).collect::<Vec<_>>(), [3]);
+    assert_eq!(mailbox.len(), 3);
+}
+
+#[test]
+fn a_mailbox_is_not_left_while_a_task_runs_the_agent() {
+    let mailbox = Mailbox::new(4, Overflow::Reject, Vec::new());
+    mailbox.push(Delivery::new(message(1, Performative::Inform)));
+    assert!(mailbox.leave_if_asleep().is_none());
+    assert_eq!(take(&mailbox, 9).unwrap(), [1]);
+    assert!(mailbox.fall_asleep());
+    assert_eq!(mailbox.leave_if_asleep().map(|left| left.len()), Some(0));
+    assert!(mailbox.is_vacant());
 }
 
 #[test]

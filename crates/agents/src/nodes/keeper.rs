@@ -2,7 +2,8 @@
 //! and fetches what came for them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    slice,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -55,6 +56,7 @@ pub(crate) fn spawn(agents: &Agents) {
         agents: agents.clone(),
         core: Arc::clone(core),
         nodes: Arc::clone(nodes),
+        lease: String::new(),
         owners: HashMap::new(),
         last_epoch: 0,
         since: Instant::now(),
@@ -84,6 +86,8 @@ struct Keeper {
     agents: Agents,
     core: Arc<Core>,
     nodes: Arc<Nodes>,
+    /// The lease under which it was learned who runs what.
+    lease: String,
     owners: HashMap<String, Owner>,
     last_epoch: i64,
     /// When servers came or went last.
@@ -108,14 +112,18 @@ impl Keeper {
     async fn look(&mut self) -> Result<(), StoreError> {
         self.looks = self.looks.wrapping_add(1);
         let is_told = self.nodes.is_dirty.swap(false, Ordering::AcqRel);
+        let is_thorough = self.looks.is_multiple_of(LOOK_THROUGH_EVERY);
         for gone in nodes::expel(&self.core.store).await? {
             tracing::warn!(node = gone, "a server is gone; its agents go to others");
+        }
+        if is_thorough {
+            nodes::forget_owners(&self.core.store).await?;
         }
         let was_moved = self.look_at_members().await? | self.look_at_owners().await?;
         let is_settled = self.since.elapsed() >= SETTLED;
         // When it has just settled agents may move.
         let has_settled = is_settled && self.since.elapsed() < SETTLED + 2 * LOOK;
-        if is_told || was_moved || has_settled || self.looks.is_multiple_of(LOOK_THROUGH_EVERY) {
+        if is_told || was_moved || has_settled || is_thorough {
             self.place(is_settled).await?;
         }
         self.fetch().await?;
@@ -142,6 +150,11 @@ impl Keeper {
         let kept = members.clone();
         *self.nodes.members.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
         if is_other {
+            if kept.len() > 1 && self.nodes.bus.is_local() {
+                tracing::warn!(
+                    "servers share agents without a bus (`[bus] url`): messages in memory stay on each"
+                );
+            }
             self.since = Instant::now();
             self.nodes.keep_links(|server| kept.iter().any(|member| server_of(&member.row.node) == server));
         }
@@ -150,12 +163,19 @@ impl Keeper {
 
     /// Gives whether agents went from one to another.
     async fn look_at_owners(&mut self) -> Result<bool, StoreError> {
+        let lease = self.nodes.id();
+        if lease != self.lease {
+            // While this server had none, what changed may have been forgotten.
+            (self.lease, self.last_epoch) = (lease, 0);
+            self.owners.clear();
+        }
         let changes = nodes::changes(&self.core.store, self.last_epoch).await?;
         let is_other = !changes.is_empty();
         for (agent, node, epoch) in changes {
             self.last_epoch = self.last_epoch.max(epoch);
             self.owners.insert(agent, Owner { node, epoch });
         }
+        self.nodes.seen.store(self.last_epoch, Ordering::Release);
         Ok(is_other)
     }
 
@@ -165,20 +185,28 @@ impl Keeper {
         let placement = Placement::new(&members);
         let term = self.nodes.term();
         let me = term.as_ref().map_or("", |term| &*term.node);
-        let (mut take, mut release) = (Vec::new(), Vec::new());
+        let (mut take, mut release, mut released) = (Vec::new(), Vec::new(), Vec::new());
         let cells: Vec<Arc<Cell>> = self.core.spaces.pin().values().flat_map(|space| space.cells()).collect();
+        self.forget_removed(&cells);
+        // Others run them, or nobody: those that are still here are not any more.
+        let is_member = members.iter().any(|member| member.row.node == me);
+        let is_mine =
+            |cell: &Cell| is_member && self.owners.get(&*cell.key).is_some_and(|owner| owner.node == me);
+        let went = |cell: &&Arc<Cell>| !is_mine(cell) && cell.mailbox.epoch() != AWAY;
+        let gone: Vec<Arc<Cell>> = cells.iter().filter(went).cloned().collect();
+        self.nodes.left(&self.core, &gone);
         for cell in cells {
             let owner = self.owners.get(&*cell.key);
             let runs = owner.and_then(|owner| members.iter().find(|member| member.row.node == owner.node));
             match (owner, runs) {
                 (Some(owner), Some(runs)) if runs.row.node == me => {
                     cell.set_owner(None);
-                    if self.keeps(&cell, owner.epoch, is_settled, &placement, me) {
+                    if self.gives_up(&cell, owner.epoch, is_settled, &placement, me) {
                         release.push((cell.key.to_string(), owner.epoch));
+                        released.push(cell);
                     }
                 }
                 (_, Some(runs)) => {
-                    self.went(&cell);
                     let server = server_of(&runs.row.node);
                     // One of this server's leases before: it ends, and the agent is taken again.
                     if server != &*self.nodes.server {
@@ -186,7 +214,6 @@ impl Keeper {
                     }
                 }
                 (_, None) => {
-                    self.went(&cell);
                     cell.set_owner(None);
                     if winner(&placement, &cell, None).is_some_and(|winner| winner.row.node == me)
                         && take.len() < TAKE_MAX
@@ -196,6 +223,7 @@ impl Keeper {
                 }
             }
         }
+        self.nodes.parted(&self.core, &released);
         let is_more = take.len() >= TAKE_MAX || release.len() >= TAKE_MAX;
         release.truncate(TAKE_MAX);
         if !me.is_empty() && !(take.is_empty() && release.is_empty()) {
@@ -208,15 +236,27 @@ impl Keeper {
         Ok(())
     }
 
-    /// Another server runs an agent, or nobody: if it is still here it is not any more.
-    fn went(&self, cell: &Arc<Cell>) {
-        if cell.mailbox.epoch() != AWAY {
-            self.nodes.left(&self.core, cell);
+    /// Agents that were removed need nobody to run them.
+    fn forget_removed(&mut self, cells: &[Arc<Cell>]) {
+        if self.owners.len() > cells.len() {
+            let there: HashSet<&str> = cells.iter().map(|cell| &*cell.key).collect();
+            self.owners.retain(|agent, owner| !owner.node.is_empty() || there.contains(agent.as_str()));
         }
     }
 
-    /// Looks at an agent that this server runs; gives whether it is to be given up.
-    fn keeps(
+    /// Sees to it that this server runs an agent no longer once its turn is over. Gives whether that is so already, and
+    /// has only to be completed ([`Nodes::parted`]).
+    fn vacate(&self, cell: &Arc<Cell>) -> bool {
+        if self.nodes.part_asleep(&self.core, cell) {
+            return true;
+        }
+        cell.order(ORDER_LEAVE);
+        self.core.nudge(cell);
+        false
+    }
+
+    /// Looks at an agent that this server runs; gives whether it can be given up.
+    fn gives_up(
         &self,
         cell: &Arc<Cell>,
         epoch: i64,
@@ -229,16 +269,7 @@ impl Keeper {
             return cell.mailbox.is_vacant();
         }
         let is_mine = winner(placement, cell, Some(me)).is_none_or(|winner| winner.row.node == me);
-        if is_mine || !is_settled {
-            return false;
-        }
-        if let Some(left) = cell.mailbox.leave_if_asleep() {
-            self.nodes.left_with(&self.core, cell, left);
-            return true;
-        }
-        cell.order(ORDER_LEAVE);
-        self.core.nudge(cell);
-        false
+        !is_mine && is_settled && self.vacate(cell)
     }
 
     async fn change(
@@ -257,6 +288,8 @@ impl Keeper {
             return Ok(());
         }
         tracing::info!(agents = taken.agents.len(), "this server runs more agents");
+        // What those that come sent before comes before what they send from here.
+        self.fetch().await?;
         let mut cells = Vec::with_capacity(taken.agents.len());
         for (key, epoch, waiting) in taken.agents {
             let was_there = self.owners.contains_key(&key);
@@ -273,7 +306,7 @@ impl Keeper {
         if let Err(error) = self.agents.load_alarms_of(&cells).await {
             // They are taken again, with what they are to be reminded of.
             tracing::warn!(%error, "what agents are to be reminded of cannot be read");
-            cells.iter().for_each(|cell| self.nodes.left(&self.core, cell));
+            self.nodes.left(&self.core, &cells);
         }
         Ok(())
     }
@@ -297,7 +330,17 @@ impl Keeper {
                 if places.is_empty() || !is_epoch {
                     break;
                 }
-                let rows = nodes::pick(&self.core.store, &term.node, &key, epoch, places.len()).await?;
+                let picked = nodes::pick(&self.core.store, &term.node, &key, epoch, places.len()).await;
+                let rows = match picked {
+                    Ok(rows) => rows,
+                    // Whether they were taken is not known: the agent is placed anew, which reads all that waits for it.
+                    Err(error) => {
+                        if self.vacate(&cell) {
+                            self.nodes.parted(&self.core, slice::from_ref(&cell));
+                        }
+                        return Err(error);
+                    }
+                };
                 left = if rows.len() < places.len() { 0 } else { left - rows.len() };
                 self.fill(&cell, places, rows);
             }

@@ -1,6 +1,9 @@
 //! A server's lease: begun, renewed, and lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use metrics::{counter, gauge};
 use paddock_platform::store::StoreError;
@@ -100,7 +103,12 @@ async fn keep(core: &Core, nodes: &Nodes, term: &Term) -> &'static str {
 
 fn busy(core: &Core, nodes: &Nodes) -> Busy {
     let awake = core.awake.pin().len();
-    Busy { agents: nodes.here().len() as u64, awake: awake as u64, is_full: awake > core.limits.awake_max }
+    Busy {
+        agents: nodes.here().len() as u64,
+        awake: awake as u64,
+        is_full: awake > core.limits.awake_max,
+        seen: nodes.seen.load(Ordering::Acquire),
+    }
 }
 
 /// The lease is over: nothing goes on here, and others take over when the store's clock says so too, or at once if the
@@ -112,9 +120,7 @@ async fn cut_off(core: &Arc<Core>, nodes: &Arc<Nodes>, term: &Term, reason: &'st
     gauge!(AGENTS_LEASE_LEFT_SECONDS).set(0.0);
     let cells: Vec<_> = nodes.here().values().cloned().collect();
     tracing::error!(reason, agents = cells.len(), "the lease of this server is over; its agents stop here");
-    for cell in &cells {
-        nodes.left(core, cell);
-    }
+    nodes.left(core, &cells);
     let data = json!({ "reason": reason, "agents": cells.len() });
     super::view::publish(core, "lost", &nodes.name, data);
     let _ = tokio::time::timeout(LEAVE_WAIT, nodes::leave(&core.store, &term.node)).await;

@@ -65,7 +65,7 @@ impl Outgoing {
     }
 }
 
-fn unreachable(cell: Option<&Cell>, detail: impl Into<String>) -> Trouble {
+pub(super) fn unreachable(cell: Option<&Cell>, detail: impl Into<String>) -> Trouble {
     Trouble::new(cell.map(|cell| &cell.name), DeadReason::Unreachable, detail)
 }
 

@@ -33,10 +33,11 @@ mod waiting;
 mod wire;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    slice,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Instant,
 };
@@ -45,7 +46,10 @@ use paddock_platform::{bus::Bus, store::Store};
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::{keeper::spawn, link::Passed, term::Term};
-use self::{link::Outgoing, waiting::Waiting};
+use self::{
+    link::{Outgoing, unreachable},
+    waiting::Waiting,
+};
 pub use self::{
     options::NodesOptions,
     view::{NodeView, NodesView},
@@ -71,6 +75,8 @@ pub(crate) struct Nodes {
     /// The lease under which this server runs agents now.
     term: RwLock<Option<Arc<Term>>>,
     members: RwLock<Arc<Vec<Member>>>,
+    /// The last epoch that this server knows of.
+    seen: AtomicI64,
     /// The agents that this server runs, by their keys.
     here: Mutex<HashMap<Arc<str>, Arc<Cell>>>,
     links: Mutex<HashMap<Arc<str>, mpsc::Sender<Outgoing>>>,
@@ -93,6 +99,7 @@ impl Nodes {
             bus,
             term: RwLock::default(),
             members: RwLock::default(),
+            seen: AtomicI64::new(0),
             here: Mutex::default(),
             links: Mutex::default(),
             pending_max: pending_max.max(1),
@@ -150,34 +157,63 @@ impl Nodes {
         is_other.then(|| Arc::from(server))
     }
 
-    fn here(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Cell>>> {
+    fn here(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Cell>>> {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How much waits for its agent to be run by somebody.
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This server runs an agent no longer. What waited for it in memory goes to whoever runs it next.
-    pub(crate) fn left(&self, core: &Core, cell: &Arc<Cell>) {
-        let left = cell.mailbox.leave();
-        self.left_with(core, cell, left);
+    /// This server runs these agents no longer. What waited for them in memory goes to whoever runs them next.
+    fn left(&self, core: &Arc<Core>, cells: &[Arc<Cell>]) {
+        for cell in cells {
+            let waiting = self.waiting();
+            let left = cell.mailbox.leave();
+            self.part(core, waiting, cell, left);
+        }
+        self.parted(core, cells);
     }
 
-    /// As [`Nodes::left`]: this waited for it.
-    fn left_with(&self, core: &Core, cell: &Arc<Cell>, left: Vec<Delivery>) {
-        self.here().remove(&cell.key);
-        // Whoever runs it next has them from the store.
-        core.reminders.forget(&cell.key);
-        cell.clear_due();
-        let mut waiting = self.waiting();
+    /// The first half of [`Nodes::left`], if no task runs the agent; [`Nodes::parted`] is the other. Gives whether that is
+    /// so.
+    fn part_asleep(&self, core: &Arc<Core>, cell: &Arc<Cell>) -> bool {
+        let waiting = self.waiting();
+        let Some(left) = cell.mailbox.leave_if_asleep() else { return false };
+        self.part(core, waiting, cell, left);
+        true
+    }
+
+    /// Keeps what waited for an agent that has left. Whoever has more for it waits meanwhile, so that it stays in order.
+    fn part(
+        &self,
+        core: &Arc<Core>,
+        mut waiting: MutexGuard<'_, Waiting>,
+        cell: &Arc<Cell>,
+        left: Vec<Delivery>,
+    ) {
         cell.set_owner(None);
-        for delivery in left {
-            // What there is no room for is gone with the server that had it.
-            waiting.add(cell, delivery.message, Instant::now());
-        }
+        let mut left = left.into_iter().map(|delivery| delivery.message);
+        let refused = left.find(|message| !waiting.add(cell, Arc::clone(message), Instant::now()));
         drop(waiting);
+        for message in refused.into_iter().chain(left) {
+            let trouble = unreachable(Some(cell), "as much as may waits already for agents that move");
+            core.troubled(&cell.space, &message, vec![trouble]);
+        }
+    }
+
+    /// Forgets what only the server does that runs an agent. Whoever runs it next has that from the store.
+    fn parted(&self, core: &Core, cells: &[Arc<Cell>]) {
+        if cells.is_empty() {
+            return;
+        }
+        for cell in cells {
+            self.here().remove(&cell.key);
+            cell.clear_due();
+            cell.has_scheduled.store(false, Ordering::Release);
+        }
+        core.reminders.forget(&cells.iter().map(|cell| &*cell.key).collect::<HashSet<_>>());
         self.poke();
     }
 
@@ -188,20 +224,25 @@ impl Nodes {
         let mut waiting = self.waiting();
         cell.set_owner(None);
         let waited = waiting.take(&cell.key).into_iter().map(|(_, message)| Delivery::new(message)).collect();
-        let is_to_run = cell.mailbox.settle(epoch, backlog, waited);
+        let (is_to_run, rest) = cell.mailbox.settle(epoch, backlog, waited);
         drop(waiting);
         if is_to_run {
             core.run(cell);
         }
+        for delivery in rest {
+            core.put_again(cell, &delivery.message);
+        }
     }
 
     /// A task that ran an agent has ended, and left these messages, none of which is in the store.
-    pub(crate) fn retired(&self, core: &Arc<Core>, cell: &Arc<Cell>, epoch: i64, rest: Vec<Delivery>) {
+    pub(crate) fn retired(&self, core: &Arc<Core>, cell: &Arc<Cell>, epoch: i64, mut rest: Vec<Delivery>) {
+        let waiting = self.waiting();
         if cell.mailbox.epoch() == epoch {
-            let mut left = rest;
-            left.extend(cell.mailbox.leave());
-            self.left_with(core, cell, left);
+            rest.extend(cell.mailbox.leave());
+            self.part(core, waiting, cell, rest);
+            self.parted(core, slice::from_ref(cell));
         } else {
+            drop(waiting);
             for delivery in rest {
                 core.put_again(cell, &delivery.message);
             }

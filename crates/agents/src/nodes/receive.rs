@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use paddock_platform::bus::{Bus, Subscription};
+use paddock_platform::bus::{Bus, Heard, Subscription};
 
 use super::{
     subject,
@@ -43,15 +43,21 @@ pub(super) async fn deliveries(core: Arc<Core>) {
             tracing::error!("what came over the bus are no messages");
             continue;
         };
-        let deadline = tokio::time::Instant::now() + BLOCK_MAX;
-        let mut told = Vec::with_capacity(frames.len());
-        for frame in frames {
-            told.push(take(&core, frame, deadline).await);
-        }
-        let told = serde_json::to_vec(&told).unwrap_or_default();
-        if let Err(error) = lot.answer(Bytes::from(told)).await {
-            tracing::warn!(%error, "another server does not hear what became of its messages");
-        }
+        // A server sends its next lot when it has heard of the one before: those of others need not wait for that.
+        core.tasks.spawn("agents-delivery", answer(Arc::clone(&core), lot, frames));
+    }
+}
+
+/// Puts the messages of a lot into their mailboxes, and says what became of each.
+async fn answer(core: Arc<Core>, lot: Heard, frames: Vec<Frame>) {
+    let deadline = tokio::time::Instant::now() + BLOCK_MAX;
+    let mut told = Vec::with_capacity(frames.len());
+    for frame in frames {
+        told.push(take(&core, frame, deadline).await);
+    }
+    let told = serde_json::to_vec(&told).unwrap_or_default();
+    if let Err(error) = lot.answer(Bytes::from(told)).await {
+        tracing::warn!(%error, "another server does not hear what became of its messages");
     }
 }
 

@@ -1,6 +1,9 @@
 //! Bringing agents in: definitions, versions, components.
 
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -343,7 +346,7 @@ impl Agents {
         cell.order(ORDER_END);
         core.nudge(cell);
         cell.clear_due();
-        core.reminders.forget(&cell.key);
+        core.reminders.forget(&HashSet::from([&*cell.key]));
         if let Some(nodes) = &core.nodes {
             nodes.removed(cell);
         }

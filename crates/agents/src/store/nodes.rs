@@ -29,14 +29,16 @@ statement!(LOCK, "lock_placement", "SELECT pg_advisory_xact_lock(7306093012)::te
 statement!(
     JOIN,
     "join_node",
-    "INSERT INTO agent_nodes (node, name, labels, weight, started_at, renewed_at, expires_at, agents, awake, is_full) \
-     SELECT ?1, ?2, ?3, ?4::bigint, c.now, c.now, c.now + ?5::bigint, 0, 0, false \
+    "INSERT INTO agent_nodes (node, name, labels, weight, started_at, renewed_at, expires_at, agents, awake, is_full, \
+     seen) \
+     SELECT ?1, ?2, ?3, ?4::bigint, c.now, c.now, c.now + ?5::bigint, 0, 0, false, 0 \
      FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) AS c"
 );
 statement!(
     RENEW,
     "renew_node",
-    "UPDATE agent_nodes SET renewed_at = c.now, expires_at = c.now + ?2::bigint, agents = ?3, awake = ?4, is_full = ?5 \
+    "UPDATE agent_nodes SET renewed_at = c.now, expires_at = c.now + ?2::bigint, agents = ?3, awake = ?4, is_full = ?5, \
+     seen = ?6 \
      FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) AS c WHERE node = ?1"
 );
 statement!(LEAVE, "leave_node", "DELETE FROM agent_nodes WHERE node = ?1");
@@ -82,6 +84,14 @@ statement!(
     DISOWN,
     "disown_agent",
     "UPDATE agent_owners SET node = '', epoch = nextval('agent_epochs') WHERE agent = ?1"
+);
+// Of agents that were removed, as far as all servers know that nobody runs them.
+statement!(
+    FORGET_OWNERS,
+    "forget_owners",
+    "DELETE FROM agent_owners AS o WHERE o.node = '' AND o.epoch <= (SELECT min(m.seen) FROM agent_nodes m) \
+     AND NOT EXISTS (SELECT 1 FROM agents a WHERE a.tenant = split_part(o.agent, '/', 1) \
+     AND a.name = substr(o.agent, strpos(o.agent, '/') + 1))"
 );
 statement!(FORGET_ARRIVALS, "forget_arrivals", "DELETE FROM agent_arrivals WHERE agent = ?1");
 statement!(COUNTS, "count_owned", "SELECT node, count(*) AS agents FROM agent_owners GROUP BY node");
@@ -155,6 +165,8 @@ pub(crate) struct Busy {
     pub(crate) agents: u64,
     pub(crate) awake: u64,
     pub(crate) is_full: bool,
+    /// The last epoch that it knows of.
+    pub(crate) seen: i64,
 }
 
 /// Agents that a server runs from now on.
@@ -187,7 +199,7 @@ pub(crate) async fn join(store: &Store, row: NodeRow, lease_ms: i64) -> Result<(
 /// Goes on with a lease. Gives whether it still is one.
 pub(crate) async fn renew(store: &Store, node: &str, lease_ms: i64, busy: Busy) -> Result<bool, StoreError> {
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let params = params![node, lease_ms, count(busy.agents), count(busy.awake), busy.is_full];
+    let params = params![node, lease_ms, count(busy.agents), count(busy.awake), busy.is_full, busy.seen];
     Ok(store.execute(&RENEW, params).await? == 1)
 }
 
@@ -329,6 +341,11 @@ pub(crate) async fn disown(tx: &mut Transaction, agent: &str) -> Result<(), Stor
     tx.query(&LOCK, params![]).await?;
     tx.execute(&DISOWN, params![agent]).await?;
     tx.execute(&FORGET_ARRIVALS, params![agent]).await.map(|_| ())
+}
+
+/// Forgets that nobody runs agents that were removed, once every server knows.
+pub(crate) async fn forget_owners(store: &Store) -> Result<(), StoreError> {
+    store.execute(&FORGET_OWNERS, params![]).await.map(|_| ())
 }
 
 /// Which of these agents a server runs, and under which epochs. Until the transaction ends nobody takes them from it.

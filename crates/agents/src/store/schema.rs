@@ -155,7 +155,8 @@ const SHARE: Migration = Migration::new(3, "share agents among servers", "").wit
          expires_at BIGINT NOT NULL,
          agents BIGINT NOT NULL,
          awake BIGINT NOT NULL,
-         is_full BOOLEAN NOT NULL
+         is_full BOOLEAN NOT NULL,
+         seen BIGINT NOT NULL
      );
      CREATE TABLE agent_owners (
          agent TEXT PRIMARY KEY,
