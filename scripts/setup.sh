@@ -49,6 +49,7 @@ if [[ $purpose != agents && $purpose != build ]]; then
 fi
 if [[ $purpose == test || $purpose == bench ]]; then
   need '/usr/lib/postgresql/*/bin/initdb' postgresql
+  need nats-server nats-server
   need promtool prometheus
   need wrk wrk
   need node nodejs

@@ -120,6 +120,8 @@ pub(crate) const ORDER_RESTART: u8 = 2;
 pub(crate) const ORDER_PARK: u8 = 4;
 /// To look at its definition or status.
 pub(crate) const ORDER_LOOK: u8 = 8;
+/// To write what it did and make room: another server is to run the agent.
+pub(crate) const ORDER_LEAVE: u8 = 16;
 
 /// One agent.
 pub(crate) struct Cell {
@@ -129,6 +131,12 @@ pub(crate) struct Cell {
     pub(crate) space: Arc<Space>,
     pub(crate) mailbox: Mailbox,
     pub(crate) counts: Counts,
+    /// The last place in the store that this server loads when it begins to run the agent; later ones come by themselves.
+    pub(crate) place_before: AtomicI64,
+    /// How many durable messages may be sent to it elsewhere before its backlog is looked at again.
+    pub(crate) allowance: AtomicI64,
+    /// The server that runs it, if it is another.
+    owner: RwLock<Option<Arc<str>>>,
     /// Whether what it got on schedule last still waits.
     pub(crate) has_scheduled: AtomicBool,
     /// When it is due on schedule, in milliseconds.
@@ -158,6 +166,9 @@ impl Cell {
             space: Arc::clone(space),
             mailbox: Mailbox::new(bound, overflow, shed),
             counts: Counts::default(),
+            place_before: AtomicI64::new(0),
+            allowance: AtomicI64::new(0),
+            owner: RwLock::new(None),
             has_scheduled: AtomicBool::new(false),
             due_ms: AtomicI64::new(NEVER),
             agent: RwLock::new(Arc::new(agent)),
@@ -172,6 +183,15 @@ impl Cell {
     /// What tells it from others as long as it is there.
     pub(crate) fn id(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self) as usize
+    }
+
+    /// The server that runs it, if it is another and known.
+    pub(crate) fn owner(&self) -> Option<Arc<str>> {
+        self.owner.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_owner(&self, owner: Option<Arc<str>>) {
+        *self.owner.write().unwrap_or_else(PoisonError::into_inner) = owner;
     }
 
     /// The version in force.
@@ -231,6 +251,10 @@ impl Cell {
     /// Tells the agent's task something; it has to be nudged, too.
     pub(crate) fn order(&self, order: u8) {
         self.orders.fetch_or(order, Ordering::AcqRel);
+    }
+
+    pub(crate) fn withdraw(&self, order: u8) {
+        self.orders.fetch_and(!order, Ordering::AcqRel);
     }
 
     pub(crate) fn take_orders(&self) -> u8 {

@@ -2,9 +2,13 @@
 //!
 //! One task takes what waits, writes it in one transaction, and only then puts the messages in it into their mailboxes:
 //! in the order in which they are in the store. While one transaction is under way the next gathers.
+//!
+//! Where several servers share the agents, the same task says which of them this server runs: so that what is written
+//! for an agent and its coming or going are never under way together. A message for an agent of another server goes to the
+//! store like any other, and that server is told.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -27,10 +31,13 @@ use crate::{
     cell::Cell,
     dead::{DeadLetter, DeadLetterView},
     envelope,
-    mailbox::{Delivery, Refusal},
+    mailbox::{AWAY, Delivery, Refusal},
     message::{Message, MessageId},
-    metrics::{AGENTS_COMMIT_BATCH, AGENTS_COMMIT_DURATION_SECONDS, AGENTS_DUPLICATES_TOTAL},
-    store::{ChangeRows, apply},
+    metrics::{
+        AGENTS_COMMIT_BATCH, AGENTS_COMMIT_DURATION_SECONDS, AGENTS_DUPLICATES_TOTAL, AGENTS_FENCED_TOTAL,
+    },
+    nodes::Nodes,
+    store::{Applied, ChangeRows, Fence, apply, nodes::Taken},
 };
 
 /// Rows that share a transaction at most.
@@ -44,19 +51,25 @@ const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 #[derive(Debug)]
 pub(crate) struct Place {
     cell: Arc<Cell>,
+    epoch: i64,
     is_open: bool,
 }
 
 impl Place {
     pub(crate) fn reserve(cell: &Arc<Cell>) -> Result<Self, Refusal> {
-        cell.mailbox.reserve()?;
-        Ok(Self { cell: Arc::clone(cell), is_open: true })
+        let epoch = cell.mailbox.reserve()?;
+        Ok(Self { cell: Arc::clone(cell), epoch, is_open: true })
+    }
+
+    /// The epoch of the mailbox that it is in.
+    pub(crate) const fn epoch(&self) -> i64 {
+        self.epoch
     }
 
     /// Gives whether somebody has to run the agent.
-    fn fill(&mut self, delivery: Delivery) -> bool {
+    pub(crate) fn fill(mut self, delivery: Delivery) -> bool {
         self.is_open = false;
-        self.cell.mailbox.fill(delivery)
+        self.cell.mailbox.fill(delivery, self.epoch)
     }
 }
 
@@ -71,7 +84,9 @@ impl Drop for Place {
 /// A durable message and where it goes.
 #[derive(Debug)]
 pub(crate) struct Post {
-    pub(crate) place: Place,
+    pub(crate) cell: Arc<Cell>,
+    /// `None` if another server runs the agent.
+    pub(crate) place: Option<Place>,
     pub(crate) message: Arc<Message>,
 }
 
@@ -80,8 +95,8 @@ pub(crate) struct Post {
 pub(crate) struct Change {
     /// Messages that are sent.
     pub(crate) posts: Vec<Post>,
-    /// The agent whose messages and state these are.
-    pub(crate) agent: Option<Arc<str>>,
+    /// The agent whose messages and state these are, and the epoch under which it was run.
+    pub(crate) agent: Option<(Arc<str>, i64)>,
     /// Messages that it handled.
     pub(crate) consumed: Vec<i64>,
     /// What it changed of its state.
@@ -94,6 +109,8 @@ pub(crate) struct Change {
     pub(crate) rung: Vec<(Arc<str>, MessageId)>,
     /// When agents are due next, by their keys, and by what schedule.
     pub(crate) scheduled: Vec<(Arc<str>, String, Timestamp)>,
+    /// Whose reminders and schedules these are, and the epochs under which this server ran them.
+    pub(crate) claims: Vec<(Arc<str>, i64)>,
 }
 
 impl Change {
@@ -110,9 +127,22 @@ struct Submitted {
     done: oneshot::Sender<Result<usize, StoreError>>,
 }
 
+/// Agents that this server is to run no longer, with their epochs, and others that it is to run.
+#[derive(Debug, Default)]
+pub(crate) struct Placement {
+    pub(crate) node: Arc<str>,
+    pub(crate) release: Vec<(String, i64)>,
+    pub(crate) take: Vec<String>,
+}
+
+enum Work {
+    Change(Submitted),
+    Place(Placement, oneshot::Sender<Result<Taken, StoreError>>),
+}
+
 /// The handle: what is to be written. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Committer(mpsc::Sender<Submitted>);
+pub(crate) struct Committer(mpsc::Sender<Work>);
 
 /// Why a change was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -124,11 +154,13 @@ pub(crate) enum CommitError {
 }
 
 impl Committer {
-    /// `run` is called with each agent that has to be run. It writes until the server stops and none of `lives` is left.
+    /// `run` is called with each agent that has to be run; `nodes` are the servers that share the agents, if there may be
+    /// others. It writes until the server stops and none of `lives` is left.
     pub(crate) fn start(
         store: Store,
         pending_max: usize,
         first_place: i64,
+        nodes: Option<Arc<Nodes>>,
         tasks: &Tasks,
         lives: TaskTracker,
         run: impl Fn(&Arc<Cell>) + Send + Sync + 'static,
@@ -137,6 +169,7 @@ impl Committer {
         let writer = Writer {
             store,
             next_place: AtomicI64::new(first_place.max(Timestamp::now().as_millisecond() << 20)),
+            nodes,
             tasks: tasks.clone(),
             run: Box::new(run),
         };
@@ -148,15 +181,22 @@ impl Committer {
     pub(crate) async fn write(&self, change: Change) -> Result<usize, StoreError> {
         let (done, written) = oneshot::channel();
         let submitted = Submitted { change, since: Instant::now(), done };
-        self.0.send(submitted).await.map_err(|_| StoreError::Closed)?;
+        self.0.send(Work::Change(submitted)).await.map_err(|_| StoreError::Closed)?;
         written.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Says which agents this server runs, after everything that was handed in before.
+    pub(crate) async fn place(&self, placement: Placement) -> Result<Taken, StoreError> {
+        let (done, placed) = oneshot::channel();
+        self.0.send(Work::Place(placement, done)).await.map_err(|_| StoreError::Closed)?;
+        placed.await.map_err(|_| StoreError::Closed)?
     }
 
     /// As [`Committer::write`], for callers who can come back.
     pub(crate) async fn try_write(&self, change: Change) -> Result<usize, CommitError> {
         let (done, written) = oneshot::channel();
         let submitted = Submitted { change, since: Instant::now(), done };
-        self.0.try_send(submitted).map_err(|error| match error {
+        self.0.try_send(Work::Change(submitted)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => CommitError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed.into(),
         })?;
@@ -170,12 +210,13 @@ type Run = Box<dyn Fn(&Arc<Cell>) + Send + Sync>;
 struct Writer {
     store: Store,
     next_place: AtomicI64,
+    nodes: Option<Arc<Nodes>>,
     tasks: Tasks,
     run: Run,
 }
 
 impl Writer {
-    async fn work(self, mut receiver: mpsc::Receiver<Submitted>, lives: TaskTracker) {
+    async fn work(self, mut receiver: mpsc::Receiver<Work>, lives: TaskTracker) {
         // Agents write their last states while the server stops; whoever comes after that is told.
         let stopping = self.tasks.stop_token();
         let over = async {
@@ -196,46 +237,106 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return };
-            let mut rows = first.change.rows();
-            let mut batch = vec![first];
-            while rows < ROWS_MAX
-                && let Ok(next) = receiver.try_recv()
-            {
-                rows += next.change.rows();
-                batch.push(next);
+            let (mut rows, mut batch, mut placement) = (0, Vec::new(), None);
+            let mut next = Some(first);
+            while let Some(work) = next.take() {
+                match work {
+                    Work::Change(submitted) => {
+                        rows += submitted.change.rows();
+                        batch.push(submitted);
+                    }
+                    Work::Place(placed, done) => {
+                        placement = Some((placed, done));
+                        break;
+                    }
+                }
+                if rows < ROWS_MAX {
+                    next = receiver.try_recv().ok();
+                }
             }
-            histogram!(AGENTS_COMMIT_BATCH).record(batch.len() as f64);
-            self.write(batch).await;
+            if !batch.is_empty() {
+                histogram!(AGENTS_COMMIT_BATCH).record(batch.len() as f64);
+                self.write(batch).await;
+            }
+            if let Some((Placement { node, release, take }, done)) = placement {
+                let _ = done.send(crate::store::nodes::place(&self.store, &node, release, take).await);
+            }
         }
     }
 
-    async fn write(&self, batch: Vec<Submitted>) {
-        let places: Vec<Vec<i64>> = batch
-            .iter()
-            .map(|submitted| {
-                let posts = &submitted.change.posts;
-                posts.iter().map(|_| self.next_place.fetch_add(1, Ordering::Relaxed)).collect()
-            })
-            .collect();
-        let rows = Arc::new(rows_of(&batch, &places));
-        match self.insist(&rows).await {
-            Ok(new) => {
-                for (submitted, places) in batch.into_iter().zip(places) {
-                    self.told(submitted, places, &new);
+    async fn write(&self, mut batch: Vec<Submitted>) {
+        let mut places = match self.places(&batch).await {
+            Ok(places) => places,
+            Err(error) => return give_up(batch, &error),
+        };
+        loop {
+            let rows = Arc::new(self.rows_of(&batch, &places));
+            match self.insist(&rows).await {
+                Ok(Applied::Kept { new, elsewhere }) => {
+                    let mut servers = BTreeSet::new();
+                    for (submitted, places) in batch.into_iter().zip(places) {
+                        self.told(submitted, places, (&new, &elsewhere), &mut servers);
+                    }
+                    if let Some(nodes) = &self.nodes {
+                        servers.into_iter().for_each(|server| nodes.hint(server));
+                    }
+                    return;
                 }
+                // The others' changes have nothing to do with it.
+                Ok(Applied::Fenced(lost)) => {
+                    let is_lost = |submitted: &Submitted| {
+                        let mut claims = submitted.change.agent.iter().chain(&submitted.change.claims);
+                        claims.any(|(agent, _)| lost.contains(agent))
+                    };
+                    let both = batch.into_iter().zip(places);
+                    let (fenced, kept): (Vec<_>, Vec<_>) =
+                        both.partition(|(submitted, _)| is_lost(submitted));
+                    counter!(AGENTS_FENCED_TOTAL).increment(fenced.len() as u64);
+                    for (submitted, _) in fenced {
+                        let error =
+                            StoreError::Conflict("the agent is not this server's any more".to_owned());
+                        let _ = submitted.done.send(Err(error));
+                    }
+                    (batch, places) = kept.into_iter().unzip();
+                    if batch.is_empty() {
+                        return;
+                    }
+                }
+                Err(error) => return give_up(batch, &error),
             }
-            Err(error) => {
-                tracing::error!(%error, changes = batch.len(), "durable changes of agents could not be written");
-                for submitted in batch {
-                    let _ = submitted.done.send(Err(error.clone()));
+        }
+    }
+
+    /// A place for each message that is sent. Servers that share the store take them from one count: the order of one
+    /// agent's messages stays when another server runs it.
+    async fn places(&self, batch: &[Submitted]) -> Result<Vec<Vec<i64>>, StoreError> {
+        let each = batch.iter().map(|submitted| submitted.change.posts.len());
+        if self.nodes.is_none() {
+            let mut next = |_| self.next_place.fetch_add(1, Ordering::Relaxed);
+            return Ok(each.map(|count| (0..count).map(&mut next).collect()).collect());
+        }
+        let count: usize = each.clone().sum();
+        let mut all = if count == 0 { Vec::new() } else { self.shared_places(count).await? }.into_iter();
+        Ok(each.map(|count| all.by_ref().take(count).collect()).collect())
+    }
+
+    async fn shared_places(&self, count: usize) -> Result<Vec<i64>, StoreError> {
+        let began = Instant::now();
+        let mut wait = RETRY_WAIT.0;
+        loop {
+            match crate::store::nodes::places(&self.store, count).await {
+                Err(error) if error.is_transient() && began.elapsed() < WRITE_WAIT_MAX => {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_WAIT.1);
                 }
+                outcome => return outcome,
             }
         }
     }
 
     /// Tries again while the store is gone: the same rows under the same places, so that what was kept without our
     /// knowing is recognised.
-    async fn insist(&self, rows: &Arc<ChangeRows>) -> Result<HashSet<i64>, StoreError> {
+    async fn insist(&self, rows: &Arc<ChangeRows>) -> Result<Applied, StoreError> {
         let began = Instant::now();
         let mut wait = RETRY_WAIT.0;
         loop {
@@ -253,23 +354,55 @@ impl Writer {
     }
 
     /// What is in the store goes into the mailboxes.
-    fn told(&self, submitted: Submitted, places: Vec<i64>, new: &HashSet<i64>) {
+    fn told(
+        &self,
+        submitted: Submitted,
+        places: Vec<i64>,
+        (new, elsewhere): (&HashSet<i64>, &HashSet<i64>),
+        servers: &mut BTreeSet<Arc<str>>,
+    ) {
         let Submitted { change, since, done } = submitted;
         let mut count = 0;
-        for (mut post, place) in change.posts.into_iter().zip(places) {
+        for (post, place) in change.posts.into_iter().zip(places) {
             if !new.contains(&place) {
                 counter!(AGENTS_DUPLICATES_TOTAL).increment(1);
                 continue;
             }
             count += 1;
-            let cell = Arc::clone(&post.place.cell);
+            if elsewhere.contains(&place) {
+                servers.extend(post.cell.owner());
+                continue;
+            }
             let delivery = Delivery { row: Some(place), ..Delivery::new(post.message) };
-            if post.place.fill(delivery) {
-                (self.run)(&cell);
+            if post.place.is_some_and(|kept| kept.fill(delivery)) {
+                (self.run)(&post.cell);
             }
         }
         histogram!(AGENTS_COMMIT_DURATION_SECONDS).record(since.elapsed());
         let _ = done.send(Ok(count));
+    }
+
+    fn rows_of(&self, batch: &[Submitted], places: &[Vec<i64>]) -> ChangeRows {
+        let mut rows = rows_of(batch, places);
+        if let Some(nodes) = &self.nodes {
+            let mut fence = Fence { node: nodes.id(), ..Fence::default() };
+            for (submitted, places) in batch.iter().zip(places) {
+                fence.claims.extend(submitted.change.agent.iter().chain(&submitted.change.claims).cloned());
+                for (post, place) in submitted.change.posts.iter().zip(places) {
+                    let epoch = post.place.as_ref().map_or(AWAY, Place::epoch);
+                    fence.posts.push((*place, Arc::clone(&post.cell.key), epoch));
+                }
+            }
+            rows.fence = Some(fence);
+        }
+        rows
+    }
+}
+
+fn give_up(batch: Vec<Submitted>, error: &StoreError) {
+    tracing::error!(%error, changes = batch.len(), "durable changes of agents could not be written");
+    for submitted in batch {
+        let _ = submitted.done.send(Err(error.clone()));
     }
 }
 
@@ -279,12 +412,12 @@ fn rows_of(batch: &[Submitted], places: &[Vec<i64>]) -> ChangeRows {
     for (submitted, places) in batch.iter().zip(places) {
         let change = &submitted.change;
         for (post, place) in change.posts.iter().zip(places) {
-            let (agent, message) = (&*post.place.cell.key, &post.message);
+            let (agent, message) = (&*post.cell.key, &post.message);
             rows.seen.push(params![agent, &message.id.as_bytes()[..], *place, now]);
             let content = Value::Blob(message.content.body.clone());
             rows.messages.push((*place, params![agent, *place, envelope::write(message), content]));
         }
-        if let Some(agent) = &change.agent {
+        if let Some((agent, _)) = &change.agent {
             rows.consumed.extend(change.consumed.iter().map(|place| params![&**agent, *place]));
             for (entry, content) in &change.state {
                 match content {
@@ -293,7 +426,7 @@ fn rows_of(batch: &[Submitted], places: &[Vec<i64>]) -> ChangeRows {
                 }
             }
         }
-        if let Some(agent) = &change.agent {
+        if let Some((agent, _)) = &change.agent {
             for (at, message) in &change.reminders {
                 let content = Value::Blob(message.content.body.clone());
                 let id = &message.id.as_bytes()[..];

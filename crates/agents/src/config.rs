@@ -9,7 +9,7 @@ use paddock_platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::wasm::WasmOptions;
+use crate::{nodes::NodesOptions, wasm::WasmOptions};
 
 /// Agents: what they are allowed, how they are kept. What bounds the runtime is read once, at start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +63,8 @@ pub struct AgentsOptions {
     pub allow: Vec<Destination>,
     /// WASM agents.
     pub wasm: WasmOptions,
+    /// Several servers that share a database and its agents.
+    pub nodes: NodesOptions,
 }
 
 impl Default for AgentsOptions {
@@ -91,6 +93,7 @@ impl Default for AgentsOptions {
             slow_after: HumanDuration::from_secs(30),
             allow: Vec::new(),
             wasm: WasmOptions::default(),
+            nodes: NodesOptions::default(),
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     life,
     message::{AgentName, Label, Message},
     metrics::{AGENTS_DEAD_LETTERS_TOTAL, AGENTS_TOOL_CALLS_TOTAL, Meters},
+    nodes::Nodes,
     remind::Reminders,
     service::topics,
     shares::{Fair, Shares},
@@ -103,6 +104,8 @@ pub(crate) struct Core {
     pub(crate) tick: AtomicU64,
     /// The last place in the store's inboxes that was taken before the server began.
     pub(crate) place_before: i64,
+    /// The servers that share the agents, where there may be others.
+    pub(crate) nodes: Option<Arc<Nodes>>,
 }
 
 impl std::fmt::Debug for Core {
@@ -169,12 +172,7 @@ impl Core {
 
     /// Stops an agent that failed too often: it takes no messages until somebody resumes it.
     pub(crate) fn stop(self: &Arc<Self>, cell: &Arc<Cell>, reason: &str) {
-        cell.set_status(AgentStatus::Failed);
-        for waiting in cell.mailbox.close() {
-            self.bury(&cell.space, &waiting.message, stopped(cell));
-        }
-        cell.order(ORDER_RESTART);
-        self.nudge(cell);
+        self.stop_here(cell);
         tracing::error!(agent = &*cell.key, reason, "an agent failed too often and was stopped");
         self.publish(cell, topics::STATES.name, "failed", json!({ "reason": reason }));
         let (core, cell) = (Arc::clone(self), Arc::clone(cell));
@@ -184,6 +182,16 @@ impl Core {
                 tracing::warn!(%error, agent = &*cell.key, "the status of an agent could not be written");
             }
         });
+    }
+
+    /// As [`Core::stop`], where the store knows already.
+    pub(crate) fn stop_here(self: &Arc<Self>, cell: &Arc<Cell>) {
+        cell.set_status(AgentStatus::Failed);
+        for waiting in cell.mailbox.close() {
+            self.bury(&cell.space, &waiting.message, stopped(cell));
+        }
+        cell.order(ORDER_RESTART);
+        self.nudge(cell);
     }
 
     /// A dead letter, noted and counted.

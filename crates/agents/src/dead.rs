@@ -33,6 +33,8 @@ pub enum DeadReason {
     Stopped,
     /// Who asked waits no longer.
     NobodyWaits,
+    /// The server that runs the agent could not be reached.
+    Unreachable,
 }
 
 impl DeadReason {
@@ -47,6 +49,7 @@ impl DeadReason {
             Self::Invalid => "invalid",
             Self::Stopped => "stopped",
             Self::NobodyWaits => "nobody-waits",
+            Self::Unreachable => "unreachable",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What an agent is, as its author says it.
 
+use std::collections::BTreeMap;
+
 use paddock_platform::units::HumanDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,7 @@ use crate::{
 /// The longest description.
 const DESCRIPTION_MAX: usize = 4096;
 /// Names that are paths of `/agents`.
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 9] = [
     "messages",
     "modules",
     "conversations",
@@ -27,6 +29,7 @@ const RESERVED: [&str; 8] = [
     "contract-net",
     "auction",
     "propose",
+    "nodes",
 ];
 /// How many capabilities, topics and tools an agent may have of each.
 const TERMS_MAX: usize = 100;
@@ -55,6 +58,10 @@ pub struct AgentDefinition {
     /// What happens when it fails.
     #[serde(default, skip_serializing_if = "is_default")]
     pub supervision: Supervision,
+    /// Labels of servers that it is best run on, where several share the agents: `zone: eu`. Without a server that has
+    /// them all, any will do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub placement: BTreeMap<String, String>,
     /// When it gets a request by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleDefinition>,
@@ -161,6 +168,7 @@ impl AgentDefinition {
             tools: Vec::new(),
             mailbox: MailboxDefinition::default(),
             supervision: Supervision::default(),
+            placement: BTreeMap::new(),
             schedule: None,
             config: Value::Null,
             prompt: None,

@@ -1,6 +1,9 @@
 //! How messages get into mailboxes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -10,8 +13,9 @@ use crate::{
     commit::{Change, Place, Post},
     core::{Core, Delivered, Trouble},
     dead::DeadReason,
-    mailbox::{Delivery, Pushed, Refusal},
+    mailbox::{AWAY, Delivery, Pushed, Refusal},
     message::{Address, AgentName, Draft, Label, Message, Performative},
+    nodes::Passed,
     schedule::SCHEDULE,
     space::Space,
 };
@@ -56,12 +60,26 @@ impl Core {
                 return;
             }
             let askers = space.askers.pin();
-            if askers.get(id).is_some_and(|asker| asker.try_send(Arc::clone(message)).is_ok()) {
+            let is_told = askers.get(id).is_some_and(|asker| asker.try_send(Arc::clone(message)).is_ok())
+                || self.nodes.as_ref().is_some_and(|nodes| {
+                    nodes.pass_answer(self, &self.space(&space.tenant), address, message)
+                });
+            if is_told {
                 delivered.count += 1;
             } else {
                 let detail = format!("nobody waits for answers as `{address}`");
                 delivered.troubles.push(Trouble::new(None, DeadReason::NobodyWaits, detail));
             }
+            return;
+        }
+        if let (Some(nodes), Address::Topic(_), false) = (&self.nodes, address, message.is_durable()) {
+            // Each server gives it to those that it runs.
+            nodes.pass_topic(self, &self.space(&space.tenant), address, message);
+            space.each(address, |cell| {
+                if cell.mailbox.epoch() != AWAY {
+                    found(self, cell, delivered);
+                }
+            });
             return;
         }
         let count = space.each(address, |cell| found(self, cell, delivered));
@@ -81,14 +99,43 @@ impl Core {
             }
             Pushed::Shed(shed) => {
                 delivered.count += 1;
-                let trouble =
-                    Trouble::new(Some(&cell.name), DeadReason::Shed, "it made room for a later one");
-                self.bury(&cell.space, &shed.message, trouble);
+                self.bury_shed(cell, &shed.message);
             }
             Pushed::Full if cell.mailbox.blocks() => delivered.blocked.push(Arc::clone(cell)),
             Pushed::Full => delivered.troubles.push(full(cell)),
             Pushed::Closed => delivered.troubles.push(stopped(cell)),
+            Pushed::Away => self.put_away(cell, message, delivered),
         }
+    }
+
+    /// Another server runs the agent, or nobody at the moment.
+    fn put_away(self: &Arc<Self>, cell: &Arc<Cell>, message: &Arc<Message>, delivered: &mut Delivered) {
+        match self.nodes.as_ref().map(|nodes| nodes.pass(self, cell, message, Instant::now())) {
+            Some(Passed::On) => delivered.count += 1,
+            Some(Passed::Here) => self.put(cell, message, delivered),
+            Some(Passed::Trouble(trouble)) => delivered.troubles.push(trouble),
+            None => delivered.troubles.push(stopped(cell)),
+        }
+    }
+
+    /// Puts a message that somebody else sent into a mailbox, or aside.
+    pub(crate) fn put_again(self: &Arc<Self>, cell: &Arc<Cell>, message: &Arc<Message>) {
+        self.put_all(&cell.space, std::slice::from_ref(cell), message);
+    }
+
+    /// As [`Core::put_again`], into several mailboxes.
+    pub(crate) fn put_all(self: &Arc<Self>, space: &Arc<Space>, cells: &[Arc<Cell>], message: &Arc<Message>) {
+        let mut delivered = Delivered::default();
+        for cell in cells {
+            self.put(cell, message, &mut delivered);
+        }
+        delivered.troubles.extend(delivered.blocked.iter().map(|cell| full(cell)));
+        self.troubled(space, message, delivered.troubles);
+    }
+
+    pub(crate) fn bury_shed(&self, cell: &Cell, message: &Arc<Message>) {
+        let trouble = Trouble::new(Some(&cell.name), DeadReason::Shed, "it made room for a later one");
+        self.bury(&cell.space, message, trouble);
     }
 
     /// How long a message may wait for room: no longer than it is of use.
@@ -115,6 +162,7 @@ impl Core {
             });
             match stopping.run_until_cancelled(tokio::time::timeout_at(deadline, room)).await {
                 Some(Ok(Pushed::Closed)) => delivered.troubles.push(stopped(&cell)),
+                Some(Ok(Pushed::Away)) => self.put_away(&cell, message, delivered),
                 Some(Ok(pushed)) => {
                     delivered.count += 1;
                     if matches!(pushed, Pushed::Asleep) {
@@ -216,6 +264,14 @@ impl Core {
         let mut posts = Vec::with_capacity(cells.len());
         for cell in cells {
             let place = match Place::reserve(&cell) {
+                Err(Refusal::Away) => {
+                    if self.has_room_away(&cell, message, deadline).await? {
+                        posts.push(Post { cell, place: None, message: Arc::clone(message) });
+                    } else {
+                        troubles.push(full(&cell));
+                    }
+                    continue;
+                }
                 Err(Refusal::Full) if waits_for(&cell, message) => {
                     let room = cell.mailbox.room(|| match Place::reserve(&cell) {
                         Err(Refusal::Full) => None,
@@ -228,9 +284,13 @@ impl Core {
                 other => other,
             };
             match place {
-                Ok(place) => posts.push(Post { place, message: Arc::clone(message) }),
+                Ok(place) => {
+                    posts.push(Post { cell, place: Some(place), message: Arc::clone(message) });
+                }
                 Err(Refusal::Full) => troubles.push(full(&cell)),
                 Err(Refusal::Closed) => troubles.push(stopped(&cell)),
+                // It went while it was waited for: its next server has it from the store.
+                Err(Refusal::Away) => posts.push(Post { cell, place: None, message: Arc::clone(message) }),
             }
         }
         Some((posts, troubles))
@@ -247,7 +307,9 @@ impl Core {
         let mut posts = Vec::with_capacity(cells.len());
         for cell in cells {
             match Place::reserve(&cell) {
-                Ok(place) => posts.push(Post { place, message: Arc::clone(message) }),
+                Ok(place) => posts.push(Post { cell, place: Some(place), message: Arc::clone(message) }),
+                // It waits in the store, whether there is room or not: it cannot be asked about at once.
+                Err(Refusal::Away) => posts.push(Post { cell, place: None, message: Arc::clone(message) }),
                 Err(Refusal::Full) if is_patient && waits_for(&cell, message) => return None,
                 Err(Refusal::Full) => troubles.push(full(&cell)),
                 Err(Refusal::Closed) => troubles.push(stopped(&cell)),
@@ -255,6 +317,28 @@ impl Core {
         }
         self.troubled(space, message, troubles);
         Some(posts)
+    }
+
+    /// Whether an agent of another server takes one more durable message; waited for where its mailbox says so.
+    /// `None` if the server stops first.
+    async fn has_room_away(
+        &self,
+        cell: &Cell,
+        message: &Message,
+        until: tokio::time::Instant,
+    ) -> Option<bool> {
+        /// How often the store is asked.
+        const LOOK: Duration = Duration::from_millis(100);
+        let Some(nodes) = &self.nodes else { return Some(false) };
+        loop {
+            if nodes.has_room(&self.store, cell).await {
+                return Some(true);
+            }
+            if !waits_for(cell, message) || tokio::time::Instant::now() >= until {
+                return Some(false);
+            }
+            self.tasks.stop_token().run_until_cancelled(tokio::time::sleep(LOOK)).await?;
+        }
     }
 
     /// Puts aside what could not be delivered, and tells the agent that sent it.

@@ -27,6 +27,10 @@ pub const AGENT_STOPPED: ProblemKind =
 pub const AGENT_FAILED: ProblemKind =
     ProblemKind::new("agent-failed", StatusCode::UNPROCESSABLE_ENTITY, "Agent failed");
 
+/// The server that runs the agent could not be reached.
+pub const AGENT_UNREACHABLE: ProblemKind =
+    ProblemKind::new("agent-unreachable", StatusCode::SERVICE_UNAVAILABLE, "Agent unreachable");
+
 /// When to come back to a mailbox that is full.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
@@ -124,6 +128,7 @@ impl From<AgentError> for Problem {
             AgentError::Undelivered { reason, .. } => match reason {
                 DeadReason::NoReceiver => Self::new(NOT_FOUND, detail),
                 DeadReason::Full => Self::new(MAILBOX_FULL, detail).retry_after(RETRY_SOON),
+                DeadReason::Unreachable => Self::new(AGENT_UNREACHABLE, detail).retry_after(RETRY_SOON),
                 _ => Self::new(AGENT_STOPPED, detail),
             }
             .with("reason", reason.name()),

@@ -36,6 +36,9 @@
 //! message, loads the state, and ends some time after the last one. A handler that fails is made anew by its supervisor,
 //! within limits; a message that fails too often becomes a **dead letter**. Tenants share the processors equally.
 //!
+//! Servers that share a PostgreSQL database share its agents: each runs some of them, and takes over those of one that is
+//! gone. See `nodes`.
+//!
 //! # Invariants
 //! 1. A mailbox never holds more than its bound, messages on their way to disk and back included.
 //! 2. Messages of one sender to one receiver are handled in the order in which they were sent, as long as both have the
@@ -43,7 +46,8 @@
 //! 3. Every message that was accepted is handled, or becomes a dead letter with a reason.
 //! 4. A durable message is in the store from before its acknowledgement until the transaction of its effects.
 //! 5. What follows from a durable message is not sent before that transaction.
-//! 6. An agent is run by one task at a time, also where two versions of it share the conversations.
+//! 6. An agent is run by one task at a time, also where two versions of it share the conversations, and on one server at a
+//!    time. What a server does after its lease has ended is not written.
 
 pub mod a2a;
 pub mod message;
@@ -64,6 +68,7 @@ mod handler;
 mod journal;
 mod life;
 mod mailbox;
+mod nodes;
 mod prompt;
 mod protocol;
 mod remind;
@@ -87,10 +92,11 @@ pub use cell::{AgentStatus, LogLine};
 pub use config::AgentsOptions;
 pub use dead::{DeadLetterView, DeadReason};
 pub use definition::{AgentDefinition, AgentKind, MailboxDefinition, RemoteDefinition, WasmDefinition};
-pub use error::{AGENT_FAILED, AGENT_STOPPED, AgentError, MAILBOX_FULL};
+pub use error::{AGENT_FAILED, AGENT_STOPPED, AGENT_UNREACHABLE, AgentError, MAILBOX_FULL};
 pub use guests::tool_source;
 pub use handler::{Failure, FailureKind, Handled, Handler, Native, Start};
 pub use mailbox::Overflow;
+pub use nodes::{NodeView, NodesOptions, NodesView};
 pub use prompt::{
     MarkdownError, MemoryDefinition, PendingApproval, PromptDefinition, RunLimits, from_markdown,
 };

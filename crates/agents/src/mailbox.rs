@@ -2,6 +2,9 @@
 //!
 //! What the bound counts: messages that wait, those of the batch that is being handled, places that are reserved for
 //! messages on their way to disk, and messages on disk that are not loaded yet.
+//!
+//! Where several servers share the agents, a mailbox is either *here*, under an epoch, or *away*: then it takes nothing,
+//! and whoever has a message for it passes it on.
 
 use std::{
     collections::VecDeque,
@@ -61,6 +64,8 @@ pub(crate) enum Pushed {
     Full,
     /// The agent takes no messages.
     Closed,
+    /// Another server runs the agent, or nobody yet.
+    Away,
 }
 
 /// What the agent's task is to do.
@@ -93,13 +98,33 @@ struct Inner {
     bound: usize,
     overflow: Overflow,
     shed: Vec<Performative>,
+    /// Under which this server runs the agent; 0 if it does not.
+    epoch: i64,
+    /// Under which the task began that runs it.
+    task_epoch: i64,
+    /// How much waits for the agent elsewhere, as far as is known.
+    elsewhere: usize,
 }
 
 impl Inner {
     fn len(&self) -> usize {
-        self.queue.len() + self.taken + self.reserved + self.backlog
+        self.queue.len() + self.taken + self.reserved + self.backlog + self.elsewhere
+    }
+
+    const fn is_away(&self) -> bool {
+        self.epoch == AWAY
+    }
+
+    /// Whether the task that runs the agent is to end.
+    const fn is_over(&self) -> bool {
+        self.epoch != self.task_epoch
     }
 }
+
+/// The epoch of agents that this server does not run.
+pub(crate) const AWAY: i64 = 0;
+/// The epoch of all agents of a server that shares them with no other.
+pub(crate) const ALONE: i64 = 1;
 
 /// A mailbox. Many put in, one takes out.
 #[derive(Debug)]
@@ -126,6 +151,9 @@ impl Mailbox {
             bound: bound.max(1),
             overflow,
             shed,
+            epoch: ALONE,
+            task_epoch: ALONE,
+            elsewhere: 0,
         };
         Self { inner: Mutex::new(inner), room: Notify::new() }
     }
@@ -158,6 +186,9 @@ impl Mailbox {
         if inner.is_closed {
             return Pushed::Closed;
         }
+        if inner.is_away() {
+            return Pushed::Away;
+        }
         let mut shed = None;
         if inner.len() >= inner.bound {
             let place = match inner.overflow {
@@ -183,23 +214,30 @@ impl Mailbox {
         }
     }
 
-    /// Keeps a place for a message that is on its way to disk.
-    pub(crate) fn reserve(&self) -> Result<(), Refusal> {
+    /// Keeps a place for a message that is on its way to disk. Gives the epoch under which it is filled.
+    pub(crate) fn reserve(&self) -> Result<i64, Refusal> {
         let mut inner = self.inner();
         if inner.is_closed {
             return Err(Refusal::Closed);
+        }
+        if inner.is_away() {
+            return Err(Refusal::Away);
         }
         if inner.len() >= inner.bound {
             return Err(Refusal::Full);
         }
         inner.reserved += 1;
-        Ok(())
+        Ok(inner.epoch)
     }
 
-    /// Puts a message into the place that was kept for it. Gives whether somebody has to run the agent.
-    pub(crate) fn fill(&self, mut delivery: Delivery) -> bool {
+    /// Puts a message into the place that was kept for it. Gives whether somebody has to run the agent. In another epoch
+    /// it is not put in: whoever runs the agent has it from the store.
+    pub(crate) fn fill(&self, mut delivery: Delivery, epoch: i64) -> bool {
         let mut inner = self.inner();
         inner.reserved = inner.reserved.saturating_sub(1);
+        if inner.epoch != epoch {
+            return false;
+        }
         if inner.queue.is_empty() {
             delivery.since = Some(Instant::now());
         }
@@ -225,6 +263,9 @@ impl Mailbox {
     /// Puts what was in the store before everything that came since.
     pub(crate) fn load(&self, rows: Vec<Delivery>) {
         let mut inner = self.inner();
+        if inner.is_over() {
+            return;
+        }
         inner.backlog = 0;
         for delivery in rows.into_iter().rev() {
             inner.queue.push_front(delivery);
@@ -250,40 +291,11 @@ impl Mailbox {
     /// to run it.
     pub(crate) fn nudge(&self) -> bool {
         let mut inner = self.inner();
+        if inner.is_away() && !inner.is_awake {
+            return false;
+        }
         inner.is_nudged = true;
         Self::wake(inner)
-    }
-
-    /// As [`Mailbox::nudge`], only if the agent is awake and idle since before this tick.
-    pub(crate) fn nudge_if_idle_since(&self, tick: u64) {
-        let mut inner = self.inner();
-        if inner.is_awake && inner.idle_since.is_some_and(|since| since <= tick) {
-            inner.is_nudged = true;
-            Self::wake(inner);
-        }
-    }
-
-    /// Whether the agent is awake and idle since before this tick.
-    pub(crate) fn is_idle_since(&self, tick: u64) -> bool {
-        let inner = self.inner();
-        inner.is_awake && inner.idle_since.is_some_and(|since| since <= tick)
-    }
-
-    /// As [`Mailbox::nudge_if_idle_since`], once for each time that it became idle: so that it writes what it changed.
-    pub(crate) fn nudge_once_idle_since(&self, tick: u64) {
-        let mut inner = self.inner();
-        let is_idle = inner.is_awake && inner.idle_since.is_some_and(|since| since <= tick);
-        if is_idle && !std::mem::replace(&mut inner.was_nudged, true) {
-            inner.is_nudged = true;
-            let since = inner.idle_since;
-            let waker = inner.waker.take();
-            // It stays idle: it was only asked to write.
-            inner.idle_since = since;
-            drop(inner);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
     }
 
     /// Takes the next batch: up to `max` messages. The batch before counts as handled.
@@ -296,7 +308,7 @@ impl Mailbox {
     ) -> Poll<Next> {
         let mut inner = self.inner();
         let was_taken = std::mem::take(&mut inner.taken);
-        let next = if std::mem::take(&mut inner.is_nudged) {
+        let next = if std::mem::take(&mut inner.is_nudged) || inner.is_over() {
             Poll::Ready(Next::Nudge)
         } else if inner.backlog > 0 {
             Poll::Ready(Next::Backlog)
@@ -328,7 +340,7 @@ impl Mailbox {
     pub(crate) fn poll_nudge(&self, cx: &Context<'_>) -> Poll<Next> {
         let mut inner = self.inner();
         inner.taken = 0;
-        if std::mem::take(&mut inner.is_nudged) {
+        if std::mem::take(&mut inner.is_nudged) || inner.is_over() {
             return Poll::Ready(Next::Nudge);
         }
         inner.waker = Some(cx.waker().clone());
@@ -391,6 +403,7 @@ impl Mailbox {
 pub(crate) enum Refusal {
     Full,
     Closed,
+    Away,
 }
 
 /// Counts a sender that waits, also when it is dropped.
@@ -409,6 +422,10 @@ impl Drop for Blocked<'_> {
     }
 }
 
+#[path = "mailbox_home.rs"]
+mod home;
+#[path = "mailbox_idle.rs"]
+mod idle;
 #[cfg(test)]
 #[path = "mailbox_tests.rs"]
 mod tests;

@@ -65,13 +65,13 @@ fn a_full_mailbox_sheds_the_oldest_of_the_class_and_nothing_else() {
 #[test]
 fn a_reserved_place_is_kept_and_a_closed_mailbox_gives_none() {
     let mailbox = Mailbox::new(1, Overflow::Reject, Vec::new());
-    assert_eq!(mailbox.reserve(), Ok(()));
+    assert_eq!(mailbox.reserve(), Ok(ALONE));
     assert_eq!(mailbox.reserve(), Err(Refusal::Full));
-    assert!(mailbox.fill(Delivery::new(message(1, Performative::Inform))));
+    assert!(mailbox.fill(Delivery::new(message(1, Performative::Inform)), ALONE));
     assert_eq!(mailbox.close().len(), 1);
     assert_eq!(mailbox.reserve(), Err(Refusal::Closed));
     mailbox.open();
-    assert_eq!(mailbox.reserve(), Ok(()));
+    assert_eq!(mailbox.reserve(), Ok(ALONE));
     mailbox.release();
     assert_eq!(mailbox.len(), 0);
 }
@@ -118,6 +118,58 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[test]
+fn a_mailbox_that_is_away_takes_nothing_and_gives_up_what_is_in_memory() {
+    let mailbox = Mailbox::new(4, Overflow::Reject, Vec::new());
+    assert!(matches!(mailbox.push(Delivery::new(message(1, Performative::Inform))), Pushed::Asleep));
+    assert_eq!(mailbox.reserve(), Ok(ALONE));
+    let row = Delivery { row: Some(1), ..Delivery::new(message(2, Performative::Inform)) };
+    mailbox.fill(row, ALONE);
+    let left = mailbox.leave();
+    assert_eq!(left.len(), 1);
+    assert!(matches!(mailbox.push(Delivery::new(message(3, Performative::Inform))), Pushed::Away));
+    assert_eq!(mailbox.reserve(), Err(Refusal::Away));
+    assert!(!mailbox.retire());
+    assert!(!mailbox.nudge());
+    // It comes back with what waited for it, which comes after what is in the store.
+    let (is_to_run, rest) = mailbox.settle(7, 1, left);
+    assert!(is_to_run && rest.is_empty());
+    assert_eq!((mailbox.epoch(), mailbox.len()), (7, 2));
+}
+
+#[test]
+fn a_mailbox_that_comes_takes_no_more_than_it_has_room_for() {
+    let mailbox = Mailbox::new(3, Overflow::Reject, Vec::new());
+    mailbox.leave();
+    let waited = (1..=3).map(|n| Delivery::new(message(n, Performative::Inform))).collect();
+    let (_, rest) = mailbox.settle(7, 1, waited);
+    assert_eq!(rest.iter().map(number).collect::<Vec<_>>(), [3]);
+    assert_eq!(mailbox.len(), 3);
+}
+
+#[test]
+fn a_mailbox_is_not_left_while_a_task_runs_the_agent() {
+    let mailbox = Mailbox::new(4, Overflow::Reject, Vec::new());
+    mailbox.push(Delivery::new(message(1, Performative::Inform)));
+    assert!(mailbox.leave_if_asleep().is_none());
+    assert_eq!(take(&mailbox, 9).unwrap(), [1]);
+    assert!(mailbox.fall_asleep());
+    assert_eq!(mailbox.leave_if_asleep().map(|left| left.len()), Some(0));
+    assert!(mailbox.is_vacant());
+}
+
+#[test]
+fn what_was_kept_in_another_epoch_is_not_put_in() {
+    let mailbox = Mailbox::new(4, Overflow::Reject, Vec::new());
+    assert_eq!(mailbox.reserve(), Ok(ALONE));
+    mailbox.leave();
+    mailbox.settle(7, 0, Vec::new());
+    assert!(!mailbox.fill(Delivery::new(message(1, Performative::Inform)), ALONE));
+    assert_eq!(mailbox.len(), 0);
+    assert_eq!(mailbox.reserve(), Ok(7));
+    assert!(mailbox.fill(Delivery::new(message(2, Performative::Inform)), 7));
+}
+
 proptest! {
     #[test]
     fn the_bound_holds_and_nothing_is_lost_or_reordered(
@@ -139,7 +191,7 @@ proptest! {
                         Pushed::Queued | Pushed::Asleep => accepted += 1,
                         Pushed::Shed(_) => { accepted += 1; gone += 1; }
                         Pushed::Full => {}
-                        Pushed::Closed => prop_assert!(false),
+                        Pushed::Closed | Pushed::Away => prop_assert!(false),
                     }
                 }
                 Step::Reserve => reserved += usize::from(mailbox.reserve().is_ok()),
@@ -147,7 +199,8 @@ proptest! {
                     next += 1;
                     reserved -= 1;
                     accepted += 1;
-                    mailbox.fill(Delivery { row: Some(1), ..Delivery::new(message(next, Performative::Inform)) });
+                    let row = Delivery { row: Some(1), ..Delivery::new(message(next, Performative::Inform)) };
+                    mailbox.fill(row, ALONE);
                 }
                 Step::Release if reserved > 0 => { reserved -= 1; mailbox.release(); }
                 Step::Take(max) => {

@@ -26,6 +26,22 @@ pub const AGENTS_COMMIT_BATCH: &str = "agents_commit_batch";
 pub const AGENTS_COMMIT_DURATION_SECONDS: &str = "agents_commit_duration_seconds";
 /// Durable messages that were sent again and recognised.
 pub const AGENTS_DUPLICATES_TOTAL: &str = "agents_duplicates_total";
+/// Changes that were not written because another server runs the agent.
+pub const AGENTS_FENCED_TOTAL: &str = "agents_fenced_total";
+/// Servers that share the agents.
+pub const AGENTS_NODES: &str = "agents_nodes";
+/// Agents that this server runs, where several share them.
+pub const AGENTS_OWNED: &str = "agents_owned";
+/// How long this server's lease still is.
+pub const AGENTS_LEASE_LEFT_SECONDS: &str = "agents_lease_left_seconds";
+/// Leases that ended although their server ran: it stopped its agents. Labels: `reason`.
+pub const AGENTS_LEASES_LOST_TOTAL: &str = "agents_leases_lost_total";
+/// Agents that came to this server. Labels: `reason` (`new`, `moved`).
+pub const AGENTS_TAKEN_TOTAL: &str = "agents_taken_total";
+/// Messages that went to another server, in memory. Labels: `outcome`.
+pub const AGENTS_PASSED_TOTAL: &str = "agents_passed_total";
+/// Messages that wait until it is known who runs their agents.
+pub const AGENTS_HELD: &str = "agents_held";
 /// Entries of timelines that were left out.
 pub const AGENTS_ENTRIES_LOST_TOTAL: &str = "agents_entries_lost_total";
 /// Runs of prompt agents. Labels: `outcome`.
@@ -67,6 +83,18 @@ pub fn describe() {
         Unit::Count,
         "Durable messages that were sent again and recognised"
     );
+    describe_counter!(
+        AGENTS_FENCED_TOTAL,
+        Unit::Count,
+        "Changes that were not written because another server runs the agent"
+    );
+    describe_gauge!(AGENTS_NODES, Unit::Count, "Servers that share the agents");
+    describe_gauge!(AGENTS_OWNED, Unit::Count, "Agents that this server runs, where several share them");
+    describe_gauge!(AGENTS_LEASE_LEFT_SECONDS, Unit::Seconds, "How long this server's lease still is");
+    describe_counter!(AGENTS_LEASES_LOST_TOTAL, Unit::Count, "Leases that ended although their server ran");
+    describe_counter!(AGENTS_TAKEN_TOTAL, Unit::Count, "Agents that came to this server");
+    describe_counter!(AGENTS_PASSED_TOTAL, Unit::Count, "Messages that went to another server, in memory");
+    describe_gauge!(AGENTS_HELD, Unit::Count, "Messages that wait until it is known who runs their agents");
     describe_counter!(AGENTS_ENTRIES_LOST_TOTAL, Unit::Count, "Entries of timelines that were left out");
     describe_counter!(AGENTS_RUNS_TOTAL, Unit::Count, "Runs of prompt agents");
     describe_histogram!(AGENTS_RUN_DURATION_SECONDS, Unit::Seconds, "Duration of runs of prompt agents");

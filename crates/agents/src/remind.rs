@@ -5,7 +5,7 @@
 //! server dies meanwhile.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -111,11 +111,13 @@ impl Reminders {
         }
     }
 
-    /// Forgets what an agent that was removed has in the store.
-    pub(crate) fn forget(&self, agent: &str) {
+    /// Forgets what agents have in the store that were removed, or that another server runs.
+    pub(crate) fn forget(&self, agents: &HashSet<&str>) {
         self.inner().pending.retain(|_, alarm| match alarm {
-            Alarm::Reminder(reminder) => reminder.stored.as_deref() != Some(agent),
-            Alarm::Schedule(cell, _) => *cell.key != *agent,
+            Alarm::Reminder(reminder) => {
+                reminder.stored.as_deref().is_none_or(|agent| !agents.contains(agent))
+            }
+            Alarm::Schedule(cell, _) => !agents.contains(&*cell.key),
         });
     }
 

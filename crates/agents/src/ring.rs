@@ -12,6 +12,7 @@ use crate::{
     cell::{AgentStatus, Cell},
     commit::Change,
     core::Core,
+    mailbox::AWAY,
     metrics::AGENTS_SCHEDULED_TOTAL,
     remind::{Alarm, Reminder},
 };
@@ -73,9 +74,20 @@ impl Core {
         }
     }
 
+    /// The epoch under which this server runs an agent, if it does.
+    fn claim(&self, cell: Option<&Arc<Cell>>) -> Option<i64> {
+        let epoch = cell.map_or(AWAY, |cell| cell.mailbox.epoch());
+        (self.nodes.is_none() || epoch != AWAY).then_some(epoch)
+    }
+
     /// Gives the reminder back if it is sent once the change is written.
     fn ring_reminder(self: &Arc<Self>, reminder: Reminder, change: &mut Change) -> Option<Reminder> {
         let (space, message) = (&reminder.space, &reminder.message);
+        if let Some(agent) = &reminder.stored {
+            let cell = message.sender.agent().and_then(|name| space.agent(name));
+            // Another server runs the agent: it has the reminder from the store.
+            change.claims.push((Arc::clone(agent), self.claim(cell.as_ref())?));
+        }
         if message.is_durable() {
             let Some(posts) = self.posts_now(space, message) else {
                 self.reminders.set_after(FULL_WAIT, Alarm::Reminder(reminder));
@@ -110,6 +122,7 @@ impl Core {
         if !is_there || !cell.is_due(at) {
             return None;
         }
+        change.claims.push((Arc::clone(&cell.key), self.claim(Some(&cell))?));
         let next = schedule.next_after(at.max(Timestamp::now()));
         // One that comes no more is not due again after a restart either.
         let due = next.unwrap_or(Timestamp::MAX);

@@ -14,6 +14,10 @@ use crate::{
     state::State,
 };
 
+/// The key under which an agent reads its fencing token: a number that is larger whenever another server runs the agent.
+/// What it changes elsewhere can be guarded by it, where that refuses smaller ones. Nobody writes it.
+const FENCE: &str = "paddock:fence";
+
 /// One turn of an agent. All of it is buffered in memory: sends and changes take place when the turn succeeds. Only tool
 /// calls happen at once.
 pub struct Turn {
@@ -31,6 +35,8 @@ pub(crate) struct Home {
     pub(crate) name: AgentName,
     pub(crate) tenant: Tenant,
     pub(crate) address: Address,
+    /// Under which the server runs the agent.
+    pub(crate) epoch: i64,
     pub(crate) limits: TurnLimits,
     pub(crate) host: Arc<dyn Host>,
 }
@@ -133,11 +139,17 @@ impl Turn {
 
     /// A value of the state, as this turn left it.
     pub fn get(&self, key: &str) -> Option<Bytes> {
+        if key == FENCE {
+            return Some(Bytes::from(self.home.epoch.to_string()));
+        }
         self.state.get(key).cloned()
     }
 
     /// Changes the state.
     pub fn set(&mut self, key: &str, value: Bytes) -> Result<(), Failure> {
+        if key == FENCE {
+            return Err(Failure::invalid(format!("the key `{FENCE}` of the state is read only")));
+        }
         if key.starts_with('\u{1}') {
             return Err(Failure::invalid("a key of the state begins with no control character"));
         }
@@ -230,6 +242,7 @@ pub(crate) mod detached {
                 address: name.clone().into(),
                 name,
                 tenant: Tenant::local(),
+                epoch: 1,
                 limits: TurnLimits { sends: 100, state: 1 << 20, message: 1 << 20 },
                 host: Arc::new(Alone(tools)),
             };

@@ -7,6 +7,7 @@ use paddock_jobs::JobsOptions;
 use paddock_llm::LlmOptions;
 use paddock_platform::{
     blobs::BlobsOptions,
+    bus::BusOptions,
     config::{Loaded, Loader},
     events::EventsOptions,
     http::ServerOptions,
@@ -34,6 +35,7 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "server.shutdown",
     "server.debug",
     "store",
+    "bus",
     "blobs",
     "events",
     "telemetry",
@@ -61,6 +63,7 @@ pub(crate) const RESTART_KEYS: &[&str] = &[
     "agents.timeline_pending_max",
     "agents.slow_after",
     "agents.wasm",
+    "agents.nodes",
     "registry.root",
     "registry.gateway.processes_max",
     "registry.gateway.tools_max",
@@ -78,6 +81,8 @@ pub(crate) struct Config {
     pub server: ServerOptions,
     /// The database.
     pub store: StoreOptions,
+    /// How servers that share a database reach each other.
+    pub bus: BusOptions,
     /// Where files are kept: reports and pictures.
     pub blobs: BlobsOptions,
     /// Live events of all areas.

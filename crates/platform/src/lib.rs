@@ -1,6 +1,7 @@
 //! What every area of Paddock stands on.
 
 pub mod blobs;
+pub mod bus;
 pub mod cache;
 pub mod config;
 pub mod durable;

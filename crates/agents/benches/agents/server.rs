@@ -13,6 +13,7 @@ use paddock_jobs::{Jobs, JobsOptions};
 use paddock_llm::{Gateway, LlmOptions};
 use paddock_platform::{
     blobs::{Blobs, BlobsOptions},
+    bus::Bus,
     config::Section,
     events::Events,
     identity::{Caller, Tenant},
@@ -52,7 +53,16 @@ impl Server {
             Gateway::open(Section::fixed(LlmOptions::default()), store.clone(), &tasks).await.unwrap();
         let jobs = Section::fixed(JobsOptions::default());
         let jobs = Jobs::open(store.clone(), blobs.clone(), jobs, &tasks).await.unwrap();
-        let ground = Ground { store, blobs, models, jobs, events: Events::default(), data, tasks: &tasks };
+        let ground = Ground {
+            store,
+            blobs,
+            models,
+            jobs,
+            events: Events::default(),
+            bus: Bus::local(),
+            data,
+            tasks: &tasks,
+        };
         let agents = Agents::open(Section::fixed(options), ground).await.unwrap();
         agents.run(Toolbox::new([]).unwrap()).await.unwrap();
         Self { agents, tasks, caller: Caller::local() }

@@ -21,7 +21,7 @@ impl Life {
                     return true;
                 }
                 Err(error) => {
-                    if self.core.tasks.is_stopping() {
+                    if self.core.tasks.is_stopping() || self.is_over() {
                         return false;
                     }
                     tracing::warn!(%error, agent = &*self.cell.key, "the state of an agent cannot be read; trying again");
@@ -56,7 +56,7 @@ impl Life {
         self.since_checkpoint = 0;
         let pending = std::mem::take(&mut self.pending);
         let mut change = Change {
-            agent: Some(Arc::clone(&self.cell.key)),
+            agent: Some((Arc::clone(&self.cell.key), self.epoch)),
             consumed: pending.consumed,
             state: self.turn.state.take_dirty(),
             dead: pending.dead,
@@ -103,7 +103,8 @@ impl Life {
     /// What was done could not be kept: the agent goes back to what is in the store.
     pub(super) async fn lost(&mut self, error: &str) -> Go {
         (self.handler, self.spare) = (None, None);
-        if self.core.tasks.is_stopping() {
+        // Where several servers share the agents it is placed anew, which reads everything again.
+        if self.core.tasks.is_stopping() || self.term.is_some() {
             return Go::End;
         }
         self.core.log(

@@ -18,12 +18,13 @@ use jiff::Timestamp;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::{
-    cell::{Agent, AgentStatus, Cell, ORDER_END, ORDER_LOOK, ORDER_PARK, ORDER_RESTART, Split},
+    cell::{Agent, AgentStatus, Cell, ORDER_END, ORDER_LEAVE, ORDER_LOOK, ORDER_PARK, ORDER_RESTART, Split},
     core::{Core, Seat, Trouble},
     dead::{DeadLetter, DeadReason},
     handler::Handler,
-    mailbox::{Delivery, Next},
+    mailbox::{AWAY, Delivery, Next},
     message::Message,
+    nodes::Term,
     remind::Reminder,
     state::State,
     turn::{Home, Turn},
@@ -81,6 +82,10 @@ struct Life {
     is_slow: bool,
     /// Whether a turn asked for its state to be in the store.
     is_urgent: bool,
+    /// Under which this server runs the agent.
+    epoch: i64,
+    /// For how long it may, where several servers share the agents.
+    term: Option<Arc<Term>>,
     /// Who is told what the agent publishes.
     subscriptions: Vec<subscribe::Subscription>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -104,23 +109,38 @@ impl Pending {
 /// Runs an agent until there is nothing to do for a while, or it is told to end.
 pub(crate) async fn run(core: Arc<Core>, cell: Arc<Cell>) {
     core.awake.pin().insert(cell.id(), Arc::clone(&cell));
-    if let Some(mut life) = Life::begin(&core, &cell).await
-        && life.live().await == Go::Parked
-    {
-        // Somebody else may run it already.
-        return;
+    let epoch = cell.mailbox.begin();
+    let mut rest = Vec::new();
+    if let Some(mut life) = Life::begin(&core, &cell, epoch).await {
+        if life.live().await == Go::Parked {
+            // Somebody else may run it already.
+            return;
+        }
+        rest.extend(life.batch.drain(..).filter(|delivery| delivery.row.is_none()));
     }
     core.awake.pin().remove(&cell.id());
+    if let Some(nodes) = &core.nodes
+        && !core.tasks.is_stopping()
+    {
+        nodes.retired(&core, &cell, epoch, rest);
+    }
 }
 
 impl Life {
-    async fn begin(core: &Arc<Core>, cell: &Arc<Cell>) -> Option<Self> {
+    /// `None` if the agent is not to be run here.
+    async fn begin(core: &Arc<Core>, cell: &Arc<Cell>, epoch: i64) -> Option<Self> {
+        let term = match &core.nodes {
+            Some(nodes) => Some(nodes.term().filter(|_| epoch != AWAY)?),
+            None => None,
+        };
+        let stop = term.as_ref().map_or_else(|| core.tasks.stop_token(), |term| term.token());
         let host = Arc::new(Seat { core: Arc::clone(core), cell: Arc::clone(cell) });
         let home = Arc::new(Home {
             name: cell.name.clone(),
             tenant: cell.space.tenant.clone(),
             address: cell.name.clone().into(),
             limits: core.limits.turn,
+            epoch,
             host,
         });
         let mut life = Self {
@@ -142,14 +162,26 @@ impl Life {
             since_yield: 0,
             is_slow: false,
             is_urgent: false,
+            epoch,
+            term,
             subscriptions: Vec::new(),
-            stop: Box::pin(core.tasks.stop_token().cancelled_owned()),
+            stop: Box::pin(stop.cancelled_owned()),
         };
         if !life.reload().await {
             return None;
         }
         life.look_at_versions();
         Some(life)
+    }
+
+    /// Whether the server's lease is over: nothing that is done now would be kept.
+    fn is_over(&self) -> bool {
+        self.term.as_ref().is_some_and(|term| !term.is_live())
+    }
+
+    /// Whether another server is to run the agent, or this one in another epoch.
+    fn has_left(&self) -> bool {
+        self.term.is_some() && (self.is_over() || self.cell.mailbox.epoch() != self.epoch)
     }
 
     /// Waits. Gives whether the server still runs then.
@@ -181,9 +213,12 @@ impl Life {
                 self.end_with_server().await;
                 return Go::End;
             }
+            if self.has_left() {
+                return Go::End;
+            }
             let go = match next {
                 Next::Batch => self.handle_batch().await,
-                Next::Backlog => self.load_backlog(self.core.place_before).await,
+                Next::Backlog => self.load_backlog(self.place_before()).await,
                 Next::Nudge => self.obey().await,
             };
             if go != Go::On {
@@ -197,6 +232,14 @@ impl Life {
         }
     }
 
+    /// The last place in the store of what waited before this server ran the agent.
+    fn place_before(&self) -> i64 {
+        match self.term {
+            Some(_) => self.cell.place_before.load(Ordering::Acquire),
+            None => self.core.place_before,
+        }
+    }
+
     async fn handle_batch(&mut self) -> Go {
         if let Some(since) = self.batch.front().and_then(|first| first.since) {
             self.core.meters.wait.record(since.elapsed());
@@ -206,6 +249,11 @@ impl Life {
         while let Some(delivery) = self.batch.pop_front() {
             self.last_row = self.last_row.max(delivery.row.unwrap_or(0));
             if self.handle_one(delivery).await == Go::End {
+                if self.term.is_some() && !self.core.tasks.is_stopping() {
+                    // Whoever runs it next goes on from what is in the store.
+                    self.count();
+                    return Go::End;
+                }
                 self.cell.mailbox.put_back(&mut self.batch);
                 self.count();
                 self.flush().await;
@@ -248,6 +296,11 @@ impl Life {
         let orders = self.cell.take_orders();
         if orders & ORDER_END != 0 {
             self.handler = None;
+            return Go::End;
+        }
+        if orders & ORDER_LEAVE != 0 && self.term.is_some() {
+            self.leave_snapshot().await;
+            self.flush().await;
             return Go::End;
         }
         if orders & ORDER_RESTART != 0 {

@@ -36,6 +36,9 @@ use crate::{
 
 impl Life {
     pub(super) async fn handle_one(&mut self, mut delivery: Delivery) -> Go {
+        if self.is_over() {
+            return self.interrupted(delivery);
+        }
         if delivery.message.reply_by.is_some() && delivery.message.is_late(self.turn.now()) {
             self.give_up(&delivery, DeadReason::Late, "it came after its `reply_by`".to_owned());
             return Go::On;

@@ -1,5 +1,7 @@
 //! Agents as Markdown files: front matter says what the agent is, the text what it is told.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -59,6 +61,7 @@ struct FrontMatter {
     #[serde(default)]
     supervision: Supervision,
     #[serde(default)]
+    placement: BTreeMap<String, String>,
     schedule: Option<ScheduleDefinition>,
     #[serde(default)]
     config: Value,
@@ -89,6 +92,7 @@ pub fn from_markdown(text: &str) -> Result<AgentDefinition, MarkdownError> {
         tools: front.tools,
         mailbox: front.mailbox,
         supervision: front.supervision,
+        placement: front.placement,
         schedule: front.schedule,
         config: front.config,
         prompt: Some(PromptDefinition {

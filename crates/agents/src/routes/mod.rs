@@ -3,6 +3,7 @@
 mod conversations;
 mod execute;
 mod messages;
+mod nodes;
 mod versions;
 
 use axum::extract::{DefaultBodyLimit, State};
@@ -79,6 +80,7 @@ pub fn routes(agents: Agents) -> OpenApiRouter {
         .merge(messages::routes())
         .merge(execute::routes())
         .merge(conversations::routes())
+        .merge(nodes::routes())
         .layer(DefaultBodyLimit::disable())
         .with_state(Area { agents })
 }

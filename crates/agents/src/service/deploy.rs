@@ -1,6 +1,9 @@
 //! Bringing agents in: definitions, versions, components.
 
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -24,7 +27,7 @@ use crate::{
     error::AgentError,
     handler::{self, Factory, Failure, Handled, Handler},
     message::{AgentName, InvalidField, Message},
-    prompt::{PromptHandler, answer_of, from_markdown, input_of},
+    prompt::{PromptHandler, answer_of, input_of},
     remote::RemoteHandler,
     store::{self, StoredAgent},
     turn::Turn,
@@ -146,6 +149,11 @@ impl Agents {
         Ok(scopes)
     }
 
+    /// Sees to it that a component is ready that another server took.
+    pub(crate) async fn component(&self, digest: &str) -> Result<(), AgentError> {
+        self.module(digest).await.map(|_| ())
+    }
+
     pub(super) async fn module(&self, digest: &str) -> Result<crate::wasm::Module, AgentError> {
         if let Some(module) = self.0.wasm.prepared(digest) {
             return Ok(module);
@@ -232,7 +240,7 @@ impl Agents {
         Ok(())
     }
 
-    fn agent_of(&self, stored: StoredAgent) -> Agent {
+    pub(crate) fn agent_of(&self, stored: StoredAgent) -> Agent {
         let caller = Caller::on_behalf(stored.key_id, stored.tenant, stored.scopes);
         let definition = Arc::new(stored.definition);
         let factory = self.factory(&definition, &caller);
@@ -240,7 +248,7 @@ impl Agents {
     }
 
     /// Puts an agent where messages find it.
-    pub(super) fn enlist(&self, tenant: &Tenant, agent: Agent) -> Result<Arc<Cell>, AgentError> {
+    pub(crate) fn enlist(&self, tenant: &Tenant, agent: Agent) -> Result<Arc<Cell>, AgentError> {
         let core = &self.0.core;
         let space = core.space(tenant);
         let name = agent.definition.name.clone();
@@ -252,6 +260,11 @@ impl Agents {
         } else {
             self.refuse_too_many()?;
             let cell = Arc::new(Cell::new(&space, agent, core.limits.mailbox_max));
+            if let Some(nodes) = &core.nodes {
+                // Until some server takes it.
+                cell.mailbox.leave();
+                nodes.poke();
+            }
             space.agents.pin().insert(name, Arc::clone(&cell));
             self.0.count.fetch_add(1, Ordering::Relaxed);
             (cell, None)
@@ -263,7 +276,7 @@ impl Agents {
     }
 
     /// Has an agent handle messages, with the version in force.
-    pub(super) fn revive(&self, cell: &Arc<Cell>) {
+    pub(crate) fn revive(&self, cell: &Arc<Cell>) {
         cell.set_status(AgentStatus::Active);
         cell.has_scheduled.store(false, Ordering::Release);
         cell.mailbox.open();
@@ -308,20 +321,35 @@ impl Agents {
     pub async fn remove(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
         let cell = self.stored(tenant, name)?;
         let core = &self.0.core;
-        cell.space.remove(&cell);
-        core.supervisor.leave(tenant, name);
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
-        for waiting in cell.mailbox.close() {
-            let trouble = Trouble::new(Some(name), DeadReason::Stopped, "the agent was removed");
-            core.bury(&cell.space, &waiting.message, trouble);
-        }
-        cell.order(ORDER_END);
-        core.nudge(&cell);
-        cell.clear_due();
-        core.reminders.forget(&cell.key);
+        self.unlist(&cell);
         store::delete_agent(&core.store, tenant, name, &cell.key).await?;
         core.publish(&cell, topics::STATES.name, "removed", json!({}));
         Ok(())
+    }
+
+    /// Removes an agent here that another server removed.
+    pub(crate) fn forget(&self, tenant: &Tenant, name: &AgentName) {
+        if let Ok(cell) = self.stored(tenant, name) {
+            self.unlist(&cell);
+        }
+    }
+
+    fn unlist(&self, cell: &Arc<Cell>) {
+        let core = &self.0.core;
+        cell.space.remove(cell);
+        core.supervisor.leave(&cell.space.tenant, &cell.name);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        for waiting in cell.mailbox.close() {
+            let trouble = Trouble::new(Some(&cell.name), DeadReason::Stopped, "the agent was removed");
+            core.bury(&cell.space, &waiting.message, trouble);
+        }
+        cell.order(ORDER_END);
+        core.nudge(cell);
+        cell.clear_due();
+        core.reminders.forget(&HashSet::from([&*cell.key]));
+        if let Some(nodes) = &core.nodes {
+            nodes.removed(cell);
+        }
     }
 
     /// Has an agent handle no messages; they wait.
@@ -402,47 +430,4 @@ impl Agents {
             }
         }
     }
-
-    /// Deploys the Markdown agents of `agents.dir`. One that cannot be deployed is logged, and keeps nobody from starting.
-    pub(super) async fn load_directory(&self) {
-        let directory = self.0.options.current().dir;
-        if directory.as_os_str().is_empty() {
-            return;
-        }
-        let files = tokio::task::spawn_blocking(move || read_directory(&directory)).await.unwrap_or_default();
-        for (path, text) in files {
-            let deployed = match from_markdown(&text) {
-                Ok(definition) => {
-                    self.deploy(&Caller::local(), definition).await.map_err(|error| error.to_string())
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            match deployed {
-                Ok(version) => tracing::info!(file = path, version, "deployed a Markdown agent"),
-                Err(error) => tracing::error!(file = path, error, "a Markdown agent cannot be deployed"),
-            }
-        }
-    }
-}
-
-/// The Markdown files of a directory, by name.
-fn read_directory(directory: &std::path::Path) -> Vec<(String, String)> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            tracing::error!(directory = %directory.display(), %error, "the directory of agents cannot be read");
-            return Vec::new();
-        }
-    };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
-    paths.sort();
-    let read = |path: std::path::PathBuf| match std::fs::read_to_string(&path) {
-        Ok(text) => Some((path.display().to_string(), text)),
-        Err(error) => {
-            tracing::error!(file = %path.display(), %error, "a Markdown agent cannot be read");
-            None
-        }
-    };
-    paths.into_iter().filter_map(read).collect()
 }

@@ -40,6 +40,10 @@ pub struct AgentView {
     pub capabilities: Vec<Capability>,
     /// Whether it is in memory, ready for the next message.
     pub awake: bool,
+    /// The server that runs it, where several share the agents and one does. The figures of what it did are of the server
+    /// that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// Messages that wait for it.
     pub waiting: usize,
     /// Messages that it handled since the server began.
@@ -92,6 +96,7 @@ impl Agents {
             status: cell.status(),
             capabilities: agent.definition.capabilities.clone(),
             awake: self.0.core.awake.pin().contains_key(&cell.id()),
+            node: self.0.core.nodes.as_ref().and_then(|nodes| nodes.name_of_owner(cell)),
             waiting: cell.mailbox.len(),
             handled: count(&cell.counts.handled),
             failed: count(&cell.counts.failed),

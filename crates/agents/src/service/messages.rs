@@ -162,7 +162,7 @@ impl Agents {
         })?;
         let space = self.0.core.space(caller.tenant());
         let (sender, answers) = mpsc::channel(ANSWERS_MAX);
-        let id = Label::fresh();
+        let id = self.0.core.nodes.as_ref().map_or_else(Label::fresh, |nodes| nodes.asker());
         space.askers.pin().insert(id.clone(), sender);
         Ok(Asker { id, space, answers, _place: place })
     }

@@ -3,6 +3,7 @@
 mod auction;
 mod contract_net;
 mod deploy;
+mod directory;
 mod look;
 mod messages;
 mod negotiate;
@@ -22,10 +23,12 @@ use std::{
     },
 };
 
+use jiff::Timestamp;
 use paddock_jobs::Jobs;
 use paddock_llm::Gateway;
 use paddock_platform::{
     blobs::Blobs,
+    bus::Bus,
     config::Section,
     events::Events,
     identity::{Caller, Tenant},
@@ -54,6 +57,7 @@ use crate::{
     handler::{self, Handler},
     journal::Journal,
     metrics::{self, Meters},
+    nodes::{self, Nodes},
     remind::Reminders,
     remote::RemoteClient,
     shares::Shares,
@@ -82,6 +86,7 @@ pub(crate) struct Inner {
     agents_max: usize,
     /// Where this server is reached, for the cards of its agents.
     pub(crate) base: OnceLock<String>,
+    pub(crate) started_at: Timestamp,
 }
 
 impl fmt::Debug for Agents {
@@ -103,6 +108,8 @@ pub struct Ground<'a> {
     pub jobs: Jobs,
     /// Where it is told what happens.
     pub events: Events,
+    /// How servers that share the store reach each other.
+    pub bus: Bus,
     /// Where compiled code is kept.
     pub data: &'a Path,
     /// What runs in the background.
@@ -112,14 +119,19 @@ pub struct Ground<'a> {
 impl Agents {
     /// Opens the agents in a store, bringing its schema up to date. They handle messages from [`Agents::run`] on.
     pub async fn open(options: Section<AgentsOptions>, ground: Ground<'_>) -> Result<Self, AgentError> {
-        let Ground { store, blobs, models, jobs, events, data, tasks } = ground;
+        let Ground { store, blobs, models, jobs, events, bus, data, tasks } = ground;
         metrics::describe();
         store.migrate(&store::MIGRATIONS).await?;
         let current = options.current();
         let wasm = Wasm::start(current.wasm.clone(), wasm_cache(data), tasks)?;
-        let backlogs = store::backlogs(&store).await?;
+        let nodes = store.is_shared().then(|| {
+            let nodes = Nodes::new(current.nodes.clone(), bus, current.pending_max);
+            Arc::new(nodes)
+        });
+        // Where several servers share the agents, each looks at what waits for those that it gets.
+        let backlogs = if nodes.is_some() { Vec::new() } else { store::backlogs(&store).await? };
         let place_before = backlogs.iter().map(|(.., last)| *last).max().unwrap_or(0);
-        events.declare(&[topics::STATES]);
+        events.declare(&[topics::STATES, topics::NODES]);
         events.declare_on_demand(topics::LOGS, Arc::new(|| {}));
         let width = std::thread::available_parallelism().map_or(1, Into::into);
         let core = Arc::new(Core {
@@ -140,6 +152,7 @@ impl Agents {
             lives: TaskTracker::new(),
             tick: AtomicU64::new(1),
             place_before,
+            nodes: nodes.clone(),
         });
         // Weak: the core has the committer.
         let weak = Arc::downgrade(&core);
@@ -149,7 +162,8 @@ impl Agents {
             }
         };
         let lives = core.lives.clone();
-        let commits = Committer::start(store, current.pending_max, place_before + 1, tasks, lives, run);
+        let first = place_before + 1;
+        let commits = Committer::start(store, current.pending_max, first, nodes, tasks, lives, run);
         let _ = core.commits.set(commits);
         upkeep::end_with_server(&core);
         let remotes = RemoteClient::new(options.map(|options| options.allow));
@@ -165,6 +179,7 @@ impl Agents {
             count: AtomicUsize::new(0),
             agents_max: current.agents_max,
             base: OnceLock::new(),
+            started_at: Timestamp::now(),
             options,
         }));
         agents.load(backlogs).await?;
@@ -178,6 +193,7 @@ impl Agents {
         let _ = self.0.core.toolbox.set(toolbox);
         self.load_alarms().await?;
         upkeep::spawn(self);
+        nodes::spawn(self);
         self.load_directory().await;
         self.wake_backlogs();
         Ok(())

@@ -9,6 +9,7 @@ use crate::{
     cell::Cell,
     envelope,
     error::AgentError,
+    mailbox::AWAY,
     remind::{Alarm, Reminder},
     store,
 };
@@ -17,11 +18,42 @@ impl Agents {
     /// Brings in what was to be sent later when the server ended, and what is due on schedule.
     pub(super) async fn load_alarms(&self) -> Result<(), AgentError> {
         let core = &self.0.core;
+        // Where several servers share the agents, each looks at those that it gets.
+        if core.nodes.is_some() {
+            return Ok(());
+        }
         let max = self.0.options.current().reminders_max;
-        for row in store::load_reminders(&core.store, max.saturating_add(1)).await? {
+        let rows = store::load_reminders(&core.store, max.saturating_add(1)).await?;
+        self.set_reminders(rows);
+        let known = store::load_schedules(&core.store).await?;
+        let spaces: Vec<_> = core.spaces.pin().values().cloned().collect();
+        for cell in spaces.iter().flat_map(|space| space.cells()) {
+            self.plan(&cell, &known).await?;
+        }
+        Ok(())
+    }
+
+    /// The same of agents that this server runs from now on.
+    pub(crate) async fn load_alarms_of(&self, cells: &[Arc<Cell>]) -> Result<(), AgentError> {
+        let store = &self.0.core.store;
+        let keys: Vec<&str> = cells.iter().map(|cell| &*cell.key).collect();
+        self.set_reminders(store::load_reminders_of(store, &keys).await?);
+        let has_schedule = |cell: &Arc<Cell>| cell.agent().definition.schedule.is_some();
+        if cells.iter().any(has_schedule) {
+            let known = store::load_schedules(store).await?;
+            for cell in cells {
+                self.plan(cell, &known).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_reminders(&self, rows: Vec<store::ReminderRow>) {
+        let core = &self.0.core;
+        for row in rows {
             let Some(place) = core.reminders.admit() else {
                 tracing::warn!(
-                    max,
+                    max = self.0.options.current().reminders_max,
                     "more reminders are stored than may be; the last ones wait for another start"
                 );
                 break;
@@ -36,16 +68,10 @@ impl Agents {
                 Reminder::new(&core.space(&tenant), Arc::new(message), Some(Arc::from(row.agent)), place);
             core.reminders.set(row.due_at, Alarm::Reminder(reminder));
         }
-        let known = store::load_schedules(&core.store).await?;
-        let spaces: Vec<_> = core.spaces.pin().values().cloned().collect();
-        for cell in spaces.iter().flat_map(|space| space.cells()) {
-            self.plan(&cell, &known).await?;
-        }
-        Ok(())
     }
 
     /// An agent was deployed: its schedule is the one that it has now.
-    pub(super) async fn reschedule(&self, cell: &Arc<Cell>) -> Result<(), AgentError> {
+    pub(crate) async fn reschedule(&self, cell: &Arc<Cell>) -> Result<(), AgentError> {
         if cell.agent().definition.schedule.is_none() {
             if cell.clear_due() {
                 store::unset_schedule(&self.0.core.store, &cell.key).await?;
@@ -73,7 +99,9 @@ impl Agents {
                 due
             }
         };
-        if !cell.is_due(due) {
+        // Whoever runs it sees to it that it is told.
+        let is_here = self.0.core.nodes.is_none() || cell.mailbox.epoch() != AWAY;
+        if is_here && !cell.is_due(due) {
             cell.set_due(due);
             self.0.core.reminders.set(due, Alarm::Schedule(Arc::clone(cell), due));
         }

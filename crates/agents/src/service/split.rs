@@ -149,6 +149,27 @@ impl Agents {
         self.0.core.nudge(cell);
     }
 
+    /// Does here what another server did with the shares of an agent's versions.
+    pub(crate) async fn follow_split(&self, cell: &Arc<Cell>) -> Result<(), AgentError> {
+        let stored = store::find_split(&self.0.core.store, &cell.space.tenant, &cell.name).await?;
+        let now = stored.as_ref().map(|stored| (stored.version, stored.weight, stored.since));
+        let before = cell.split().map(|split| (split.agent.version, split.weight, split.since));
+        if now == before {
+            return Ok(());
+        }
+        match stored {
+            None => cell.set_split(None),
+            Some(stored) => {
+                if let Some(wasm) = &stored.definition.wasm {
+                    self.module(&wasm.module).await?;
+                }
+                self.put_split(cell, stored);
+            }
+        }
+        self.look_at_versions(cell);
+        Ok(())
+    }
+
     /// Brings in what the store has.
     pub(super) async fn load_splits(&self) -> Result<(), AgentError> {
         for stored in store::load_splits(&self.0.core.store).await? {

@@ -7,7 +7,7 @@ use paddock_platform::{
     store::{Row, Store, StoreError, Transaction},
 };
 
-use super::statement;
+use super::{nodes, statement};
 use crate::{cell::AgentStatus, definition::AgentDefinition, message::AgentName};
 
 /// Agents that are read at once at the start.
@@ -33,6 +33,13 @@ statement!(
     "SELECT a.tenant, a.name, a.version, a.status, a.key_id, a.scopes, v.definition FROM agents a \
      JOIN agent_versions v ON v.tenant = a.tenant AND v.name = a.name AND v.version = a.version \
      WHERE (a.tenant, a.name) > (?1, ?2) ORDER BY a.tenant, a.name LIMIT ?3"
+);
+statement!(
+    FIND,
+    "find",
+    "SELECT a.tenant, a.name, a.version, a.status, a.key_id, a.scopes, v.definition FROM agents a \
+     JOIN agent_versions v ON v.tenant = a.tenant AND v.name = a.name AND v.version = a.version \
+     WHERE a.tenant = ?1 AND a.name = ?2"
 );
 statement!(
     VERSION_LAST,
@@ -117,6 +124,21 @@ pub(crate) async fn load_agents(store: &Store) -> Result<Vec<StoredAgent>, Store
     }
 }
 
+/// One agent.
+pub(crate) async fn find_agent(
+    store: &Store,
+    tenant: &Tenant,
+    name: &AgentName,
+) -> Result<Option<StoredAgent>, StoreError> {
+    let row = store.query_first(&FIND, params![tenant, name.as_str()]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Tells the servers that share the store that an agent is another.
+pub(super) async fn tell(tx: &mut Transaction, tenant: &Tenant, name: &str) -> Result<(), StoreError> {
+    tx.notify(nodes::CHANNEL, format!("{}{tenant}/{name}", nodes::AGENT)).await
+}
+
 /// Puts a definition in force under the next version, for everything; the same as the last one is no new version. Gives its
 /// version.
 pub(crate) async fn put_agent(store: &Store, agent: &StoredAgent, now: Timestamp) -> Result<u32, StoreError> {
@@ -130,6 +152,7 @@ pub(crate) async fn put_agent(store: &Store, agent: &StoredAgent, now: Timestamp
                 let version = insert_version(tx, &tenant, &name, definition, now).await?;
                 tx.execute(&DELETE_SPLITS, params![&tenant, &name]).await?;
                 tx.execute(&PUT, params![&tenant, &name, version, key_id, scopes, now]).await?;
+                tell(tx, &tenant, &name).await?;
                 Ok(version)
             })
         })
@@ -199,7 +222,15 @@ pub(crate) async fn set_status(
     name: &AgentName,
     status: AgentStatus,
 ) -> Result<(), StoreError> {
-    store.execute(&SET_STATUS, params![tenant, name.as_str(), status.code()]).await.map(|_| ())
+    let (tenant, name) = (tenant.clone(), name.as_str().to_owned());
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.execute(&SET_STATUS, params![&tenant, &name, status.code()]).await?;
+                tell(tx, &tenant, &name).await
+            })
+        })
+        .await
 }
 
 /// Forgets an agent and all that is its own.
@@ -210,9 +241,13 @@ pub(crate) async fn delete_agent(
     key: &str,
 ) -> Result<(), StoreError> {
     let (tenant, name, key) = (tenant.clone(), name.as_str().to_owned(), key.to_owned());
+    let is_shared = store.is_shared();
     store
         .write(move |tx| {
             Box::pin(async move {
+                if is_shared {
+                    nodes::disown(tx, &key).await?;
+                }
                 for statement in [&DELETE, &DELETE_VERSIONS, &DELETE_SPLITS] {
                     tx.execute(statement, params![&tenant, &name]).await?;
                 }
@@ -220,7 +255,7 @@ pub(crate) async fn delete_agent(
                 for statement in own {
                     tx.execute(statement, params![&key]).await?;
                 }
-                Ok(())
+                tell(tx, &tenant, &name).await
             })
         })
         .await

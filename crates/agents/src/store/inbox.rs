@@ -1,6 +1,9 @@
 //! Durable messages and the state that they change.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -10,7 +13,7 @@ use paddock_platform::{
     store::{Params, Row, Store, StoreError, Transaction},
 };
 
-use super::statement;
+use super::{nodes, statement};
 
 /// Rows of old messages that are forgotten at once.
 const FORGET_MAX: i64 = 10_000;
@@ -21,12 +24,12 @@ statement!(
     SEE_EACH, "see",
     "INSERT INTO agent_seen (agent, message, place, seen_at) VALUES (?1, ?2, ?3, ?4) \
      ON CONFLICT (agent, message) DO UPDATE SET seen_at = excluded.seen_at WHERE agent_seen.place = excluded.place \
-     RETURNING place",
+     RETURNING place, true AS is_first",
     postgres: "INSERT INTO agent_seen (agent, message, place, seen_at) \
      SELECT DISTINCT ON (n.a, n.m) n.a, n.m, n.p, n.t \
      FROM UNNEST(?1::text[], ?2::bytea[], ?3::bigint[], ?4::bigint[]) AS n (a, m, p, t) ORDER BY n.a, n.m, n.p \
      ON CONFLICT (agent, message) DO UPDATE SET seen_at = excluded.seen_at WHERE agent_seen.place = excluded.place \
-     RETURNING place"
+     RETURNING place, xmax = 0 AS is_first"
 );
 statement!(
     INSERT_EACH, "insert_message",
@@ -100,6 +103,13 @@ statement!(
     "load_inbox",
     "SELECT place, attempts, envelope, content FROM agent_inbox WHERE agent = ?1 AND place <= ?2 ORDER BY place"
 );
+// What came from other servers up to that place is taken with it, in one look at the database: nothing is there twice.
+statement!(
+    LOAD_SHARED,
+    "load_shared_inbox",
+    "WITH gone AS (DELETE FROM agent_arrivals WHERE agent = ?1 AND place <= ?2) \
+     SELECT place, attempts, envelope, content FROM agent_inbox WHERE agent = ?1 AND place <= ?2 ORDER BY place"
+);
 statement!(LOAD_STATE, "load_state", "SELECT entry, content FROM agent_state WHERE agent = ?1");
 statement!(
     FORGET_SEEN,
@@ -129,13 +139,68 @@ pub(crate) struct ChangeRows {
     pub(crate) rung: Vec<Params>,
     /// `agent, spec, due_at`.
     pub(crate) scheduled: Vec<Params>,
+    /// Where several servers share the agents: under which conditions all of it is written.
+    pub(crate) fence: Option<Fence>,
 }
 
-/// Writes all of it in a transaction, and gives the places of the messages that were new.
-pub(crate) async fn apply(tx: &mut Transaction, rows: &ChangeRows) -> Result<HashSet<i64>, StoreError> {
-    let mut new = HashSet::new();
+/// Whose agents a change is about, as the server that writes it believes.
+#[derive(Debug, Default)]
+pub(crate) struct Fence {
+    /// The server.
+    pub(crate) node: String,
+    /// Agents whose messages and states these are, and the epochs under which the server ran them.
+    pub(crate) claims: Vec<(Arc<str>, i64)>,
+    /// Messages that are sent, with the epoch under which this server has a place for them in a mailbox.
+    pub(crate) posts: Vec<(i64, Arc<str>, i64)>,
+}
+
+/// What became of a change.
+#[derive(Debug)]
+pub(crate) enum Applied {
+    /// It is written.
+    Kept {
+        /// The places of the messages that were not there before.
+        new: HashSet<i64>,
+        /// Those of them that are for agents of other servers.
+        elsewhere: HashSet<i64>,
+    },
+    /// Nothing is: these agents are not the server's any more.
+    Fenced(HashSet<Arc<str>>),
+}
+
+/// Writes all of it in a transaction.
+pub(crate) async fn apply(tx: &mut Transaction, rows: &ChangeRows) -> Result<Applied, StoreError> {
+    let mut elsewhere = HashSet::new();
+    if let Some(fence) = &rows.fence {
+        let claims = fence.claims.iter().map(|(agent, _)| &**agent);
+        let mut agents: Vec<&str> = claims.chain(fence.posts.iter().map(|(_, agent, _)| &**agent)).collect();
+        agents.sort_unstable();
+        agents.dedup();
+        let held = nodes::held(tx, &fence.node, &agents).await?;
+        let is_held = |agent: &Arc<str>, epoch: i64| held.get(&**agent) == Some(&epoch);
+        let lost = fence.claims.iter().filter(|(agent, epoch)| !is_held(agent, *epoch));
+        let lost: HashSet<Arc<str>> = lost.map(|(agent, _)| Arc::clone(agent)).collect();
+        if !lost.is_empty() {
+            tx.roll_back();
+            return Ok(Applied::Fenced(lost));
+        }
+        let others = fence.posts.iter().filter(|(_, agent, epoch)| !is_held(agent, *epoch));
+        elsewhere.extend(others.map(|(place, ..)| *place));
+    }
+    let (mut new, mut first) = (HashSet::new(), HashSet::new());
     for row in tx.query_each(&SEE_EACH, &rows.seen).await? {
-        new.insert(row.get("place")?);
+        let place: i64 = row.get("place")?;
+        new.insert(place);
+        if !elsewhere.is_empty() && row.get("is_first")? {
+            first.insert(place);
+        }
+    }
+    if let Some(fence) = &rows.fence {
+        // What a try before this one kept, without our knowing, was announced then.
+        let announced =
+            fence.posts.iter().filter(|(place, ..)| elsewhere.contains(place) && first.contains(place));
+        let announced: Vec<Params> = announced.map(|(place, agent, _)| params![&**agent, *place]).collect();
+        nodes::arrive(tx, &announced).await?;
     }
     let kept = rows.messages.iter().filter(|(place, _)| new.contains(place));
     let kept: Vec<Params> = kept.map(|(_, message)| message.clone()).collect();
@@ -147,7 +212,7 @@ pub(crate) async fn apply(tx: &mut Transaction, rows: &ChangeRows) -> Result<Has
     tx.execute_each(&REMIND_EACH, &rows.reminders).await?;
     tx.execute_each(&RUNG_EACH, &rows.rung).await?;
     tx.execute_each(&SCHEDULE_EACH, &rows.scheduled).await?;
-    Ok(new)
+    Ok(Applied::Kept { new, elsewhere })
 }
 
 /// A message that waits in the store.
@@ -168,12 +233,13 @@ pub(crate) async fn backlogs(store: &Store) -> Result<Vec<(String, usize, i64)>,
 /// What waits for an agent up to a place, in order. Each counts as tried once more: one that ends the server whenever it
 /// is handled is put aside some day, too.
 pub(crate) async fn load_inbox(store: &Store, agent: &str, until: i64) -> Result<Vec<InboxRow>, StoreError> {
-    let rows = store.query(&LOAD_INBOX, params![agent, until]).await?;
+    let load = if store.is_shared() { &LOAD_SHARED } else { &LOAD_INBOX };
+    let rows = store.query(load, params![agent, until]).await?;
     store.execute(&ATTEMPT_ALL, params![agent]).await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &Row) -> Result<InboxRow, StoreError> {
+pub(super) fn read(row: &Row) -> Result<InboxRow, StoreError> {
     Ok(InboxRow {
         place: row.get("place")?,
         attempts: row.get("attempts")?,

@@ -5,6 +5,7 @@
 mod conversation;
 mod definition;
 mod inbox;
+pub(crate) mod nodes;
 mod reminder;
 mod schema;
 mod split;
@@ -12,14 +13,19 @@ mod split;
 pub use conversation::{ConversationSummary, Entry};
 pub(crate) use conversation::{conversations, forget_entries, insert_entries, timeline};
 pub(crate) use definition::{
-    StoredAgent, delete_agent, load_agents, put_agent, put_version, set_status, version_of, versions_of,
+    StoredAgent, delete_agent, find_agent, load_agents, put_agent, put_version, set_status, version_of,
+    versions_of,
 };
 pub(crate) use inbox::{
-    ChangeRows, apply, backlogs, dead_letters, forget_seen, load_inbox, load_state, state_entries,
+    Applied, ChangeRows, Fence, InboxRow, apply, backlogs, dead_letters, forget_seen, load_inbox, load_state,
+    state_entries,
 };
-pub(crate) use reminder::{load_reminders, load_schedules, load_schedules_of, set_schedule, unset_schedule};
+pub(crate) use reminder::{
+    ReminderRow, load_reminders, load_reminders_of, load_schedules, load_schedules_of, set_schedule,
+    unset_schedule,
+};
 pub(crate) use schema::MIGRATIONS;
-pub(crate) use split::{StoredSplit, conversation_began, delete_split, load_splits, put_split};
+pub(crate) use split::{StoredSplit, conversation_began, delete_split, find_split, load_splits, put_split};
 
 /// A statement of the area.
 macro_rules! statement {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use paddock_platform::{
     params,
-    store::{Store, StoreError},
+    store::{Row, Store, StoreError, Value},
 };
 
 use super::statement;
@@ -15,6 +15,11 @@ statement!(
     LOAD_REMINDERS,
     "load_reminders",
     "SELECT agent, due_at, envelope, content FROM agent_reminders ORDER BY due_at LIMIT ?1"
+);
+statement!(
+    LOAD_REMINDERS_OF,
+    "load_reminders_of",
+    "SELECT agent, due_at, envelope, content FROM agent_reminders WHERE agent = ANY(?1::text[]) ORDER BY due_at"
 );
 statement!(
     LOAD_SCHEDULE,
@@ -42,17 +47,25 @@ pub(crate) struct ReminderRow {
 /// The reminders of all agents, the first that is due first.
 pub(crate) async fn load_reminders(store: &Store, max: usize) -> Result<Vec<ReminderRow>, StoreError> {
     let max = i64::try_from(max).unwrap_or(i64::MAX);
-    let rows = store.query(&LOAD_REMINDERS, params![max]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ReminderRow {
-                agent: row.get("agent")?,
-                due_at: row.get("due_at")?,
-                envelope: row.get("envelope")?,
-                content: row.get("content")?,
-            })
-        })
-        .collect()
+    store.query(&LOAD_REMINDERS, params![max]).await?.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<ReminderRow, StoreError> {
+    Ok(ReminderRow {
+        agent: row.get("agent")?,
+        due_at: row.get("due_at")?,
+        envelope: row.get("envelope")?,
+        content: row.get("content")?,
+    })
+}
+
+/// The reminders of these agents. PostgreSQL only: elsewhere a server has all of them.
+pub(crate) async fn load_reminders_of(
+    store: &Store,
+    agents: &[&str],
+) -> Result<Vec<ReminderRow>, StoreError> {
+    let agents = Value::Array(agents.iter().map(|agent| Value::from(*agent)).collect());
+    store.query(&LOAD_REMINDERS_OF, vec![agents]).await?.iter().map(read).collect()
 }
 
 /// By what schedule agents are due, and when, by their keys.

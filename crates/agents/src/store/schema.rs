@@ -6,7 +6,7 @@
 
 use paddock_platform::store::{Migration, Migrations};
 
-pub(crate) const MIGRATIONS: Migrations = Migrations::new("agents", &[CREATE, LATER]);
+pub(crate) const MIGRATIONS: Migrations = Migrations::new("agents", &[CREATE, LATER, SHARE]);
 
 macro_rules! schema {
     ($clustered:literal, $bytes:literal, $serial:literal) => {
@@ -139,3 +139,35 @@ const LATER: Migration = Migration::new(
     later!(" WITHOUT ROWID", "BLOB"),
 )
 .with_postgres(later!("", "BYTEA"));
+// Nobody shares SQLite: there is nothing to keep of that.
+const SHARE: Migration = Migration::new(3, "share agents among servers", "").with_postgres(
+    "CREATE SEQUENCE agent_places;
+     SELECT setval('agent_places', greatest(1,
+         (SELECT coalesce(max(place), 0) FROM agent_inbox), (SELECT coalesce(max(place), 0) FROM agent_seen)));
+     CREATE SEQUENCE agent_epochs;
+     CREATE TABLE agent_nodes (
+         node TEXT PRIMARY KEY,
+         name TEXT NOT NULL,
+         labels TEXT NOT NULL,
+         weight BIGINT NOT NULL,
+         started_at BIGINT NOT NULL,
+         renewed_at BIGINT NOT NULL,
+         expires_at BIGINT NOT NULL,
+         agents BIGINT NOT NULL,
+         awake BIGINT NOT NULL,
+         is_full BOOLEAN NOT NULL,
+         seen BIGINT NOT NULL
+     );
+     CREATE TABLE agent_owners (
+         agent TEXT PRIMARY KEY,
+         node TEXT NOT NULL,
+         epoch BIGINT NOT NULL
+     );
+     CREATE INDEX agent_owners_by_epoch ON agent_owners (epoch);
+     CREATE INDEX agent_owners_by_node ON agent_owners (node);
+     CREATE TABLE agent_arrivals (
+         agent TEXT NOT NULL,
+         place BIGINT NOT NULL,
+         PRIMARY KEY (agent, place)
+     )",
+);

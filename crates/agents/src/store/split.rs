@@ -8,7 +8,7 @@ use paddock_platform::{
 };
 
 use super::{
-    definition::{defect, read_definition},
+    definition::{defect, read_definition, tell},
     statement,
 };
 use crate::{definition::AgentDefinition, message::AgentName};
@@ -34,6 +34,13 @@ statement!(
     "load_splits",
     "SELECT s.tenant, s.name, s.version, s.weight_ppm, s.since, s.key_id, s.scopes, v.definition \
      FROM agent_splits s JOIN agent_versions v ON v.tenant = s.tenant AND v.name = s.name AND v.version = s.version"
+);
+statement!(
+    FIND_SPLIT,
+    "find_split",
+    "SELECT s.tenant, s.name, s.version, s.weight_ppm, s.since, s.key_id, s.scopes, v.definition \
+     FROM agent_splits s JOIN agent_versions v ON v.tenant = s.tenant AND v.name = s.name AND v.version = s.version \
+     WHERE s.tenant = ?1 AND s.name = ?2"
 );
 statement!(
     PUT_SPLIT,
@@ -68,16 +75,41 @@ pub(crate) async fn load_splits(store: &Store) -> Result<Vec<StoredSplit>, Store
     store.query(&LOAD_SPLITS, params![]).await?.iter().map(read).collect()
 }
 
+/// The one of an agent.
+pub(crate) async fn find_split(
+    store: &Store,
+    tenant: &Tenant,
+    name: &AgentName,
+) -> Result<Option<StoredSplit>, StoreError> {
+    store.query_first(&FIND_SPLIT, params![tenant, name.as_str()]).await?.as_ref().map(read).transpose()
+}
+
 pub(crate) async fn put_split(store: &Store, split: &StoredSplit) -> Result<(), StoreError> {
     let scopes = split.scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let weight_ppm = (split.weight * WHOLE_PPM).round() as i64;
     let (tenant, name, key_id) = (&split.tenant, split.name.as_str(), split.key_id.clone());
     let params = params![tenant, name, split.version, weight_ppm, split.since, key_id, scopes];
-    store.execute(&PUT_SPLIT, params).await.map(|_| ())
+    let (tenant, name) = (split.tenant.clone(), split.name.as_str().to_owned());
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.execute(&PUT_SPLIT, params).await?;
+                tell(tx, &tenant, &name).await
+            })
+        })
+        .await
 }
 
 pub(crate) async fn delete_split(store: &Store, tenant: &Tenant, name: &AgentName) -> Result<(), StoreError> {
-    store.execute(&DELETE_SPLIT, params![tenant, name.as_str()]).await.map(|_| ())
+    let (tenant, name) = (tenant.clone(), name.as_str().to_owned());
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.execute(&DELETE_SPLIT, params![&tenant, &name]).await?;
+                tell(tx, &tenant, &name).await
+            })
+        })
+        .await
 }
 
 /// When the first entry of a conversation was made, as far as it is still there.

@@ -6,6 +6,7 @@ mod deploying;
 mod durable;
 mod http;
 mod later;
+mod nodes;
 mod routing;
 mod supervising;
 mod support;

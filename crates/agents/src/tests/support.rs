@@ -9,6 +9,7 @@ use paddock_jobs::{Jobs, JobsOptions, Role};
 use paddock_llm::{Gateway, LlmOptions};
 use paddock_platform::{
     blobs::{Blobs, BlobsOptions},
+    bus::Bus,
     config::Section,
     events::Events,
     identity::{Caller, Scope, Tenant},
@@ -117,7 +118,12 @@ pub(super) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
 
 impl Server {
     /// Opens the agents on a store; a second time is a restart.
-    pub(super) async fn open(fixture: &Fixture, mut options: AgentsOptions) -> Self {
+    pub(super) async fn open(fixture: &Fixture, options: AgentsOptions) -> Self {
+        Self::open_with(fixture, options, Bus::local()).await
+    }
+
+    /// As [`Server::open`], with a bus that other servers hear.
+    pub(super) async fn open_with(fixture: &Fixture, mut options: AgentsOptions, bus: Bus) -> Self {
         // Each server reserves the addresses of all its instances: several of the default's do not fit into a process.
         options.wasm.instances_max = 16;
         let tasks = Tasks::default();
@@ -133,6 +139,7 @@ impl Server {
             models,
             jobs: jobs.clone(),
             events: Events::default(),
+            bus,
             data: fixture.data_dir(),
             tasks: &tasks,
         };

@@ -52,6 +52,8 @@ pub(super) enum AgentsCommand {
     Rm(NamesArgs),
     /// List messages that nobody handled, and why
     Dead(LimitArgs),
+    /// List the servers that share the agents, with their leases
+    Nodes,
     /// Begin a project of an agent in WebAssembly
     New(NewArgs),
     /// Build a project of an agent in WebAssembly

@@ -97,6 +97,11 @@ pub(crate) async fn run(args: AgentsArgs) -> CommandResult {
             asked.print(&letters, || print(show::dead_letters(&letters)));
             Ok(())
         }
+        AgentsCommand::Nodes => {
+            let nodes = asked.get("/agents/nodes", &[]).await?;
+            asked.print(&nodes, || print(show::nodes(&nodes)));
+            Ok(())
+        }
         AgentsCommand::New(_) | AgentsCommand::Build(_) => Ok(()),
     }
 }

@@ -46,6 +46,47 @@ pub(super) fn agents(page: &Value) -> Vec<String> {
     lines(&table, "no agent is deployed; `paddock agents deploy FILE` deploys one")
 }
 
+pub(super) fn nodes(shown: &Value) -> Vec<String> {
+    let mut table = Table::new(&[
+        ("NAME", Side::Left),
+        ("AGENTS", Side::Right),
+        ("AWAKE", Side::Right),
+        ("RENEWED", Side::Right),
+        ("LEFT", Side::Right),
+        ("SINCE", Side::Left),
+        ("LABELS", Side::Left),
+        ("NODE", Side::Left),
+    ]);
+    let seconds = |row: &Value, member: &str| {
+        if shown["shared"] == true {
+            format!("{:.1}s", row[member].as_f64().unwrap_or_default() / 1_000.0)
+        } else {
+            "-".to_owned()
+        }
+    };
+    for node in shown["nodes"].as_array().into_iter().flatten() {
+        let labels = node["labels"].as_object().into_iter().flatten();
+        let labels: Vec<String> =
+            labels.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
+        let here = if node["this"] == true { "*" } else { "" };
+        table.row(vec![
+            format!("{}{here}", text(node, "name")),
+            number(node, "agents"),
+            number(node, "awake"),
+            seconds(node, "renewed_ms"),
+            seconds(node, "lease_left_ms"),
+            ago(node["started_at"].as_str()),
+            labels.join(" "),
+            text(node, "node"),
+        ]);
+    }
+    let mut lines = table.lines(terminal_width(), is_coloured());
+    if shown["shared"] == true && shown["bus_up"] != true {
+        lines.push("the bus is gone: messages in memory do not reach other servers".to_owned());
+    }
+    lines
+}
+
 pub(super) fn agent(shown: &Value) -> Vec<String> {
     let agent = &shown["agent"];
     let versions: Vec<String> = shown["versions"]

@@ -30,6 +30,8 @@ impl Parts {
                 }
             }
         });
+        let bus = self.bus.clone();
+        health.register("bus", false, move || std::future::ready(bus.health()));
         let fleet = self.browser.fleet().clone();
         health.register("browser", true, move || std::future::ready(browser_health(&fleet)));
         let models = self.models.gateway().clone();

@@ -14,6 +14,7 @@ use paddock_jobs::{
 use paddock_llm::{Durable, Gateway, GatewayError};
 use paddock_platform::{
     blobs::Blobs,
+    bus::{Bus, BusError},
     config::{Live, ReloadStatus},
     events::Events,
     http::{AnswersInStore, Idempotency},
@@ -49,6 +50,7 @@ pub(crate) struct Parts {
     pub(super) keys: Keys,
     pub(super) idempotency: Idempotency,
     pub(super) events: Events,
+    pub(super) bus: Bus,
     pub(super) browser: BrowserService,
     pub(super) analyses: Analyses,
     pub(super) models: Durable,
@@ -89,6 +91,7 @@ impl Parts {
         let blobs = Blobs::open(&config.blobs, &data).map_err(|error| failure(&error))?;
         let archive = Archive::open(store.clone(), blobs.clone()).await.map_err(|error| failure(&error))?;
         let events = Events::new(&config.events, tasks.stop_token());
+        let bus = open_bus(&live, &tasks).await?;
         let models = open_models(&live, &store, &tasks).await?;
         let section = live.section(|config| &config.browser);
         let fleet = Fleet::start_with_store(section, &data, store.clone(), events.clone(), &tasks)
@@ -116,6 +119,7 @@ impl Parts {
             models: models.clone(),
             jobs: jobs.clone(),
             events: events.clone(),
+            bus: bus.clone(),
             data: &data,
             tasks: &tasks,
         };
@@ -160,6 +164,7 @@ impl Parts {
             keys,
             idempotency,
             events,
+            bus,
             browser,
             analyses,
             models,
@@ -197,6 +202,16 @@ impl Parts {
         let _ = tokio::task::spawn_blocking(move || self.telemetry.stop()).await;
         stopped.map_err(|error| CommandError::from_error(Exit::Unfinished, &error))
     }
+}
+
+async fn open_bus(live: &Live<Config>, tasks: &Tasks) -> Result<Bus, CommandError> {
+    Bus::connect(&live.current().bus, tasks).await.map_err(|error| {
+        let exit = match &error {
+            BusError::Options(_) | BusError::Secret(_) => Exit::Usage,
+            _ => Exit::Failure,
+        };
+        CommandError::from_error(exit, &error)
+    })
 }
 
 async fn open_models(live: &Live<Config>, store: &Store, tasks: &Tasks) -> Result<Gateway, CommandError> {
