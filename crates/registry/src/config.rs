@@ -12,7 +12,9 @@ use url::Url;
 
 use crate::{
     claims::{Claims, GrantOptions},
+    filter::FilterOptions,
     gateway::GatewayOptions,
+    kubernetes::KubernetesOptions,
 };
 
 /// The view that serves where none is named.
@@ -77,7 +79,7 @@ impl Default for RegistryOptions {
     }
 }
 
-/// Where some entries come from: exactly one of `file`, `git`, `api` and `managed`.
+/// Where some entries come from: exactly one of `file`, `git`, `api`, `kubernetes` and `managed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceOptions {
@@ -93,11 +95,14 @@ pub struct SourceOptions {
     /// Another registry that speaks the official API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiOptions>,
+    /// `ToolHive`'s resources in a Kubernetes cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesOptions>,
     /// Entries that are published here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedOptions>,
     /// How often it is looked at. A file that did not change costs next to nothing. Default: 30s for files on this
-    /// machine, 5m for others, 1h for registries.
+    /// machine, 5m for others, 1h for registries. A Kubernetes cluster tells of changes in between.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<HumanDuration>,
     /// Which of its entries are taken.
@@ -204,34 +209,6 @@ pub struct ViewOptions {
     pub public: bool,
 }
 
-/// Which entries are taken: those that no `exclude` matches and, where there is an `include`, that it does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct FilterOptions {
-    /// By name; `*` matches across `/`.
-    #[serde(skip_serializing_if = "PatternOptions::is_empty")]
-    pub names: PatternOptions,
-    /// By the tags in the publisher's metadata.
-    #[serde(skip_serializing_if = "PatternOptions::is_empty")]
-    pub tags: PatternOptions,
-    /// By version.
-    #[serde(skip_serializing_if = "PatternOptions::is_empty")]
-    pub versions: PatternOptions,
-    /// Only the latest version of each server.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub latest_only: bool,
-}
-
-/// Globs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct PatternOptions {
-    /// One of these must match, if there are any.
-    pub include: Vec<String>,
-    /// None of these may match.
-    pub exclude: Vec<String>,
-}
-
 /// Who may publish under a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -244,20 +221,6 @@ pub struct NamespaceOptions {
     pub keys: Vec<String>,
 }
 
-impl FilterOptions {
-    /// Whether everything passes.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl PatternOptions {
-    /// Whether everything passes.
-    pub fn is_empty(&self) -> bool {
-        self.include.is_empty() && self.exclude.is_empty()
-    }
-}
-
 /// What kind of source it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -268,6 +231,8 @@ pub enum SourceKind {
     Git,
     /// Another registry.
     Api,
+    /// Resources in a Kubernetes cluster.
+    Kubernetes,
     /// Published here.
     Managed,
 }
@@ -279,6 +244,7 @@ impl SourceKind {
             Self::File => "file",
             Self::Git => "git",
             Self::Api => "api",
+            Self::Kubernetes => "kubernetes",
             Self::Managed => "managed",
         }
     }
@@ -292,11 +258,12 @@ impl SourceOptions {
 
     /// What kind it is; an unchecked one may be none.
     pub const fn kind(&self) -> Option<SourceKind> {
-        match (&self.file, &self.git, &self.api, &self.managed) {
-            (Some(_), None, None, None) => Some(SourceKind::File),
-            (None, Some(_), None, None) => Some(SourceKind::Git),
-            (None, None, Some(_), None) => Some(SourceKind::Api),
-            (None, None, None, Some(_)) => Some(SourceKind::Managed),
+        match (&self.file, &self.git, &self.api, &self.kubernetes, &self.managed) {
+            (Some(_), None, None, None, None) => Some(SourceKind::File),
+            (None, Some(_), None, None, None) => Some(SourceKind::Git),
+            (None, None, Some(_), None, None) => Some(SourceKind::Api),
+            (None, None, None, Some(_), None) => Some(SourceKind::Kubernetes),
+            (None, None, None, None, Some(_)) => Some(SourceKind::Managed),
             _ => None,
         }
     }
@@ -319,7 +286,7 @@ impl SourceOptions {
             return Some(format!("`{name}` is not the name of a source; use 1 to 63 of a-z, 0-9 and `-`"));
         }
         let said = match self.kind() {
-            None => "needs exactly one of `file`, `git`, `api` and `managed`".to_owned(),
+            None => "needs exactly one of `file`, `git`, `api`, `kubernetes` and `managed`".to_owned(),
             Some(SourceKind::File) => {
                 let file = self.file.as_ref()?;
                 let ways = [file.path.is_some(), file.url.is_some(), file.data.is_some()];
@@ -349,6 +316,10 @@ impl SourceOptions {
                     return self.filter_mistake();
                 }
             }
+            Some(SourceKind::Kubernetes) => match self.kubernetes.as_ref()?.mistake() {
+                Some(said) => said.to_owned(),
+                None => return self.filter_mistake(),
+            },
             Some(SourceKind::Managed) => return self.filter_mistake(),
         };
         Some(format!("source `{name}` {said}"))

@@ -81,6 +81,23 @@ pub enum FetchError {
     /// The repository cannot be read.
     #[error("git: {0}")]
     Git(String),
+    /// The cluster is not named, and this process runs in none.
+    #[error(
+        "`KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT` name no cluster, as they do in every pod; outside of one, \
+         `url` names it"
+    )]
+    NotInCluster,
+    /// Whom to take for the cluster cannot be told.
+    #[error("cannot use the authorities in `{}`", path.display())]
+    Authorities {
+        /// Where they are.
+        path: PathBuf,
+        /// What the client says.
+        source: reqwest::Error,
+    },
+    /// The cluster has no such resources.
+    #[error("the cluster knows no resources of ToolHive's version `{0}`; is its operator installed?")]
+    NoResources(String),
     /// It took too long.
     #[error("the sync did not finish within `registry.sync_timeout`, {}s", .0.as_secs())]
     TimedOut(Duration),
@@ -106,6 +123,7 @@ impl FetchError {
             Self::CursorLoop { .. } | Self::EmptyPages => "pagination",
             Self::Secret(_) => "secret",
             Self::Git(_) => "git",
+            Self::NotInCluster | Self::Authorities { .. } | Self::NoResources(_) => "cluster",
             Self::TimedOut(_) => "timeout",
             Self::Store(_) => "store",
             Self::Panic(_) => "internal",

@@ -1,11 +1,53 @@
 //! Filters: which entries a source takes and a view shows.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-
-use crate::config::{FilterOptions, PatternOptions};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How many globs one list may have.
 const PATTERNS_MAX: usize = 1_000;
+
+/// Which entries are taken: those that no `exclude` matches and, where there is an `include`, that it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilterOptions {
+    /// By name; `*` matches across `/`.
+    #[serde(skip_serializing_if = "PatternOptions::is_empty")]
+    pub names: PatternOptions,
+    /// By the tags in the publisher's metadata.
+    #[serde(skip_serializing_if = "PatternOptions::is_empty")]
+    pub tags: PatternOptions,
+    /// By version.
+    #[serde(skip_serializing_if = "PatternOptions::is_empty")]
+    pub versions: PatternOptions,
+    /// Only the latest version of each server.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub latest_only: bool,
+}
+
+/// Globs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PatternOptions {
+    /// One of these must match, if there are any.
+    pub include: Vec<String>,
+    /// None of these may match.
+    pub exclude: Vec<String>,
+}
+
+impl FilterOptions {
+    /// Whether everything passes.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl PatternOptions {
+    /// Whether everything passes.
+    pub fn is_empty(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+}
 
 /// A filter cannot be used.
 #[derive(Debug, thiserror::Error)]

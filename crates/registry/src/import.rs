@@ -10,9 +10,10 @@ use url::Url;
 use crate::{
     claims::Claims,
     config::{
-        ApiOptions, FileOptions, FilterOptions, GitOptions, ManagedOptions, RegistryOptions, SourceOptions,
-        ViewOptions,
+        ApiOptions, FileOptions, GitOptions, ManagedOptions, RegistryOptions, SourceOptions, ViewOptions,
     },
+    filter::FilterOptions,
+    kubernetes::{EVERYWHERE, KubernetesOptions},
     source::{Phase, Source},
 };
 
@@ -79,7 +80,7 @@ pub(crate) struct SourceBody {
     api: Option<Api>,
     file: Option<File>,
     managed: Option<Value>,
-    kubernetes: Option<Value>,
+    kubernetes: Option<Kubernetes>,
     sync_policy: SyncPolicy,
     filter: FilterOptions,
     claims: Claims,
@@ -120,6 +121,12 @@ struct File {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
+struct Kubernetes {
+    namespaces: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct SyncPolicy {
     interval: Option<String>,
 }
@@ -128,9 +135,6 @@ impl SourceBody {
     /// The source that it describes.
     pub(crate) fn into_source(self, name: &str) -> Result<SourceOptions, String> {
         let said = |what: String| format!("source `{name}`: {what}");
-        if self.kubernetes.is_some() {
-            return Err(said("entries out of Kubernetes are not supported".to_owned()));
-        }
         let interval = self.sync_policy.interval.as_deref().map(duration).transpose().map_err(&said)?;
         let api = self.api.map(Api::into_options).transpose().map_err(&said)?;
         let file = self.file.map(File::into_options).transpose().map_err(&said)?;
@@ -140,6 +144,7 @@ impl SourceBody {
             file,
             git,
             api,
+            kubernetes: self.kubernetes.map(Kubernetes::into_options),
             managed: self.managed.map(|_| ManagedOptions {}),
             interval,
             filter: self.filter,
@@ -157,6 +162,17 @@ impl Api {
             options.timeout = duration(&timeout)?;
         }
         Ok(options)
+    }
+}
+
+impl Kubernetes {
+    /// Without namespaces, `ToolHive` reads all of them.
+    fn into_options(self) -> KubernetesOptions {
+        let Self { mut namespaces } = self;
+        if namespaces.is_empty() {
+            namespaces.push(EVERYWHERE.to_owned());
+        }
+        KubernetesOptions { namespaces, ..KubernetesOptions::default() }
     }
 }
 
@@ -316,6 +332,8 @@ fn source_config(options: &SourceOptions) -> Value {
         url: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         endpoint: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespaces: Option<&'a [String]>,
     }
     let (git, file, api) = (options.git.as_ref(), options.file.as_ref(), options.api.as_ref());
     let path = file.and_then(|file| file.path.as_ref()).map(|path| path.display().to_string());
@@ -327,6 +345,7 @@ fn source_config(options: &SourceOptions) -> Value {
         path: path.or_else(|| git.map(|git| git.path.clone())),
         url: file.and_then(|file| file.url.as_ref()).map(Url::as_str),
         endpoint: api.and_then(|api| api.url.as_ref()).map(Url::as_str),
+        namespaces: options.kubernetes.as_ref().map(|it| it.namespaces.as_slice()),
     })
 }
 

@@ -28,15 +28,28 @@ database: {host: postgres}
 fn a_configuration_is_taken_over_and_what_is_left_behind_is_said() {
     let Imported { options, notes } = import_toolhive(EXAMPLE).unwrap();
     let names: Vec<_> = options.sources.iter().map(|source| source.name.as_str()).collect();
-    assert_eq!(names, ["catalogue", "upstream", "here"]);
+    assert_eq!(names, ["catalogue", "upstream", "here", "cluster"]);
     let git = options.sources[0].git.as_ref().unwrap();
     assert_eq!(git.path, "data/registry.json");
     assert_eq!(git.password.as_ref().unwrap().to_string(), "file:/run/secrets/git");
     assert_eq!(options.sources[0].claims, Claims::from_pairs([("org", &["acme"]), ("team", &["a", "b"])]));
     assert_eq!(options.sources[1].api.as_ref().unwrap().timeout, HumanDuration::from_secs(20));
-    assert_eq!(options.views[0].sources, ["catalogue", "upstream", "here"]);
+    assert_eq!(options.sources[3].kubernetes.as_ref().unwrap().namespaces, ["mcp"]);
+    assert_eq!(options.views[0].sources, ["catalogue", "upstream", "here", "cluster"]);
     assert!(options.views[0].public);
-    for word in ["Kubernetes", "`cluster`", "anonymous", "database"] {
+    for word in ["anonymous", "database"] {
+        assert!(notes.iter().any(|note| note.contains(word)), "{word}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_cluster_without_namespaces_is_read_as_a_whole_and_a_wrong_source_is_left_out_by_name() {
+    let text = "sources:\n  - {name: k, kubernetes: {}}\n  - {name: up, api: {endpoint: nowhere}}\n\
+                registries:\n  - {name: default, sources: [k, up]}\n";
+    let Imported { options, notes } = import_toolhive(text).unwrap();
+    assert_eq!(options.sources[0].kubernetes.as_ref().unwrap().namespaces, ["*"]);
+    assert_eq!(options.views[0].sources, ["k"]);
+    for word in ["`nowhere`", "`up`"] {
         assert!(notes.iter().any(|note| note.contains(word)), "{word}: {notes:?}");
     }
 }

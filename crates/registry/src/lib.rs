@@ -4,7 +4,7 @@
 //! source ─▶ fetch ─▶ format ─▶ read ─▶ Content ─▶ View ─▶ Selection ─▶ pages, entries, search
 //!  file, URL,  documents  parts   drafts  of one     of      what one     rendered
 //!  git, API,                              source     some    caller
-//!  managed                                           sources sees
+//!  cluster, managed                                  sources sees
 //! ```
 //!
 //! - A **source** has a task of its own ([`sync`]): one that is slow or fails delays no other. What it gives is compared by
@@ -32,6 +32,7 @@ mod format;
 pub mod gateway;
 mod import;
 mod kinds;
+mod kubernetes;
 mod list;
 pub mod metrics;
 mod pages;
@@ -57,7 +58,9 @@ pub use config::*;
 pub use entry::{OFFICIAL_META, PADDOCK_META, Status};
 pub use error::{FetchError, NAMESPACE_NOT_OWNED, NOT_MANAGED, RegistryError, VERSION_EXISTS};
 pub use events::publish;
+pub use filter::{FilterOptions, PatternOptions};
 pub use import::{ImportError, Imported, import_toolhive};
+pub use kubernetes::KubernetesOptions;
 pub use publish::StatusChange;
 pub use registry::Registry;
 pub use routes::{PUBLIC_ROUTES, STREAM_ROUTES, root_routes, routes};

@@ -31,6 +31,7 @@ use crate::{
     config::{RegistryOptions, SourceKind, VIEW_DEFAULT},
     content::{Content, Difference},
     error::FetchError,
+    fetch::kubernetes::Clients,
     metrics::{REGISTRY_COMPOSE_DURATION_SECONDS, REGISTRY_SEARCH_DURATION_SECONDS, SYNC_SERVER_COUNT},
     search::{self, SearchInput, SearchOutput},
     source::{Source, State},
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) section: Section<RegistryOptions>,
     pub(crate) store: RegistryStore,
     http: reqwest::Client,
+    clusters: Arc<Clients>,
     pub(crate) tasks: Tasks,
     board: ArcSwap<Board>,
     pub(crate) options: ArcSwap<RegistryOptions>,
@@ -102,6 +104,7 @@ impl Registry {
             section,
             store,
             http,
+            clusters: Arc::default(),
             tasks: tasks.clone(),
             board: ArcSwap::from_pointee(Board::default()),
             grants: ArcSwap::from_pointee(Grants::new(&options.grants)),
@@ -174,7 +177,11 @@ impl Registry {
         if quarantine_differs {
             self.0.store.save_refused(name, &content.refused).await?;
         }
-        Ok(self.0.store.save_content(name, Arc::clone(content), &difference.touched).await?)
+        Ok(self
+            .0
+            .store
+            .save_content(name, &source.options.claims, Arc::clone(content), &difference.touched)
+            .await?)
     }
 
     /// Remembers what was read last.
@@ -186,8 +193,7 @@ impl Registry {
     ) -> Result<(), FetchError> {
         let is_known = |state: &State| {
             let known = &state.remembered;
-            known.fingerprint == fingerprint
-                && Mark { stamp: None, ..known.mark.clone() } == Mark { stamp: None, ..mark.clone() }
+            known.fingerprint == fingerprint && known.mark.lasting() == mark.lasting()
         };
         let known = is_known(&source.state());
         let remembered = Remembered { fingerprint, mark, synced_ms: Timestamp::now().as_millisecond() };
@@ -247,6 +253,10 @@ impl Registry {
 
     pub(crate) fn http(&self) -> reqwest::Client {
         self.0.http.clone()
+    }
+
+    pub(crate) fn clusters(&self) -> Arc<Clients> {
+        Arc::clone(&self.0.clusters)
     }
 
     pub(crate) fn grants(&self) -> Arc<Grants> {

@@ -47,8 +47,10 @@ fn entry(kept: &Kept, reading: &Reading) -> Option<Entry> {
     let text = std::str::from_utf8(&kept.rendered).ok()?;
     let rendered: Rendered<'_> = serde_json::from_str(text).ok()?;
     let meta = rendered.meta.get();
-    let part =
-        Part { server: Cow::Borrowed(rendered.server.get()), meta: Some(Cow::Borrowed(meta)), claims: None };
+    // What the source asks by now is asked as well.
+    let claims = kept.claims.as_ref().map(|own| Arc::new(own.with(&reading.claims)));
+    let server = Cow::Borrowed(rendered.server.get());
+    let part = Part { server, meta: Some(Cow::Borrowed(meta)), claims };
     let mut draft = read(&part, kept.content, reading).ok()?;
     let (_, _, own) = meta_of(Some(meta));
     let is_latest = draft.official.is_latest.unwrap_or_default();
@@ -73,6 +75,7 @@ mod tests {
             upstream_latest: entry.upstream_latest,
             content: entry.content,
             rendered: entry.rendered.clone(),
+            claims: None,
         });
         let options = SourceOptions { name: "one".to_owned(), ..SourceOptions::default() };
         let after = content(kept.collect(), &options, &RegistryOptions::default());

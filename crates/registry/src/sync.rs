@@ -15,7 +15,7 @@ use crate::{
     config::SourceKind,
     content::{Content, Difference, Rules},
     error::FetchError,
-    fetch::{Fetched, Fetcher},
+    fetch::{Fetched, Fetcher, kubernetes},
     filter::Filter,
     format::{Parts, split},
     metrics::{
@@ -43,6 +43,7 @@ pub(crate) async fn run(registry: Registry, source: Arc<Source>) {
         tokio::select! {
             () = source.stop.cancelled() => return,
             () = source.woken() => {}
+            () = changed(&registry, &source) => {}
             () = tokio::time::sleep(wait) => {}
         }
         let sync = sync(&registry, &source);
@@ -50,6 +51,18 @@ pub(crate) async fn run(registry: Registry, source: Arc<Source>) {
             return;
         }
         wait = source.wait(registry.options().backoff_max.get());
+    }
+}
+
+/// Ends when a source tells that it has changed; most never do.
+async fn changed(registry: &Registry, source: &Source) {
+    let state = source.state();
+    match (&source.options.kubernetes, &state.remembered.mark.cluster) {
+        // What fails is asked again when it is time.
+        (Some(options), Some(seen)) if state.failures == 0 => {
+            kubernetes::changed(options, &registry.clusters(), seen).await;
+        }
+        _ => std::future::pending::<()>().await,
     }
 }
 
@@ -123,6 +136,7 @@ async fn attempt(registry: &Registry, source: &Arc<Source>) -> Result<Found, Fet
     } else {
         let fetcher = Fetcher {
             http: registry.http(),
+            clusters: registry.clusters(),
             size_max: options.source_size_max,
             entries_max: options.entries_max,
         };
@@ -146,7 +160,8 @@ async fn attempt(registry: &Registry, source: &Arc<Source>) -> Result<Found, Fet
         entries_max: options.entries_max,
         is_update,
         afresh,
-        refuses_nothing: source.kind != SourceKind::Managed
+        // A cluster that says that nothing is there knows it, as this machine and its store do.
+        refuses_nothing: !matches!(source.kind, SourceKind::Managed | SourceKind::Kubernetes)
             && source.options.file.as_ref().is_none_or(|it| it.url.is_some()),
     };
     let (content, difference) = background(move || work.carry_out()).await??;
@@ -191,6 +206,11 @@ impl Work {
                 let mut parts = Vec::new();
                 for document in documents {
                     parts.append(&mut split(document)?);
+                }
+                for part in parts.iter_mut().flatten() {
+                    if let Some(own) = part.claims.take() {
+                        part.claims = claims_of(&self.reading.claims, &own);
+                    }
                 }
                 self.next(&parts)
             }

@@ -3,9 +3,10 @@
 mod api;
 mod file;
 mod git;
+pub(crate) mod kubernetes;
 mod url;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -37,6 +38,7 @@ pub(crate) enum Fetched {
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
     pub(crate) http: reqwest::Client,
+    pub(crate) clusters: Arc<kubernetes::Clients>,
     pub(crate) size_max: ByteSize,
     pub(crate) entries_max: usize,
 }
@@ -58,6 +60,9 @@ impl Fetcher {
         }
         if let Some(git) = &options.git {
             return git::fetch(git, mark, self.size_max).await;
+        }
+        if let Some(kubernetes) = &options.kubernetes {
+            return self.fetch_kubernetes(kubernetes, mark).await;
         }
         // A managed source is read from the store, not fetched.
         Ok(Fetched::Unchanged(mark))

@@ -1,9 +1,10 @@
 //! What sources give, taken apart into entries: the official API's lists, single `server.json`s and lists of them,
-//! `ToolHive`'s upstream format, and Docker's catalogue.
+//! `ToolHive`'s upstream format and Kubernetes resources, and Docker's catalogue.
 //!
 //! The parts are slices of the content; what they say is looked at in [`read`](crate::read).
 
 mod docker;
+pub(crate) mod kubernetes;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -33,7 +34,7 @@ pub enum FormatError {
     /// It is JSON of another kind.
     #[error(
         "the content is none of the known formats: a list of the official API, `server.json`, ToolHive's upstream \
-         format, Docker's catalogue"
+         format, ToolHive's Kubernetes resources, Docker's catalogue"
     )]
     Unknown,
     /// `ToolHive`'s older format.
@@ -65,6 +66,10 @@ struct Top<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     registry: Option<&'a RawValue>,
+    #[serde(borrow)]
+    items: Option<&'a RawValue>,
+    #[serde(borrow)]
+    kind: Option<&'a RawValue>,
     #[serde(borrow)]
     name: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -114,6 +119,9 @@ fn split_object(text: &str) -> Result<Parts<'_>, FormatError> {
         Top { servers: Some(_), .. } => Err(FormatError::ToolHiveOld),
         Top { registry: Some(registry), .. } => docker::split_catalogue(registry.get()),
         Top { name: Some(_), .. } => Ok(vec![part_of(text)]),
+        Top { items: Some(items), kind: Some(kind), .. } => {
+            kubernetes::split(items.get(), serde_json::from_str(kind.get()).ok())
+        }
         Top { .. } => Err(FormatError::Unknown),
     }
 }

@@ -85,7 +85,7 @@ async fn get_source(
 /// Make or change a source
 ///
 /// In the shape of `ToolHive`'s configuration. What the configuration file has is changed there. A path on the server's own
-/// machine is taken from the configuration file only.
+/// machine and its cluster are taken from the configuration file only.
 #[utoipa::path(put, path = "/v1/sources/{name}", tag = TAG, params(("name" = String, Path, description = "The source")),
     request_body = Value,
     responses((status = 201, description = "It is made", body = Value), (status = 200, description = "It is changed", body = Value)))]
@@ -102,9 +102,10 @@ async fn put_source(
     }
     let options = body.into_source(&name).map_err(RegistryError::Options)?;
     let reads_here = options.file.as_ref().is_some_and(|file| file.path.is_some())
-        || options.git.as_ref().is_some_and(|git| !git.url.starts_with("http"));
+        || options.git.as_ref().is_some_and(|git| !git.url.starts_with("http"))
+        || options.kubernetes.is_some();
     if reads_here {
-        let detail = "a path on the server's machine is named in its configuration file only";
+        let detail = "a path on the server's machine, and the cluster that it runs in, are named in its configuration file only";
         return Err(Problem::new(INVALID_REQUEST, detail));
     }
     if let Some(mistake) = options.mistake() {

@@ -1,7 +1,8 @@
 //! The last good content of sources.
 //!
 //! A part is a zstd frame of records, one after the other: what upstream said of being the latest (0: nothing, 1: no,
-//! 2: yes), the hash of what the source gave, the length, and the entry as it is served.
+//! 2: yes), the hash of what the source gave, the length, and the entry as it is served. Four more than that in the first
+//! byte: the length and the claims of the entry follow, which differ from those of its source.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +15,7 @@ use paddock_platform::{params, store::StoreError, task::background};
 
 use super::{RegistryStore, sql};
 use crate::{
+    claims::Claims,
     content::Content,
     entry::{ContentHash, Entry},
     read::Refused,
@@ -23,6 +25,8 @@ const PARTS: u64 = 256;
 /// Where what was kept out is kept.
 const REFUSED_PART: i64 = -1;
 const LEVEL: i32 = 3;
+/// In the first byte of a record: claims follow.
+const OWN_CLAIMS: u8 = 4;
 /// What one part may be when it is unpacked.
 const PART_SIZE_MAX: u64 = 1 << 30;
 
@@ -32,6 +36,8 @@ pub(crate) struct Kept {
     pub(crate) upstream_latest: Option<bool>,
     pub(crate) content: ContentHash,
     pub(crate) rendered: Bytes,
+    /// What a caller must claim, where that is not what the source asks.
+    pub(crate) claims: Option<Claims>,
 }
 
 impl RegistryStore {
@@ -64,6 +70,7 @@ impl RegistryStore {
     pub(crate) async fn save_content<'n>(
         &self,
         source: &str,
+        claims: &Claims,
         content: Arc<Content>,
         names: impl IntoIterator<Item = &'n Arc<str>>,
     ) -> Result<(), StoreError> {
@@ -71,7 +78,8 @@ impl RegistryStore {
         if parts.is_empty() {
             return Ok(());
         }
-        let packed = background(move || pack(&content, &parts)).await.unwrap_or_default();
+        let claims = claims.clone();
+        let packed = background(move || pack(&content, &claims, &parts)).await.unwrap_or_default();
         let source = source.to_owned();
         let write = self.store.write(move |tx| {
             Box::pin(async move {
@@ -99,7 +107,7 @@ fn part_of(name: &str) -> u64 {
 }
 
 /// The parts of the content, compressed one after the other; a part without entries is empty.
-fn pack(content: &Content, parts: &BTreeSet<u64>) -> BTreeMap<u64, Vec<u8>> {
+fn pack(content: &Content, claims: &Claims, parts: &BTreeSet<u64>) -> BTreeMap<u64, Vec<u8>> {
     let mut entries: BTreeMap<u64, Vec<&Entry>> = parts.iter().map(|part| (*part, Vec::new())).collect();
     for entry in content.entries.iter() {
         if let Some(entries) = entries.get_mut(&part_of(&entry.name)) {
@@ -110,7 +118,7 @@ fn pack(content: &Content, parts: &BTreeSet<u64>) -> BTreeMap<u64, Vec<u8>> {
     let compressed = entries.into_iter().map(|(part, entries)| {
         records.clear();
         for entry in entries {
-            pack_entry(&mut records, entry);
+            pack_entry(&mut records, claims, entry);
         }
         // Compressing into memory fails only for want of it.
         let data = if records.is_empty() { Ok(Vec::new()) } else { zstd::bulk::compress(&records, LEVEL) };
@@ -119,15 +127,31 @@ fn pack(content: &Content, parts: &BTreeSet<u64>) -> BTreeMap<u64, Vec<u8>> {
     compressed.collect()
 }
 
-fn pack_entry(out: &mut Vec<u8>, entry: &Entry) {
-    out.push(match entry.upstream_latest {
+fn pack_entry(out: &mut Vec<u8>, claims: &Claims, entry: &Entry) {
+    let has_own = *entry.claims != *claims;
+    let latest = match entry.upstream_latest {
         None => 0,
         Some(false) => 1,
         Some(true) => 2,
-    });
+    };
+    out.push(if has_own { latest | OWN_CLAIMS } else { latest });
     out.extend_from_slice(&entry.content);
-    out.extend_from_slice(&(entry.rendered.len() as u32).to_le_bytes());
-    out.extend_from_slice(&entry.rendered);
+    pack_text(out, &entry.rendered);
+    if has_own {
+        pack_text(out, &serde_json::to_vec(&*entry.claims).unwrap_or_default());
+    }
+}
+
+fn pack_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text);
+}
+
+/// A text at a position, and the position after it.
+fn unpack_text(bytes: &Bytes, at: usize) -> Option<(Bytes, usize)> {
+    let length = u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
+    let text = bytes.get(at + 4..at + 4 + length)?;
+    Some((Bytes::copy_from_slice(text), at + 4 + length))
 }
 
 fn unpack(part: &[u8]) -> Option<Vec<Kept>> {
@@ -136,17 +160,23 @@ fn unpack(part: &[u8]) -> Option<Vec<Kept>> {
     let bytes = Bytes::from(bytes);
     let (mut kept, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
-        let header = bytes.get(at..at + 21)?;
+        let header = bytes.get(at..at + 17)?;
         let content: ContentHash = header.get(1..17)?.try_into().ok()?;
-        let length = u32::from_le_bytes(header.get(17..21)?.try_into().ok()?) as usize;
-        let upstream_latest = match header[0] {
+        let has_own = header[0] & OWN_CLAIMS != 0;
+        let upstream_latest = match header[0] & !OWN_CLAIMS {
             0 => None,
             latest => Some(latest == 2),
         };
-        at += 21;
-        let rendered = Bytes::copy_from_slice(bytes.get(at..at + length)?);
-        kept.push(Kept { upstream_latest, content, rendered });
-        at += length;
+        let (rendered, end) = unpack_text(&bytes, at + 17)?;
+        at = end;
+        let mut claims = None;
+        if has_own {
+            let (text, end) = unpack_text(&bytes, at)?;
+            // What cannot be read might have hidden the entry.
+            claims = Some(serde_json::from_slice(&text).ok()?);
+            at = end;
+        }
+        kept.push(Kept { upstream_latest, content, rendered, claims });
     }
     Some(kept)
 }
@@ -161,13 +191,36 @@ mod tests {
         let drafts = (0..600).map(|index| draft(&format!("a.b/s{index}"), "1.0.0")).collect();
         let content = supply("one", drafts).content;
         let all = (0..PARTS).collect();
-        let mut kept: Vec<Kept> =
-            pack(&content, &all).values().filter_map(|part| unpack(part)).flatten().collect();
+        let mut kept: Vec<Kept> = pack(&content, &Claims::default(), &all)
+            .values()
+            .filter_map(|part| unpack(part))
+            .flatten()
+            .collect();
         kept.sort_by_key(|kept| kept.content);
         let mut entries: Vec<_> = content.entries.iter().collect();
         entries.sort_by_key(|entry| entry.content);
         assert_eq!(kept.len(), 600);
         assert!(kept.iter().zip(entries).all(|(kept, entry)| kept.rendered == entry.rendered));
+    }
+
+    #[test]
+    fn claims_that_are_not_the_sources_are_kept_with_the_entry() {
+        let team = Claims::from_pairs([("team", &["a"])]);
+        let mut claimed = draft("a.b/claimed", "1.0.0");
+        claimed.official.is_latest = Some(true);
+        claimed.claims = Arc::new(team.clone());
+        let content = supply("one", vec![claimed, draft("a.b/free", "1.0.0")]).content;
+        let unpacked = |claims: &Claims| -> Vec<Kept> {
+            let parts = pack(&content, claims, &(0..PARTS).collect());
+            let mut kept: Vec<Kept> = parts.values().filter_map(|part| unpack(part)).flatten().collect();
+            kept.sort_by_key(|kept| !kept.rendered.windows(7).any(|window| window == b"claimed"));
+            kept
+        };
+        let kept = unpacked(&Claims::default());
+        assert_eq!((kept[0].upstream_latest, &kept[0].claims), (Some(true), &Some(team.clone())));
+        assert_eq!(kept[1].claims, None);
+        let kept = unpacked(&team);
+        assert_eq!((&kept[0].claims, &kept[1].claims), (&None, &Some(Claims::default())));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How sources stand: what was seen last, and how their syncs went.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use paddock_platform::{params, store::StoreError};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{RegistryStore, sql};
+use crate::fetch::kubernetes::Seen;
 
 /// What tells a source's next sync whether anything has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,16 @@ pub(crate) struct Mark {
     /// The file as it was when it was read; only the process that read it knows.
     #[serde(skip)]
     pub(crate) stamp: Option<Stamp>,
+    /// The cluster as it was listed, for watches; only the process that listed it knows.
+    #[serde(skip)]
+    pub(crate) cluster: Option<Arc<Seen>>,
+}
+
+impl Mark {
+    /// What is worth keeping of it: the rest holds for this process alone.
+    pub(crate) fn lasting(&self) -> Self {
+        Self { stamp: None, cluster: None, ..self.clone() }
+    }
 }
 
 /// What a file system says of a file.

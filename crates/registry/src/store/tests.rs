@@ -44,10 +44,10 @@ async fn content_is_kept_by_its_parts() {
         let drafts = (0..50).map(|index| draft(&format!("a.b/s{index}"), "1.0.0")).collect();
         let content = supply("one", drafts).content;
         let names: Vec<Arc<str>> = content.entries.iter().map(|entry| Arc::clone(&entry.name)).collect();
-        store.save_content("one", Arc::clone(&content), &names).await.unwrap();
+        store.save_content("one", &Claims::default(), Arc::clone(&content), &names).await.unwrap();
         let fewer =
             supply("one", (1..50).map(|index| draft(&format!("a.b/s{index}"), "1.0.0")).collect()).content;
-        store.save_content("one", fewer, [&names[0]]).await.unwrap();
+        store.save_content("one", &Claims::default(), fewer, [&names[0]]).await.unwrap();
         store.save_refused("one", &[Refused::new("x", "1", "too-large", "is too large")]).await.unwrap();
         let (kept, refused) = store.load_content("one").await.unwrap();
         assert_eq!(kept.len(), 49);
