@@ -278,7 +278,9 @@ impl Writer {
                         self.told(submitted, places, (&new, &elsewhere), &mut servers);
                     }
                     if let Some(nodes) = &self.nodes {
-                        servers.into_iter().for_each(|server| nodes.hint(server));
+                        for server in servers {
+                            nodes.hint(server);
+                        }
                     }
                     return;
                 }

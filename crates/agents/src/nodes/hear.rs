@@ -48,13 +48,11 @@ async fn follow(agents: &Agents, nodes: &Nodes, text: &str) -> Result<(), AgentE
 }
 
 async fn one(agents: &Agents, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
-    match store::find_agent(&agents.0.core.store, tenant, name).await? {
-        Some(stored) => agents.follow(stored).await,
-        None => {
-            agents.forget(tenant, name);
-            Ok(())
-        }
+    if let Some(stored) = store::find_agent(&agents.0.core.store, tenant, name).await? {
+        return agents.follow(stored).await;
     }
+    agents.forget(tenant, name);
+    Ok(())
 }
 
 async fn everything(agents: &Agents, nodes: &Nodes) -> Result<(), AgentError> {

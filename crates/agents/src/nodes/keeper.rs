@@ -226,7 +226,8 @@ impl Keeper {
         self.nodes.parted(&self.core, &released);
         let is_more = take.len() >= TAKE_MAX || release.len() >= TAKE_MAX;
         release.truncate(TAKE_MAX);
-        if !me.is_empty() && !(take.is_empty() && release.is_empty()) {
+        let is_changed = !take.is_empty() || !release.is_empty();
+        if is_changed && !me.is_empty() {
             self.change(Arc::from(me), release, take).await?;
         }
         if is_more {

@@ -171,7 +171,7 @@ impl Nodes {
         for cell in cells {
             let waiting = self.waiting();
             let left = cell.mailbox.leave();
-            self.part(core, waiting, cell, left);
+            part(core, waiting, cell, left);
         }
         self.parted(core, cells);
     }
@@ -181,26 +181,8 @@ impl Nodes {
     fn part_asleep(&self, core: &Arc<Core>, cell: &Arc<Cell>) -> bool {
         let waiting = self.waiting();
         let Some(left) = cell.mailbox.leave_if_asleep() else { return false };
-        self.part(core, waiting, cell, left);
+        part(core, waiting, cell, left);
         true
-    }
-
-    /// Keeps what waited for an agent that has left. Whoever has more for it waits meanwhile, so that it stays in order.
-    fn part(
-        &self,
-        core: &Arc<Core>,
-        mut waiting: MutexGuard<'_, Waiting>,
-        cell: &Arc<Cell>,
-        left: Vec<Delivery>,
-    ) {
-        cell.set_owner(None);
-        let mut left = left.into_iter().map(|delivery| delivery.message);
-        let refused = left.find(|message| !waiting.add(cell, Arc::clone(message), Instant::now()));
-        drop(waiting);
-        for message in refused.into_iter().chain(left) {
-            let trouble = unreachable(Some(cell), "as much as may waits already for agents that move");
-            core.troubled(&cell.space, &message, vec![trouble]);
-        }
     }
 
     /// Forgets what only the server does that runs an agent. Whoever runs it next has that from the store.
@@ -239,7 +221,7 @@ impl Nodes {
         let waiting = self.waiting();
         if cell.mailbox.epoch() == epoch {
             rest.extend(cell.mailbox.leave());
-            self.part(core, waiting, cell, rest);
+            part(core, waiting, cell, rest);
             self.parted(core, slice::from_ref(cell));
         } else {
             drop(waiting);
@@ -296,4 +278,16 @@ enum To {
     Agent(Arc<Cell>),
     /// A topic's subscribers, or one who waits for answers.
     Others(Address),
+}
+
+/// Keeps what waited for an agent that has left. Whoever has more for it waits meanwhile, so that it stays in order.
+fn part(core: &Arc<Core>, mut waiting: MutexGuard<'_, Waiting>, cell: &Arc<Cell>, left: Vec<Delivery>) {
+    cell.set_owner(None);
+    let mut left = left.into_iter().map(|delivery| delivery.message);
+    let refused = left.find(|message| !waiting.add(cell, Arc::clone(message), Instant::now()));
+    drop(waiting);
+    for message in refused.into_iter().chain(left) {
+        let trouble = unreachable(Some(cell), "as much as may waits already for agents that move");
+        core.troubled(&cell.space, &message, vec![trouble]);
+    }
 }

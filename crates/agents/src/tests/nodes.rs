@@ -324,7 +324,7 @@ async fn what_one_server_does_with_agents_the_others_follow() {
     let draft = Draft::new(Performative::Request, to("guide")).text("hello");
     b.ask(&local(), draft, Some(PATIENCE)).await.unwrap();
     let draft = Draft::new(Performative::Request, to("guide")).text("hello");
-    a.ask(&local(), draft, Some(Duration::from_secs(60))).await.unwrap();
+    a.ask(&local(), draft, Some(Duration::from_mins(1))).await.unwrap();
     b.remove(&tenant, &guide).await.unwrap();
     eventually("it is gone", async || a.get(&tenant, &guide).is_err()).await;
     stop(servers).await;

@@ -8,12 +8,13 @@ fn resource(kind: &str, annotations: &[(&str, &str)], spec: Value) -> Value {
     for (name, value) in annotations {
         all[format!("{PREFIX}{name}")] = (*value).into();
     }
-    json!({
+    let mut resource = json!({
         "kind": kind,
         "metadata": {"namespace": "mcp", "name": "weather", "uid": "u1", "annotations": all},
-        "spec": spec,
         "status": {"phase": "Ready"},
-    })
+    });
+    resource["spec"] = spec;
+    resource
 }
 
 const NEEDED: [(&str, &str); 2] =
