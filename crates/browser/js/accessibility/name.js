@@ -23,7 +23,8 @@ const labelsByControl = (tree) => {
   const labels = new Map();
   for (const label of nodeType(tree) === DOCUMENT ? documentQueryAll(tree, 'label')
     : nodeType(tree) === FRAGMENT ? fragmentQueryAll(tree, 'label') : []) {
-    const control = labelControl(label);
+    // SVG may have elements of this name, too: they label nothing, and are asked nothing.
+    const control = tagOf(label) === 'label' ? labelControl(label) : null;
     if (!control) continue;
     const others = labels.get(control);
     if (others) others.push(label);
@@ -215,7 +216,7 @@ const append = (text, child, run) => {
     return text + data;
   }
   if (type !== ELEMENT) return text;
-  const part = localName(child) === 'br' ? ' ' : textOf(child, run, false);
+  const part = tagOf(child) === 'br' ? ' ' : textOf(child, run, false);
   // Inline boxes continue the word before them; all others begin and end one.
   if (part === '') return isInline(child) ? text : text + ' ';
   return isInline(child) ? text + part : text + ' ' + part + ' ';
