@@ -75,13 +75,15 @@ const isConnected = (node) => connected(node) && viewOf(nodeType(node) === DOCUM
 
 const isElement = (node) => nodeType(node) === ELEMENT;
 
-/** Name of an element: the local name of HTML and `svg:`-prefixed that of SVG, so that tables need no namespaces. */
-const tagOf = (element) => {
+const tagNow = (element) => {
   const name = localName(element);
   const namespace = namespaceURI(element);
   if (namespace === HTML) return name;
   return namespace === SVG ? 'svg:' + name : 'other:' + name;
 };
+
+/** Name of an element: the local name of HTML and `svg:`-prefixed that of SVG, so that tables need no namespaces. */
+const tagOf = (element) => (moment === 0 ? tagNow(element) : (known(element).tag ??= tagNow(element)));
 
 /** The attribute without white space around it; the empty string when it is absent. */
 const attribute = (element, name) => {
@@ -103,13 +105,14 @@ const flatParent = (node) => {
 
 /** Calls `visit` with each child as it is on the screen: of the shadow tree, or those assigned to a slot. */
 const eachFlatChild = (element, visit) => {
-  if (localName(element) === 'details' && !hasAttribute(element, 'open')) {
+  const tag = tagOf(element);
+  if (tag === 'details' && !hasAttribute(element, 'open')) {
     const summary = query(element, ':scope > summary');
     if (summary) visit(summary);
     return;
   }
   const shadow = shadowRootOf(element);
-  if (!shadow && localName(element) === 'slot' && namespaceURI(element) === HTML) {
+  if (!shadow && tag === 'slot') {
     const assigned = assignedNodes(element);
     if (assigned.length > 0) {
       for (const node of assigned) visit(node);
@@ -165,13 +168,14 @@ const clip = (text, length) => {
   return kept.isWellFormed() ? kept : kept.toWellFormed();
 };
 
-// What is known of a node: its number for good, the rest as long as the page does not change, which is within one
-// walk or one `cached` call. `moment` tells these apart; without one nothing is kept.
+// What is known of a node: its number and its tag for good, the rest as long as the page does not change, which is within
+// one walk or one `cached` call. `moment` tells these apart; without one nothing is kept.
 let moment = 0;
 let moments = 0;
 
 class Known {
   number = -1;
+  tag = undefined;
   moment = 0;
   traits = -1;
   visibility = -1;
@@ -181,9 +185,13 @@ class Known {
 }
 
 const knowledge = new Map();
+// The node that was asked about last, at this moment: most questions are about the same node as the one before.
+let recent = null;
+let recentFacts = null;
 
 /** What is known of a node at this moment; to be asked only when there is one. */
 const known = (node) => {
+  if (node === recent) return recentFacts;
   let facts = knowledge.get(node);
   if (facts === undefined) {
     facts = new Known();
@@ -194,6 +202,8 @@ const known = (node) => {
     facts.traits = facts.visibility = facts.inline = -1;
     facts.role = facts.name = undefined;
   }
+  recent = node;
+  recentFacts = facts;
   return facts;
 };
 
@@ -215,10 +225,12 @@ const cached = (work) => {
   if (moment !== 0) return work();
   moments += 1;
   moment = moments;
+  recent = recentFacts = null;
   try {
     return work();
   } finally {
     moment = 0;
+    recent = recentFacts = null;
     trees.clear();
     if (knowledge.size > knowledgeMax) forgetDetached();
   }
