@@ -258,16 +258,27 @@ const HAS_ROLE = 4;
 const HAS_DATA = 8;
 const HAS_FOCUS = 16;
 const HAS_INERT = 32;
+const HAS_PLACEHOLDER = 64;
+const HAS_CONSTRAINT = 128;
 const TRAITS = table({ title: HAS_TITLE, role: HAS_ROLE, tabindex: HAS_FOCUS, contenteditable: HAS_FOCUS, onclick: HAS_FOCUS,
-  inert: HAS_INERT });
+  inert: HAS_INERT, placeholder: HAS_PLACEHOLDER, required: HAS_CONSTRAINT, readonly: HAS_CONSTRAINT });
+
+// By the attribute's name; pages choose the names, so there is a bound.
+const TRAIT_NAMES_MAX = 1000;
+const traitByName = new Map();
+
+const traitOf = (named) => {
+  let trait = traitByName.get(named);
+  if (trait === undefined) {
+    trait = named.startsWith('aria-') ? HAS_ARIA : named.startsWith('data-') ? HAS_DATA : TRAITS[named] ?? 0;
+    if (traitByName.size < TRAIT_NAMES_MAX) traitByName.set(named, trait);
+  }
+  return trait;
+};
 
 const traitsNow = (element) => {
   let traits = 0;
-  for (const named of attributeNames(element)) {
-    if (named.startsWith('aria-')) traits |= HAS_ARIA;
-    else if (named.startsWith('data-')) traits |= HAS_DATA;
-    else traits |= TRAITS[named] ?? 0;
-  }
+  for (const named of attributeNames(element)) traits |= traitOf(named);
   return traits;
 };
 

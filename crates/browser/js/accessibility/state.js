@@ -122,6 +122,7 @@ const expandedOf = (element, ownRole) => {
 
 const selectedOf = (element, ownRole) => {
   if (ownRole === 'option' && tagOf(element) === 'option') return optionSelected(element);
+  if (!has(element, HAS_ARIA)) return undefined;
   const written = attribute(element, 'aria-selected').toLowerCase();
   return written === 'true' || written === 'false' ? written === 'true' : undefined;
 };

@@ -335,8 +335,10 @@ class Walk {
 
 const constraints = (node) => {
   let flags = 0;
-  if (hasAttribute(node, 'required')) flags |= REQUIRED;
-  if (hasAttribute(node, 'readonly')) flags |= READ_ONLY;
+  if (has(node, HAS_CONSTRAINT)) {
+    if (hasAttribute(node, 'required')) flags |= REQUIRED;
+    if (hasAttribute(node, 'readonly')) flags |= READ_ONLY;
+  }
   if (!has(node, HAS_ARIA)) return flags;
   if (hasToken(node, 'aria-required', 'true')) flags |= REQUIRED;
   if (hasToken(node, 'aria-readonly', 'true')) flags |= READ_ONLY;
