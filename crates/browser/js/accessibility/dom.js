@@ -164,7 +164,7 @@ const collapse = (text) => (UNTIDY.test(text) ? text.replace(WHITE_SPACE, ' ').t
 const tidy = (text) => (UNTIDY.test(text) ? text.replace(PRIVATE_USE, '').replace(WHITE_SPACE, ' ').trim() : text);
 /** At most `length` units of the text, which stays well-formed: half of a character is no JSON. */
 const clip = (text, length) => {
-  const kept = text.length <= length ? text : text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '') + '…';
+  const kept = text.length <= length ? text : text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '') + '\u2026';
   return kept.isWellFormed() ? kept : kept.toWellFormed();
 };
 

@@ -1,6 +1,6 @@
 // Values and states of controls.
 
-const MASK = '••••••••';
+const MASK = '\u2022'.repeat(8);
 const SECRET_AUTOCOMPLETE = new Set(['current-password', 'new-password', 'one-time-code']);
 
 const VALUE_READERS = table({
