@@ -7,6 +7,7 @@
 //!
 //! References of a frame of another origin have letters of their own (`ea4`), so that they never collide.
 
+mod ahead;
 mod realm;
 mod reference;
 
