@@ -159,9 +159,10 @@ const WHITE_SPACE = /[\s\u200b\ufeff]+/g;
 const PRIVATE_USE = /[\ue000-\uf8ff]|[\u{f0000}-\u{ffffd}]|[\u{100000}-\u{10fffd}]/gu;
 const UNTIDY = /[^\x20-\x7e]| {2}|^ | $/;
 
-const collapse = (text) => (UNTIDY.test(text) ? text.replace(WHITE_SPACE, ' ').trim() : text);
+const isUntidy = (text) => text !== '' && UNTIDY.test(text);
+const collapse = (text) => (isUntidy(text) ? text.replace(WHITE_SPACE, ' ').trim() : text);
 /** The text as it is read: white space collapsed, glyphs of icon fonts left out. */
-const tidy = (text) => (UNTIDY.test(text) ? text.replace(PRIVATE_USE, '').replace(WHITE_SPACE, ' ').trim() : text);
+const tidy = (text) => (isUntidy(text) ? text.replace(PRIVATE_USE, '').replace(WHITE_SPACE, ' ').trim() : text);
 /** At most `length` units of the text, which stays well-formed: half of a character is no JSON. */
 const clip = (text, length) => {
   const kept = text.length <= length ? text : text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '') + '\u2026';

@@ -20,6 +20,12 @@ const optionText = getter(HTMLOptionElement.prototype, 'text');
 
 const DISABLEABLE = new Set(['button', 'fieldset', 'input', 'optgroup', 'option', 'select', 'textarea']);
 
+/** Whether `:disabled` may hold for elements of a tree: an attribute of this name is what makes it so. */
+const hasDisabled = (tree) => {
+  if (nodeType(tree) === DOCUMENT) return documentQuery(tree, '[disabled]') !== null;
+  return nodeType(tree) !== FRAGMENT || fragmentQueryAll(tree, '[disabled]').length > 0;
+};
+
 const isSecret = (element) => {
   const tag = tagOf(element);
   if (tag !== 'input' && tag !== 'textarea') return false;
