@@ -1,7 +1,7 @@
 //! Accessibility snapshots of a tab's page, with the frames of other origins in it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -64,20 +64,46 @@ pub(crate) struct LastSnapshot {
     snapshot: Arc<Snapshot>,
     /// What was asked for: only snapshots of the same are compared.
     options: SnapshotOptions,
-    /// Role and name of the elements that references were given to.
-    pub(crate) known: HashMap<String, (String, String)>,
+    /// Role and name of the elements that were in an earlier snapshot and are not in this one.
+    gone: HashMap<String, (String, String)>,
 }
 
 impl LastSnapshot {
     fn next(previous: Option<Self>, snapshot: &Arc<Snapshot>, options: &SnapshotOptions) -> Self {
-        let mut known = previous.map(|previous| previous.known).unwrap_or_default();
-        if known.len() > GONE_MAX {
-            known.clear();
+        let (snapshot, options) = (Arc::clone(snapshot), options.clone());
+        let Some(previous) = previous else {
+            return Self { snapshot, options, gone: HashMap::new() };
+        };
+        let mut gone = previous.gone;
+        if gone.len() > GONE_MAX {
+            gone.clear();
         }
-        let names =
-            snapshot.nodes.iter().map(|node| (node.r#ref.clone(), (node.role.clone(), node.name.clone())));
-        known.extend(names);
-        Self { snapshot: Arc::clone(snapshot), options: options.clone(), known }
+        // References of two documents of a tab are never the same.
+        let here: HashSet<&str> = if previous.snapshot.document == snapshot.document {
+            snapshot.nodes.iter().map(|node| node.r#ref.as_str()).collect()
+        } else {
+            HashSet::new()
+        };
+        let left = |node: &Node| !here.contains(node.r#ref.as_str());
+        // Unless somebody compares the two, nobody else has the earlier one: its texts need not be copied.
+        match Arc::try_unwrap(previous.snapshot) {
+            Ok(own) => {
+                let nodes = own.nodes.into_iter().filter(left).take(GONE_MAX);
+                gone.extend(nodes.map(|node| (node.r#ref, (node.role, node.name))));
+            }
+            Err(shared) => {
+                let nodes = shared.nodes.iter().filter(|node| left(node)).take(GONE_MAX);
+                gone.extend(nodes.map(|node| (node.r#ref.clone(), (node.role.clone(), node.name.clone()))));
+            }
+        }
+        drop(here);
+        Self { snapshot, options, gone }
+    }
+
+    /// Role and name that the element of a reference had when it was last seen.
+    fn remembered(&self, reference: &str) -> Option<(String, String)> {
+        let here = self.snapshot.nodes.iter().find(|node| node.r#ref == reference);
+        here.map(|node| (node.role.clone(), node.name.clone())).or_else(|| self.gone.get(reference).cloned())
     }
 }
 
@@ -131,7 +157,7 @@ impl Tab {
     /// Role and name that the element of a reference had when it was last seen.
     pub(crate) fn remembered(&self, reference: &str) -> Option<(String, String)> {
         let last = self.0.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref()?.known.get(reference).cloned()
+        last.as_ref()?.remembered(reference)
     }
 
     /// One walk in one realm.
