@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use paddock_platform::problem::{NOT_FOUND, Problem, ProblemKind};
 use serde::Deserialize;
@@ -177,9 +178,11 @@ impl Tab {
     /// Adds Chrome's ids of the frames to their elements. One that cannot be told is left out.
     async fn name_frames(&self, realm: &Realm, snapshot: &mut Snapshot) {
         let frames = snapshot.nodes.iter_mut().filter(|node| node.role == "Iframe").take(FRAME_IDS_MAX);
-        for node in frames {
+        // All at once: one after the other, each would take its time on the way to Chrome and back.
+        let named = frames.map(|node| async move {
             node.child_frame_id = self.frame_id_of(realm, &node.r#ref).await.ok();
-        }
+        });
+        join_all(named).await;
     }
 
     /// Puts the nodes of frames of other origins below their elements. A frame that does not answer stays closed.
