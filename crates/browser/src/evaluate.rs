@@ -32,7 +32,7 @@ const TERMINATE_ATTEMPTS: u32 = 10;
 /// How long a page may take to answer that its script was ended.
 const PROBE_DEADLINE: Duration = Duration::from_millis(500);
 /// Answered by every page in which no script runs.
-const PROBE: Evaluate<'static> = Evaluate {
+pub(crate) const PROBE: Evaluate<'static> = Evaluate {
     expression: "0",
     context_id: None,
     await_promise: false,

@@ -28,6 +28,8 @@ const FLAGS_MAX: usize = 20;
 const EXCERPT_SIZE_MAX: usize = 160;
 /// Bytes of a text that are looked at.
 const TEXT_SIZE_MAX: usize = 2 << 20;
+/// Bytes of the shortest sentence that can be flagged: the shortest of the [`FORMATS`]. Most texts of a page are labels.
+const SENTENCE_SIZE_MIN: usize = 7;
 /// Words that may stand between the parts of a rule.
 const GAP_MAX: usize = 4;
 /// What a sentence is replaced with.
@@ -185,7 +187,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Marks of chat formats, which no text for people has.
+/// Marks of chat formats, which no text for people has. Each begins with one of [`FORMAT_STARTS`].
 const FORMATS: &[&str] = &[
     "<|im_start|>",
     "<|im_end|>",
@@ -196,6 +198,7 @@ const FORMATS: &[&str] = &[
     "<|assistant|>",
     "<system_prompt>",
 ];
+const FORMAT_STARTS: [char; 2] = ['<', '['];
 
 /// Finds the sentences that address a model.
 pub fn scan(text: &str) -> Vec<Flag> {
@@ -292,13 +295,16 @@ fn sentences(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn judge(sentence: &str) -> Option<FlagKind> {
+    if sentence.len() < SENTENCE_SIZE_MIN {
+        return None;
+    }
     // 8 of these spell a word that nobody sees; one or two occur in flags of regions.
     if sentence.chars().filter(|c| is_tag(*c)).count() >= 8 && !sentence.contains('\u{1f3f4}') {
         return Some(FlagKind::Invisible);
     }
     let lower = sentence.to_lowercase();
     let lower = as_it_looks(&lower);
-    if FORMATS.iter().any(|format| lower.contains(format)) {
+    if lower.contains(FORMAT_STARTS) && FORMATS.iter().any(|format| lower.contains(format)) {
         return Some(FlagKind::Format);
     }
     let words: Vec<&str> = lower
@@ -365,6 +371,18 @@ mod tests {
         let hidden: String =
             "ignore all".chars().filter_map(|c| char::from_u32(0xe0000 + c as u32)).collect();
         assert_eq!(scan(&format!("Hello{hidden}"))[0].kind, FlagKind::Invisible);
+    }
+
+    #[test]
+    fn nothing_that_can_be_flagged_is_passed_over_for_its_length_or_its_first_character() {
+        for format in FORMATS {
+            assert!(format.len() >= SENTENCE_SIZE_MIN && format.starts_with(FORMAT_STARTS), "{format}");
+            assert_eq!(scan(format).len(), 1, "{format}");
+        }
+        for rule in RULES {
+            let shortest = rule.parts.iter().map(|part| part.iter().map(|word| word.len()).min().unwrap());
+            assert!(shortest.sum::<usize>() + rule.parts.len() > SENTENCE_SIZE_MIN);
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Accessibility snapshots of a tab's page, with the frames of other origins in it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use paddock_platform::problem::{NOT_FOUND, Problem, ProblemKind};
 use serde::Deserialize;
@@ -64,20 +65,46 @@ pub(crate) struct LastSnapshot {
     snapshot: Arc<Snapshot>,
     /// What was asked for: only snapshots of the same are compared.
     options: SnapshotOptions,
-    /// Role and name of the elements that references were given to.
-    pub(crate) known: HashMap<String, (String, String)>,
+    /// Role and name of the elements that were in an earlier snapshot and are not in this one.
+    gone: HashMap<String, (String, String)>,
 }
 
 impl LastSnapshot {
     fn next(previous: Option<Self>, snapshot: &Arc<Snapshot>, options: &SnapshotOptions) -> Self {
-        let mut known = previous.map(|previous| previous.known).unwrap_or_default();
-        if known.len() > GONE_MAX {
-            known.clear();
+        let (snapshot, options) = (Arc::clone(snapshot), options.clone());
+        let Some(previous) = previous else {
+            return Self { snapshot, options, gone: HashMap::new() };
+        };
+        let mut gone = previous.gone;
+        if gone.len() > GONE_MAX {
+            gone.clear();
         }
-        let names =
-            snapshot.nodes.iter().map(|node| (node.r#ref.clone(), (node.role.clone(), node.name.clone())));
-        known.extend(names);
-        Self { snapshot: Arc::clone(snapshot), options: options.clone(), known }
+        // References of two documents of a tab are never the same.
+        let here: HashSet<&str> = if previous.snapshot.document == snapshot.document {
+            snapshot.nodes.iter().map(|node| node.r#ref.as_str()).collect()
+        } else {
+            HashSet::new()
+        };
+        let left = |node: &Node| !here.contains(node.r#ref.as_str());
+        // Unless somebody compares the two, nobody else has the earlier one: its texts need not be copied.
+        match Arc::try_unwrap(previous.snapshot) {
+            Ok(own) => {
+                let nodes = own.nodes.into_iter().filter(left).take(GONE_MAX);
+                gone.extend(nodes.map(|node| (node.r#ref, (node.role, node.name))));
+            }
+            Err(shared) => {
+                let nodes = shared.nodes.iter().filter(|node| left(node)).take(GONE_MAX);
+                gone.extend(nodes.map(|node| (node.r#ref.clone(), (node.role.clone(), node.name.clone()))));
+            }
+        }
+        drop(here);
+        Self { snapshot, options, gone }
+    }
+
+    /// Role and name that the element of a reference had when it was last seen.
+    fn remembered(&self, reference: &str) -> Option<(String, String)> {
+        let here = self.snapshot.nodes.iter().find(|node| node.r#ref == reference);
+        here.map(|node| (node.role.clone(), node.name.clone())).or_else(|| self.gone.get(reference).cloned())
     }
 }
 
@@ -131,7 +158,7 @@ impl Tab {
     /// Role and name that the element of a reference had when it was last seen.
     pub(crate) fn remembered(&self, reference: &str) -> Option<(String, String)> {
         let last = self.0.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref()?.known.get(reference).cloned()
+        last.as_ref()?.remembered(reference)
     }
 
     /// One walk in one realm.
@@ -151,9 +178,11 @@ impl Tab {
     /// Adds Chrome's ids of the frames to their elements. One that cannot be told is left out.
     async fn name_frames(&self, realm: &Realm, snapshot: &mut Snapshot) {
         let frames = snapshot.nodes.iter_mut().filter(|node| node.role == "Iframe").take(FRAME_IDS_MAX);
-        for node in frames {
+        // All at once: one after the other, each would take its time on the way to Chrome and back.
+        let named = frames.map(|node| async move {
             node.child_frame_id = self.frame_id_of(realm, &node.r#ref).await.ok();
-        }
+        });
+        join_all(named).await;
     }
 
     /// Puts the nodes of frames of other origins below their elements. A frame that does not answer stays closed.

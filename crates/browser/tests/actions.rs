@@ -258,12 +258,48 @@ async fn a_page_that_was_expected_to_be_looked_at_has_the_script_before_it_is() 
     let (calls, bytes) = cost_of_snapshot(&tab).await;
     assert!(calls == 1 && bytes < 1000, "{calls} commands, {bytes} bytes");
 
-    // Nobody looks at the second: nothing is sent ahead into the third and fourth.
+    // Nobody looks at this one: nothing is sent ahead into its documents.
     let third = fleet.tab().await;
     let before = third.session().sent();
     fleet.visit(&third, "/title/third").await.unwrap();
     fleet.visit(&third, "/title/fourth").await.unwrap();
     assert!(third.session().sent().1 - before.1 < 10_000);
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn a_tab_that_is_looked_at_has_its_script_in_each_document_without_being_sent_it_again() {
+    let fleet = TestFleet::start().await;
+    let tab = fleet.tab().await;
+    for path in ["/title/first", "/title/second"] {
+        fleet.visit(&tab, path).await.unwrap();
+        tab.snapshot(SnapshotOptions::default()).await.unwrap();
+    }
+    // With scripts and without, with frames, and on its way by itself to another page.
+    for path in ["/title/third", "/late", "/frame", "/script-redirect"] {
+        let before = tab.session().sent().1;
+        fleet.visit(&tab, path).await.unwrap();
+        let (seen, _) = tab.snapshot(SnapshotOptions::default()).await.unwrap();
+        let bytes = tab.session().sent().1 - before;
+        assert!(bytes < 20_000, "{path}: {bytes} bytes");
+        assert!(!seen.nodes.is_empty(), "{path}");
+    }
+    fleet.visit(&tab, "/").await.unwrap();
+    let framed = "new Promise(done => { const frame = document.createElement('iframe');
+        frame.srcdoc = '<script>1</script>'; frame.onload = () => done(frames.length); document.body.append(frame); })";
+    assert_eq!(evaluate(&tab, framed).await, 1);
+    let in_frame = "Object.hasOwn(document.querySelector('iframe').contentWindow, 'paddockAccessibility')";
+    let in_frame: bool = tab.evaluate_as(in_frame, World::Isolated, PATIENCE).await.unwrap();
+    assert!(!in_frame, "a frame of the page's own needs no script");
+
+    // Nobody looked at the last one: from the next on, the tab is left alone until somebody looks.
+    fleet.visit(&tab, "/title/fourth").await.unwrap();
+    fleet.visit(&tab, "/title/fifth").await.unwrap();
+    let there = "Object.hasOwn(globalThis, 'paddockAccessibility')";
+    let there: bool = tab.evaluate_as(there, World::Isolated, PATIENCE).await.unwrap();
+    assert!(!there);
+    let (_, bytes) = cost_of_snapshot(&tab).await;
+    assert!(bytes > 50_000, "{bytes} bytes");
     fleet.finish().await;
 }
 

@@ -75,13 +75,15 @@ const isConnected = (node) => connected(node) && viewOf(nodeType(node) === DOCUM
 
 const isElement = (node) => nodeType(node) === ELEMENT;
 
-/** Name of an element: the local name of HTML and `svg:`-prefixed that of SVG, so that tables need no namespaces. */
-const tagOf = (element) => {
+const tagNow = (element) => {
   const name = localName(element);
   const namespace = namespaceURI(element);
   if (namespace === HTML) return name;
   return namespace === SVG ? 'svg:' + name : 'other:' + name;
 };
+
+/** Name of an element: the local name of HTML and `svg:`-prefixed that of SVG, so that tables need no namespaces. */
+const tagOf = (element) => (moment === 0 ? tagNow(element) : (known(element).tag ??= tagNow(element)));
 
 /** The attribute without white space around it; the empty string when it is absent. */
 const attribute = (element, name) => {
@@ -103,13 +105,14 @@ const flatParent = (node) => {
 
 /** Calls `visit` with each child as it is on the screen: of the shadow tree, or those assigned to a slot. */
 const eachFlatChild = (element, visit) => {
-  if (localName(element) === 'details' && !hasAttribute(element, 'open')) {
+  const tag = tagOf(element);
+  if (tag === 'details' && !hasAttribute(element, 'open')) {
     const summary = query(element, ':scope > summary');
     if (summary) visit(summary);
     return;
   }
   const shadow = shadowRootOf(element);
-  if (!shadow && localName(element) === 'slot' && namespaceURI(element) === HTML) {
+  if (!shadow && tag === 'slot') {
     const assigned = assignedNodes(element);
     if (assigned.length > 0) {
       for (const node of assigned) visit(node);
@@ -156,22 +159,24 @@ const WHITE_SPACE = /[\s\u200b\ufeff]+/g;
 const PRIVATE_USE = /[\ue000-\uf8ff]|[\u{f0000}-\u{ffffd}]|[\u{100000}-\u{10fffd}]/gu;
 const UNTIDY = /[^\x20-\x7e]| {2}|^ | $/;
 
-const collapse = (text) => (UNTIDY.test(text) ? text.replace(WHITE_SPACE, ' ').trim() : text);
+const isUntidy = (text) => text !== '' && UNTIDY.test(text);
+const collapse = (text) => (isUntidy(text) ? text.replace(WHITE_SPACE, ' ').trim() : text);
 /** The text as it is read: white space collapsed, glyphs of icon fonts left out. */
-const tidy = (text) => (UNTIDY.test(text) ? text.replace(PRIVATE_USE, '').replace(WHITE_SPACE, ' ').trim() : text);
+const tidy = (text) => (isUntidy(text) ? text.replace(PRIVATE_USE, '').replace(WHITE_SPACE, ' ').trim() : text);
 /** At most `length` units of the text, which stays well-formed: half of a character is no JSON. */
 const clip = (text, length) => {
-  const kept = text.length <= length ? text : text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '') + '…';
+  const kept = text.length <= length ? text : text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '') + '\u2026';
   return kept.isWellFormed() ? kept : kept.toWellFormed();
 };
 
-// What is known of a node: its number for good, the rest as long as the page does not change, which is within one
-// walk or one `cached` call. `moment` tells these apart; without one nothing is kept.
+// What is known of a node: its number and its tag for good, the rest as long as the page does not change, which is within
+// one walk or one `cached` call. `moment` tells these apart; without one nothing is kept.
 let moment = 0;
 let moments = 0;
 
 class Known {
   number = -1;
+  tag = undefined;
   moment = 0;
   traits = -1;
   visibility = -1;
@@ -181,9 +186,13 @@ class Known {
 }
 
 const knowledge = new Map();
+// The node that was asked about last, at this moment: most questions are about the same node as the one before.
+let recent = null;
+let recentFacts = null;
 
 /** What is known of a node at this moment; to be asked only when there is one. */
 const known = (node) => {
+  if (node === recent) return recentFacts;
   let facts = knowledge.get(node);
   if (facts === undefined) {
     facts = new Known();
@@ -194,6 +203,8 @@ const known = (node) => {
     facts.traits = facts.visibility = facts.inline = -1;
     facts.role = facts.name = undefined;
   }
+  recent = node;
+  recentFacts = facts;
   return facts;
 };
 
@@ -215,10 +226,12 @@ const cached = (work) => {
   if (moment !== 0) return work();
   moments += 1;
   moment = moments;
+  recent = recentFacts = null;
   try {
     return work();
   } finally {
     moment = 0;
+    recent = recentFacts = null;
     trees.clear();
     if (knowledge.size > knowledgeMax) forgetDetached();
   }
@@ -246,16 +259,27 @@ const HAS_ROLE = 4;
 const HAS_DATA = 8;
 const HAS_FOCUS = 16;
 const HAS_INERT = 32;
+const HAS_PLACEHOLDER = 64;
+const HAS_CONSTRAINT = 128;
 const TRAITS = table({ title: HAS_TITLE, role: HAS_ROLE, tabindex: HAS_FOCUS, contenteditable: HAS_FOCUS, onclick: HAS_FOCUS,
-  inert: HAS_INERT });
+  inert: HAS_INERT, placeholder: HAS_PLACEHOLDER, required: HAS_CONSTRAINT, readonly: HAS_CONSTRAINT });
+
+// By the attribute's name; pages choose the names, so there is a bound.
+const TRAIT_NAMES_MAX = 1000;
+const traitByName = new Map();
+
+const traitOf = (named) => {
+  let trait = traitByName.get(named);
+  if (trait === undefined) {
+    trait = named.startsWith('aria-') ? HAS_ARIA : named.startsWith('data-') ? HAS_DATA : TRAITS[named] ?? 0;
+    if (traitByName.size < TRAIT_NAMES_MAX) traitByName.set(named, trait);
+  }
+  return trait;
+};
 
 const traitsNow = (element) => {
   let traits = 0;
-  for (const named of attributeNames(element)) {
-    if (named.startsWith('aria-')) traits |= HAS_ARIA;
-    else if (named.startsWith('data-')) traits |= HAS_DATA;
-    else traits |= TRAITS[named] ?? 0;
-  }
+  for (const named of attributeNames(element)) traits |= traitOf(named);
   return traits;
 };
 

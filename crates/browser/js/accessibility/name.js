@@ -23,7 +23,8 @@ const labelsByControl = (tree) => {
   const labels = new Map();
   for (const label of nodeType(tree) === DOCUMENT ? documentQueryAll(tree, 'label')
     : nodeType(tree) === FRAGMENT ? fragmentQueryAll(tree, 'label') : []) {
-    const control = labelControl(label);
+    // SVG may have elements of this name, too: they label nothing, and are asked nothing.
+    const control = tagOf(label) === 'label' ? labelControl(label) : null;
     if (!control) continue;
     const others = labels.get(control);
     if (others) others.push(label);
@@ -83,7 +84,7 @@ const textOf = (element, run, direct) => {
   if (run.visited.has(element) || run.depth > NAME_DEPTH_MAX || run.gathered > NAME_LENGTH_MAX) return '';
   run.visited.add(element);
   // 2A: what is hidden names nothing, unless it was referenced while hidden.
-  if (!run.includeHidden && !direct && (!isRendered(element) || hasToken(element, 'aria-hidden', 'true'))) return '';
+  if (!run.includeHidden && !direct && (!isRendered(element) || isHiddenByAria(element))) return '';
   // 2B: references, but not those of an element that was itself referenced.
   if (!run.referenced && has(element, HAS_ARIA)) {
     const targets = referenced(element, 'aria-labelledby');
@@ -114,12 +115,15 @@ const textOf = (element, run, direct) => {
   return attribute(element, 'title') || (isPrompted(ownRole) ? placeholderOf(element) : '');
 };
 
+const isHiddenByAria = (element) => has(element, HAS_ARIA) && hasToken(element, 'aria-hidden', 'true');
+
 /** Roles of controls that a placeholder may name. */
 const isPrompted = (ownRole) => TEXT_FIELDS.has(ownRole) || ownRole === 'combobox' || ownRole === 'spinbutton';
 
 const isGridRow = (element, ownRole) => ownRole === 'row' && closest(element, '[role=grid], [role=treegrid]') !== null;
 
-const placeholderOf = (element) => attribute(element, 'placeholder') || attribute(element, 'aria-placeholder');
+const placeholderOf = (element) => (has(element, HAS_PLACEHOLDER) ? attribute(element, 'placeholder') : '') ||
+  (has(element, HAS_ARIA) ? attribute(element, 'aria-placeholder') : '');
 
 /** What a control inside of another's label says; null for what is not a control. */
 const embeddedValue = (element, ownRole) => {
@@ -196,12 +200,13 @@ const NATIVE_TEXT = table({
 /** The text within an element, with what CSS generates before and after it, and what it owns (2F). */
 const contentText = (element, run) => {
   run.depth += 1;
-  let text = generatedText(element, '::before');
+  const generated = mayGenerate(element);
+  let text = generated ? generatedText(element, '::before') : '';
   eachFlatChild(element, (child) => {
     text = append(text, child, run);
   });
   for (const owned of has(element, HAS_ARIA) ? referenced(element, 'aria-owns') : []) text = append(text, owned, run);
-  text += generatedText(element, '::after');
+  if (generated) text += generatedText(element, '::after');
   run.depth -= 1;
   return text;
 };
@@ -215,7 +220,7 @@ const append = (text, child, run) => {
     return text + data;
   }
   if (type !== ELEMENT) return text;
-  const part = localName(child) === 'br' ? ' ' : textOf(child, run, false);
+  const part = tagOf(child) === 'br' ? ' ' : textOf(child, run, false);
   // Inline boxes continue the word before them; all others begin and end one.
   if (part === '') return isInline(child) ? text : text + ' ';
   return isInline(child) ? text + part : text + ' ' + part + ' ';
@@ -253,9 +258,11 @@ const hasPseudoRule = (rules, depth) => {
   return false;
 };
 
+/** Whether a style sheet may put text before or after what is in the element. */
+const mayGenerate = (element) => tagOf(element) === 'q' || rememberTree(getRootNode(element), 'generates', generatesText);
+
 /** Strings of the `content` property, or what stands after the slash as their alternative. */
 const generatedText = (element, pseudo) => {
-  if (localName(element) !== 'q' && !rememberTree(getRootNode(element), 'generates', generatesText)) return '';
   const style = computedStyle(element, pseudo);
   const content = style.content;
   if (content === 'none' || content === 'normal' || content === '' || style.display === 'none') return '';

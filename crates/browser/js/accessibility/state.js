@@ -1,6 +1,6 @@
 // Values and states of controls.
 
-const MASK = '••••••••';
+const MASK = '\u2022'.repeat(8);
 const SECRET_AUTOCOMPLETE = new Set(['current-password', 'new-password', 'one-time-code']);
 
 const VALUE_READERS = table({
@@ -19,6 +19,12 @@ const optionSelected = getter(HTMLOptionElement.prototype, 'selected');
 const optionText = getter(HTMLOptionElement.prototype, 'text');
 
 const DISABLEABLE = new Set(['button', 'fieldset', 'input', 'optgroup', 'option', 'select', 'textarea']);
+
+/** Whether `:disabled` may hold for elements of a tree: an attribute of this name is what makes it so. */
+const hasDisabled = (tree) => {
+  if (nodeType(tree) === DOCUMENT) return documentQuery(tree, '[disabled]') !== null;
+  return nodeType(tree) !== FRAGMENT || fragmentQueryAll(tree, '[disabled]').length > 0;
+};
 
 const isSecret = (element) => {
   const tag = tagOf(element);
@@ -122,6 +128,7 @@ const expandedOf = (element, ownRole) => {
 
 const selectedOf = (element, ownRole) => {
   if (ownRole === 'option' && tagOf(element) === 'option') return optionSelected(element);
+  if (!has(element, HAS_ARIA)) return undefined;
   const written = attribute(element, 'aria-selected').toLowerCase();
   return written === 'true' || written === 'false' ? written === 'true' : undefined;
 };

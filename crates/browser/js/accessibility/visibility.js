@@ -13,7 +13,7 @@ const TRANSPARENT = 1;
 const OPAQUE = 2;
 
 const visibilityOf = (element) => {
-  const tag = localName(element);
+  const tag = tagOf(element);
   // A closed select draws no options; they are there as much as it is.
   if (tag === 'option' || tag === 'optgroup') {
     const select = closest(element, 'select');

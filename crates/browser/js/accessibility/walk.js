@@ -147,7 +147,7 @@ class Walk {
   meaningful(node, tag, ownRole, around) {
     const acts = INTERACTIVE_ROLES.has(ownRole) || ownRole === 'generic' || ownRole === 'none';
     const disabled = around.disabled || isAriaDisabled(node) ||
-      (DISABLEABLE.has(tag) && matches(node, ':disabled'));
+      (DISABLEABLE.has(tag) && rememberTree(getRootNode(node), 'disabled', hasDisabled) && matches(node, ':disabled'));
     this.flushText();
     let depth = around.depth;
     let cover = around.cover;
@@ -214,7 +214,7 @@ class Walk {
     const shown = clip(ownName, lengthMax);
     const tier = INTERACTIVE_ROLES.has(ownRole) || ownRole === 'generic' ? ACTIONABLE
       : CONTEXT_ROLES.has(ownRole) || ownRole === 'RootWebArea' ? CONTEXT : 0;
-    const row = [refNumber(node), depth, index(this.roles, ownRole), shown, index(this.tags, clip(tag, TAG_SHOWN_MAX)), flags | tier];
+    const row = [refNumber(node), depth, index(this.roles, ownRole), shown, index(this.tags, tag), flags | tier];
     let any = false;
     for (const key in details) {
       any = true;
@@ -335,8 +335,10 @@ class Walk {
 
 const constraints = (node) => {
   let flags = 0;
-  if (hasAttribute(node, 'required')) flags |= REQUIRED;
-  if (hasAttribute(node, 'readonly')) flags |= READ_ONLY;
+  if (has(node, HAS_CONSTRAINT)) {
+    if (hasAttribute(node, 'required')) flags |= REQUIRED;
+    if (hasAttribute(node, 'readonly')) flags |= READ_ONLY;
+  }
   if (!has(node, HAS_ARIA)) return flags;
   if (hasToken(node, 'aria-required', 'true')) flags |= REQUIRED;
   if (hasToken(node, 'aria-readonly', 'true')) flags |= READ_ONLY;
@@ -406,7 +408,7 @@ const walk = (options = {}) => cached(() => {
     title,
     outcome,
     roles: [...run.roles.keys()],
-    tags: [...run.tags.keys()],
+    tags: [...run.tags.keys()].map((tag) => clip(tag, TAG_SHOWN_MAX)),
     nodes: run.nodes,
     prefix: refPrefix,
     refNext: numberBase + numbered.length,

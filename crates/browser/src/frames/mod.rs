@@ -7,6 +7,7 @@
 //!
 //! References of a frame of another origin have letters of their own (`ea4`), so that they never collide.
 
+mod ahead;
 mod realm;
 mod reference;
 
@@ -179,8 +180,12 @@ impl Tab {
         };
         let found = session.send(&command).await.map_err(EvaluateError::Call)?;
         let object_id = found.result.object_id.ok_or(EvaluateError::Replaced)?;
-        let described = session.send(&DescribeNode { object_id: &object_id }).await;
-        session.send(&ReleaseObject { object_id: &object_id }).await.ok();
+        // In this order, and on their way together.
+        let (described, _) = tokio::join!(
+            biased;
+            session.send(&DescribeNode { object_id: &object_id }),
+            session.send(&ReleaseObject { object_id: &object_id }),
+        );
         let frame_id = described.map_err(EvaluateError::Call)?.node.frame_id;
         let frame_id = frame_id.ok_or(EvaluateError::Replaced)?;
         let mut state = self.0.frames.lock();

@@ -18,8 +18,6 @@ use crate::{
 
 /// What an expression yields in a world where the script is not.
 const MISSING: &str = "\"paddock:missing\"";
-/// How long a page that just came may take to take the script in.
-const PREPARE_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Tab {
     /// Evaluates an expression that uses `paddockAccessibility`, in a realm, and reads its value.
@@ -49,6 +47,13 @@ impl Tab {
             if self.has_script(realm) {
                 let value = self.evaluate_realm(realm, &guarded, timeout).await?;
                 if value.get() != MISSING {
+                    return Ok(value);
+                }
+            }
+            if realm.0.is_none() && self.stands() {
+                let value = self.ask_standing(&guarded, timeout).await?;
+                if value.get() != MISSING {
+                    self.note_script(realm, true);
                     return Ok(value);
                 }
             }
@@ -99,7 +104,7 @@ impl Tab {
     }
 
     /// Whether the script was sent to the realm's present world.
-    fn has_script(&self, realm: &Realm) -> bool {
+    pub(super) fn has_script(&self, realm: &Realm) -> bool {
         match &realm.0 {
             Some(apart) => apart.entered().as_ref().is_some_and(|entered| entered.has_script),
             None => self.0.page.with(|page| {
@@ -109,7 +114,7 @@ impl Tab {
         }
     }
 
-    fn note_script(&self, realm: &Realm, sent: bool) {
+    pub(super) fn note_script(&self, realm: &Realm, sent: bool) {
         if let Some(apart) = &realm.0 {
             if let Some(entered) = apart.entered().as_mut() {
                 entered.has_script = sent;
@@ -122,26 +127,7 @@ impl Tab {
         }
     }
 
-    /// Sends the script ahead into a document that has just come, in a tab whose last document was looked at: most
-    /// likely the next question is about this one, and until then Chrome has time for it.
-    pub(crate) fn prepare_look(&self) {
-        if !self.0.looked.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        let tab = self.clone();
-        self.0.shared.tasks.spawn("browser_prepare_look", async move {
-            if tab.isolated_world().await.is_err() || tab.has_script(&Realm::PAGE) {
-                return;
-            }
-            tab.note_script(&Realm::PAGE, true);
-            if tab.evaluate_realm(&Realm::PAGE, &SCRIPT, PREPARE_DEADLINE).await.is_err() {
-                // Whoever asks next sends it again.
-                tab.note_script(&Realm::PAGE, false);
-            }
-        });
-    }
-
-    async fn evaluate_realm(
+    pub(super) async fn evaluate_realm(
         &self,
         realm: &Realm,
         expression: &str,

@@ -34,10 +34,14 @@ pub(super) fn write_line(out: &mut String, node: &Node, style: &LineStyle, mark:
     out.push(style.separator);
     out.push_str(&node.role);
     if !node.name.is_empty() {
-        put(out, format_args!(" \"{}\"", Quoted(&node.name)));
+        out.push_str(" \"");
+        push_quoted(out, &node.name);
+        out.push('"');
     }
     if let Some(value) = &node.value {
-        put(out, format_args!(" val=\"{}\"", Quoted(value)));
+        out.push_str(" val=\"");
+        push_quoted(out, value);
+        out.push('"');
     }
     if node.focused {
         out.push_str(style.focused);
@@ -79,17 +83,20 @@ pub(super) fn ends_line(character: char) -> bool {
 }
 
 /// A text between quotes: a page cannot end them, nor begin a line that looks like another node.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| match character {
-            '"' => f.write_str("\\\""),
-            '\\' => f.write_str("\\\\"),
-            control if ends_line(control) => f.write_char(' '),
-            other => f.write_char(other),
-        })
+fn push_quoted(out: &mut String, text: &str) {
+    let mut from = 0;
+    for (at, character) in text.char_indices() {
+        let written = match character {
+            '"' => "\\\"",
+            '\\' => "\\\\",
+            control if ends_line(control) => " ",
+            _ => continue,
+        };
+        out.push_str(&text[from..at]);
+        out.push_str(written);
+        from = at + character.len_utf8();
     }
+    out.push_str(&text[from..]);
 }
 
 /// Writing to a string does not fail.

@@ -198,6 +198,7 @@ impl Attached {
             navigating: tokio::sync::Mutex::default(),
             world: Mutex::default(),
             looked: AtomicBool::new(false),
+            standing: tokio::sync::Mutex::default(),
             snapshot: Mutex::default(),
             environment: Arc::clone(&environment),
             keeps_runtime,

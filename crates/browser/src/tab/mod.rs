@@ -73,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) world: Mutex<Option<TabWorld>>,
     /// The present document, or the last one, was looked at with the script.
     pub(crate) looked: AtomicBool,
+    /// What Chrome calls the script that it runs in each new document, if it does.
+    pub(crate) standing: tokio::sync::Mutex<Option<String>>,
     /// The last snapshot: references continue from it, and the next may be shown as its difference.
     pub(crate) snapshot: Mutex<Option<LastSnapshot>>,
     pub(crate) dialogs: Arc<Dialogs>,

@@ -61,6 +61,15 @@ async fn named_elements_do_not_shadow_the_platform() {
 }
 
 #[tokio::test]
+async fn a_label_of_svg_labels_nothing_and_breaks_nothing() {
+    let html = "<!doctype html><svg><label for=i>No</label></svg><label for=i>Mail</label><input id=i>";
+    let page = Page::open(html).await;
+    assert_eq!(page.main("document.querySelector('label').namespaceURI").await, "http://www.w3.org/2000/svg");
+    let lines = lines(&page.snapshot(&SnapshotOptions::default()).await);
+    assert!(lines.contains(&"  textbox \"Mail\"".to_owned()), "{lines:#?}");
+}
+
+#[tokio::test]
 async fn what_a_page_redefines_is_not_used_and_nothing_is_left_in_it() {
     let page = Page::open("<!doctype html><button id=b>x</button>").await;
     page.main(

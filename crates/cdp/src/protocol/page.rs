@@ -214,7 +214,22 @@ pub struct AddScriptToEvaluateOnNewDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_immediately: Option<bool>,
 }
-command!(AddScriptToEvaluateOnNewDocument<'a>, "Page.addScriptToEvaluateOnNewDocument", Empty);
+command!(AddScriptToEvaluateOnNewDocument<'a>, "Page.addScriptToEvaluateOnNewDocument", AddedScript);
+
+/// Reply of [`AddScriptToEvaluateOnNewDocument`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct AddedScript {
+    /// What it is taken back by.
+    pub identifier: String,
+}
+
+/// Takes a script back that ran in every new document.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct RemoveScriptToEvaluateOnNewDocument<'a> {
+    /// Which.
+    pub identifier: &'a str,
+}
+command!(RemoveScriptToEvaluateOnNewDocument<'a>, "Page.removeScriptToEvaluateOnNewDocument", Empty);
 
 /// Makes, or finds, the isolated world of a name in a frame.
 #[derive(Clone, Copy, Debug, Serialize)]
