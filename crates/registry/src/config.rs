@@ -15,6 +15,7 @@ use crate::{
     filter::FilterOptions,
     gateway::GatewayOptions,
     kubernetes::KubernetesOptions,
+    proof::PublishOptions,
 };
 
 /// The view that serves where none is named.
@@ -38,6 +39,8 @@ pub struct RegistryOptions {
     /// Who may publish under which namespaces. Without any, every caller with `registry:write` may use the ones that
     /// nobody else has used yet.
     pub namespaces: Vec<NamespaceOptions>,
+    /// How those who hold no key prove that a namespace is theirs, and publish under it for a moment.
+    pub publish: PublishOptions,
     /// MCP servers that are run or reached on behalf of agents.
     pub gateway: GatewayOptions,
     /// How large one entry may be.
@@ -66,6 +69,7 @@ impl Default for RegistryOptions {
             views: Vec::new(),
             grants: Vec::new(),
             namespaces: Vec::new(),
+            publish: PublishOptions::default(),
             gateway: GatewayOptions::default(),
             entry_size_max: ByteSize::bytes(256 << 10),
             entries_max: 1_000_000,
@@ -390,7 +394,7 @@ impl RegistryOptions {
         if self.page_limit_max == 0 {
             return Some("`page_limit_max` is zero".to_owned());
         }
-        self.gateway.mistake()
+        self.publish.mistake().or_else(|| self.gateway.mistake())
     }
 }
 

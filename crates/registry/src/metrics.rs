@@ -21,6 +21,9 @@ pub const REGISTRY_COMPOSE_DURATION_SECONDS: &str = "registry_compose_duration_s
 pub const REGISTRY_SEARCH_DURATION_SECONDS: &str = "registry_search_duration_seconds";
 /// Changes of what was published here, by event.
 pub const REGISTRY_CHANGES_TOTAL: &str = "registry_changes_total";
+/// Proofs of namespaces that were presented, by method and outcome: `ok`, `off`, `malformed`, `refused`, `unchecked`, `busy`,
+/// `failed`.
+pub const REGISTRY_PROOFS_TOTAL: &str = "registry_proofs_total";
 /// Calls of tools of MCP servers, by server, tool and outcome: `ok`, `tool_error`, `refused`, `timeout`, `failed`,
 /// `unavailable`, `busy`, `cancelled`.
 pub const REGISTRY_GATEWAY_CALLS_TOTAL: &str = "registry_gateway_calls_total";
@@ -58,6 +61,11 @@ pub fn describe() {
     );
     describe_histogram!(REGISTRY_SEARCH_DURATION_SECONDS, Unit::Seconds, "Duration of a search.");
     describe_counter!(REGISTRY_CHANGES_TOTAL, Unit::Count, "Changes of what was published here, by event.");
+    describe_counter!(
+        REGISTRY_PROOFS_TOTAL,
+        Unit::Count,
+        "Proofs of namespaces that were presented, by method and outcome."
+    );
     describe_counter!(
         REGISTRY_GATEWAY_CALLS_TOTAL,
         Unit::Count,

@@ -33,6 +33,7 @@ use crate::{
     error::FetchError,
     fetch::kubernetes::Clients,
     metrics::{REGISTRY_COMPOSE_DURATION_SECONDS, REGISTRY_SEARCH_DURATION_SECONDS, SYNC_SERVER_COUNT},
+    proof::Proofs,
     search::{self, SearchInput, SearchOutput},
     source::{Source, State},
     store::{Mark, RegistryStore, Remembered, SyncRecord},
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) store: RegistryStore,
     http: reqwest::Client,
     clusters: Arc<Clients>,
+    proofs: Proofs,
     pub(crate) tasks: Tasks,
     board: ArcSwap<Board>,
     pub(crate) options: ArcSwap<RegistryOptions>,
@@ -100,11 +102,13 @@ impl Registry {
             .user_agent(concat!("paddock/", env!("CARGO_PKG_VERSION")))
             .build()
             .unwrap_or_default();
+        let proofs = Proofs::new(section.map(|options| options.publish), store.clone());
         let registry = Self(Arc::new(Inner {
             section,
             store,
             http,
             clusters: Arc::default(),
+            proofs,
             tasks: tasks.clone(),
             board: ArcSwap::from_pointee(Board::default()),
             grants: ArcSwap::from_pointee(Grants::new(&options.grants)),
@@ -257,6 +261,11 @@ impl Registry {
 
     pub(crate) fn clusters(&self) -> Arc<Clients> {
         Arc::clone(&self.0.clusters)
+    }
+
+    /// Who publishes without a key.
+    pub fn proofs(&self) -> Proofs {
+        self.0.proofs.clone()
     }
 
     pub(crate) fn grants(&self) -> Arc<Grants> {

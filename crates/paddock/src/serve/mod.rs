@@ -5,6 +5,7 @@
 //! ```
 
 mod app;
+mod bearers;
 mod health;
 mod parts;
 

@@ -43,8 +43,17 @@ macro_rules! tables {
 
 pub(super) const MIGRATIONS: Migrations = Migrations::new(
     "registry",
-    &[Migration::new(1, "registry", tables!("BLOB")).with_postgres(tables!("BYTEA"))],
+    &[
+        Migration::new(1, "registry", tables!("BLOB")).with_postgres(tables!("BYTEA")),
+        Migration::new(2, "proofs of namespaces", PROOFS),
+    ],
 );
+
+const PROOFS: &str = "CREATE TABLE registry_proofs (
+        token TEXT NOT NULL PRIMARY KEY, once TEXT NOT NULL UNIQUE, subject TEXT NOT NULL, names TEXT NOT NULL,
+        expires_ms BIGINT NOT NULL, kept_ms BIGINT NOT NULL
+    );
+    CREATE INDEX registry_proofs_by_end ON registry_proofs (kept_ms)";
 
 macro_rules! statements {
     ($($ident:ident = $name:literal: $sql:expr;)*) => {
@@ -97,5 +106,10 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     LIST_AUDIT = "list_audit": "SELECT id, at_ms, tenant, key_id, event, target, detail FROM registry_audit
         WHERE at_ms < ?1 OR (at_ms = ?1 AND id < ?2) ORDER BY at_ms DESC, id DESC LIMIT ?3";
+    ADD_PROOF = "add_proof": "INSERT INTO registry_proofs (token, once, subject, names, expires_ms, kept_ms)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    FIND_PROOF = "find_proof": "SELECT subject, names, expires_ms FROM registry_proofs WHERE token = ?1";
+    COUNT_PROOFS = "count_proofs": "SELECT count(*) FROM registry_proofs";
+    PRUNE_PROOFS = "prune_proofs": "DELETE FROM registry_proofs WHERE kept_ms < ?1";
     PRUNE_AUDIT = "prune_audit": "DELETE FROM registry_audit WHERE at_ms < ?1";
 }
