@@ -130,7 +130,11 @@ async fn none(State(registry): State<Registry>) -> Result<Json<RegistryToken>, P
 }
 
 async fn exchange(registry: &Registry, presented: Presented) -> Result<Json<RegistryToken>, Problem> {
-    let granted = registry.proofs().exchange(presented).await?;
+    let granted = registry.proofs().exchange(presented).await.map_err(|error| {
+        let problem = Problem::from(error);
+        let detail = problem.detail.clone();
+        problem.with("error", detail)
+    })?;
     Ok(Json(RegistryToken { registry_token: granted.token, expires_at: granted.expires_at.as_second() }))
 }
 

@@ -202,3 +202,24 @@ async fn what_administrators_made_is_kept_until_it_is_removed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_proof_is_kept_once_and_found_by_its_token_alone() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let expires_at = Timestamp::from_second(Timestamp::now().as_second() + 60).unwrap();
+        let (subject, names) = ("dns:a.example".to_owned(), vec!["example.a".to_owned()]);
+        let proof = KeptProof { subject, names, expires_at };
+        let keep = async |token: &str, once: &str, until: Timestamp| {
+            store.keep_proof(token, once, &proof, until).await.unwrap()
+        };
+        assert_eq!(keep("pub_1", "one", expires_at).await, Some(true));
+        assert_eq!(keep("pub_2", "one", expires_at).await, Some(false));
+        assert_eq!(store.proof("pub_1").await.unwrap(), Some(proof.clone()));
+        assert_eq!(store.proof("pub_2").await.unwrap(), None);
+        assert_eq!(keep("pub_3", "two", Timestamp::UNIX_EPOCH).await, Some(true));
+        assert_eq!(keep("pub_4", "two", expires_at).await, Some(true), "what is over is forgotten");
+        assert_eq!(store.proof("pub_3").await.unwrap(), None);
+    })
+    .await;
+}
