@@ -19,6 +19,12 @@ pub const REGISTRY_SYNC_FAILURES: &str = "registry_sync_failures";
 pub const REGISTRY_COMPOSE_DURATION_SECONDS: &str = "registry_compose_duration_seconds";
 /// How long searches took.
 pub const REGISTRY_SEARCH_DURATION_SECONDS: &str = "registry_search_duration_seconds";
+/// Searches that were to find servers by what they mean, by outcome: `used`, `partial`, `unavailable`.
+pub const REGISTRY_SEARCH_SEMANTIC_TOTAL: &str = "registry_search_semantic_total";
+/// Texts of servers that are embedded.
+pub const REGISTRY_EMBEDDINGS: &str = "registry_embeddings";
+/// Texts of servers that are yet to be embedded.
+pub const REGISTRY_EMBEDDINGS_MISSING: &str = "registry_embeddings_missing";
 /// Changes of what was published here, by event.
 pub const REGISTRY_CHANGES_TOTAL: &str = "registry_changes_total";
 /// Proofs of namespaces that were presented, by method and outcome: `ok`, `off`, `malformed`, `refused`, `unchecked`, `busy`,
@@ -60,6 +66,17 @@ pub fn describe() {
         "Duration of putting the views together anew."
     );
     describe_histogram!(REGISTRY_SEARCH_DURATION_SECONDS, Unit::Seconds, "Duration of a search.");
+    describe_counter!(
+        REGISTRY_SEARCH_SEMANTIC_TOTAL,
+        Unit::Count,
+        "Searches that were to find servers by what they mean, by outcome."
+    );
+    describe_gauge!(REGISTRY_EMBEDDINGS, Unit::Count, "Texts of servers that are embedded.");
+    describe_gauge!(
+        REGISTRY_EMBEDDINGS_MISSING,
+        Unit::Count,
+        "Texts of servers that are yet to be embedded."
+    );
     describe_counter!(REGISTRY_CHANGES_TOTAL, Unit::Count, "Changes of what was published here, by event.");
     describe_counter!(
         REGISTRY_PROOFS_TOTAL,

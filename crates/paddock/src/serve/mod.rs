@@ -6,6 +6,7 @@
 
 mod app;
 mod bearers;
+mod embeddings;
 mod health;
 mod parts;
 

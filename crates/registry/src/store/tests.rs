@@ -12,6 +12,7 @@ use crate::{
     claims::Claims,
     entry::Status,
     read::Refused,
+    semantic::{Row, Vectors},
     testing::{draft, supply},
 };
 
@@ -220,6 +221,33 @@ async fn a_proof_is_kept_once_and_found_by_its_token_alone() {
         assert_eq!(keep("pub_3", "two", Timestamp::UNIX_EPOCH).await, Some(true));
         assert_eq!(keep("pub_4", "two", expires_at).await, Some(true), "what is over is forgotten");
         assert_eq!(store.proof("pub_3").await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn vectors_are_kept_by_their_texts_and_of_one_space_at_a_time() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let row_of = |number: u16| {
+            let mut text = [0; 16];
+            text[..2].copy_from_slice(&number.to_be_bytes());
+            (text, Row::of(&[f32::from(number) + 1.0, 1.0]))
+        };
+        let rows: Vec<_> = (0..1_200).map(row_of).collect();
+        for batch in rows.chunks(400) {
+            store.keep_vectors("m", batch).await.unwrap();
+        }
+        store.keep_vectors("m", &rows[..10]).await.unwrap();
+        assert_eq!(store.vectors_count("m").await.unwrap(), 1_200);
+        let loaded = store.load_vectors("m", 10_000).await.unwrap();
+        assert_eq!((loaded.len(), &loaded[&rows[700].0]), (1_200, &rows[700].1));
+        let wanted: Vec<_> = rows[..5].iter().map(|(text, _)| (*text, *text)).collect();
+        let vectors = Vectors::default().next("m", &wanted, &loaded);
+        store.replace_vectors("m", &vectors).await.unwrap();
+        assert_eq!(store.vectors_count("m").await.unwrap(), 5);
+        assert_eq!(store.load_vectors("other", 10).await.unwrap().len(), 0);
+        assert_eq!(store.vectors_count("m").await.unwrap(), 0, "no model compares them");
     })
     .await;
 }
