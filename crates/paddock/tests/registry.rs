@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use support::{TestServer, paddock, run, text};
+use support::{TestServer, eventually, paddock, run, text};
 
 fn server_json(name: &str, version: &str) -> Value {
     json!({
@@ -172,4 +172,48 @@ async fn the_tools_do_what_the_routes_do() {
         call("registry_publish", json!({"server": server_json("com.acme/tool", "1.0.0")})).await;
     assert_eq!(status, StatusCode::OK, "{published}");
     assert_eq!(call("registry_get", json!({"name": "com.acme/none"})).await.0, StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn servers_are_found_by_what_they_mean_where_a_model_embeds_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("servers.json");
+    write_list(&file, &[server_json("io.example/weather", "1.0.0"), server_json("io.example/mail", "1.0.0")]);
+    let provider = "llm.providers=[{ name = \"p\", url = \"sim:?dimensions=64\", models = [\"embedder\"] }]";
+    let server = start(&file, &["--set", provider, "--set", "registry.embeddings.model=embedder"]);
+    let found = eventually("the servers are embedded", || {
+        let output = run(&["registry", "search", "weather", "--json", "--server", &server.base]);
+        let found: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (found["semantic"] == "used").then_some(found)
+    });
+    assert_eq!(found["hits"][0]["name"], "io.example/weather", "{found}");
+}
+
+#[tokio::test]
+async fn whoever_proves_a_namespace_publishes_on_a_server_that_needs_keys_and_does_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("servers.json");
+    write_list(&file, &[]);
+    let flags = ["server.keys_required=true", "registry.root=true", "registry.publish.proofs=[\"none\"]"];
+    let flags: Vec<&str> = flags.iter().flat_map(|flag| ["--set", *flag]).collect();
+    let server = start(&file, &flags);
+    let client = reqwest::Client::new();
+    let post = |path: &str, body: &Value| client.post(format!("{}{path}", server.base)).json(body);
+    let granted: Value = post("/v0/auth/none", &json!({})).send().await.unwrap().json().await.unwrap();
+    let token = granted["registry_token"].as_str().unwrap();
+    let entry = server_json("io.modelcontextprotocol.anonymous/tool", "1.0.0");
+    let without = post("/v0/publish", &entry).send().await.unwrap();
+    assert_eq!(without.status(), StatusCode::UNAUTHORIZED);
+    let published = post("/v0/publish", &entry).bearer_auth(token).send().await.unwrap();
+    let (status, said) = (published.status(), published.text().await.unwrap());
+    assert_eq!(status, StatusCode::OK, "{said}");
+    let foreign = server_json("com.acme/tool", "1.0.0");
+    let refused = post("/v0/publish", &foreign).bearer_auth(token).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    for path in ["/registry/sync", "/tools/registry_sync", "/tools/registry_search"] {
+        let refused = post(path, &json!({})).bearer_auth(token).send().await.unwrap();
+        assert!(refused.status().is_client_error(), "{path}: {}", refused.status());
+    }
+    let wrong = post("/v0/publish", &entry).bearer_auth(format!("{token}0")).send().await.unwrap();
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
 }

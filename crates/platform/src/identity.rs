@@ -170,8 +170,18 @@ pub struct Caller(Arc<CallerInner>);
 struct CallerInner {
     key: Option<String>,
     session: Option<CallerSession>,
+    proof: Option<CallerProof>,
     tenant: Tenant,
     scopes: Vec<Scope>,
+}
+
+/// What a credential that an area issued stands for: something that its bearer has proven to that area.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerProof {
+    /// The area that issued it: to others it means nothing.
+    pub area: &'static str,
+    /// What was proven, in that area's words.
+    pub names: Vec<String>,
 }
 
 /// What a credential that an area issued stands for: a session of one agent.
@@ -186,25 +196,33 @@ pub struct CallerSession {
 impl Caller {
     /// The bearer of a key.
     pub fn with_key(key_id: impl Into<String>, tenant: Tenant, scopes: Vec<Scope>) -> Self {
-        Self(Arc::new(CallerInner { key: Some(key_id.into()), session: None, tenant, scopes }))
+        Self(Arc::new(CallerInner { key: Some(key_id.into()), session: None, proof: None, tenant, scopes }))
+    }
+
+    /// Somebody who has proven something to an area, and holds no scope: only that area, and only where it asks for the
+    /// proof, lets them do anything. `subject` says of whom it was proven, and stands where the id of a key would.
+    pub fn with_proof(subject: impl Into<String>, tenant: Tenant, proof: CallerProof) -> Self {
+        let (key, scopes) = (Some(subject.into()), Vec::new());
+        Self(Arc::new(CallerInner { key, session: None, proof: Some(proof), tenant, scopes }))
     }
 
     /// Work that goes on without whoever asked for it: for a tenant, with the scopes that it needs and no more.
     pub fn on_behalf(key_id: Option<String>, tenant: Tenant, scopes: Vec<Scope>) -> Self {
-        Self(Arc::new(CallerInner { key: key_id, session: None, tenant, scopes }))
+        Self(Arc::new(CallerInner { key: key_id, session: None, proof: None, tenant, scopes }))
     }
 
     /// Somebody on this machine who presents no key, on a server that is bound to loopback and does not require one:
     /// everything except `debug`.
     pub fn local() -> Self {
         let scopes = AREAS.iter().filter(|area| **area != "debug").map(|area| Scope::admin(area)).collect();
-        Self(Arc::new(CallerInner { key: None, session: None, tenant: Tenant::local(), scopes }))
+        let tenant = Tenant::local();
+        Self(Arc::new(CallerInner { key: None, session: None, proof: None, tenant, scopes }))
     }
 
     /// Somebody without a key on a server that needs one, at a route that does not: may do nothing.
     pub fn anonymous() -> Self {
         let (tenant, scopes) = (Tenant::local(), Vec::new());
-        Self(Arc::new(CallerInner { key: None, session: None, tenant, scopes }))
+        Self(Arc::new(CallerInner { key: None, session: None, proof: None, tenant, scopes }))
     }
 
     /// The bearer of a session that this caller opened: as far as the caller may go, and no further than `scopes`.
@@ -212,7 +230,7 @@ impl Caller {
     pub fn in_session(&self, session: CallerSession, scopes: &[Scope]) -> Self {
         let scopes = scopes.iter().copied().filter(|scope| self.may(*scope)).collect();
         let (key, tenant) = (self.0.key.clone(), self.0.tenant.clone());
-        Self(Arc::new(CallerInner { key, session: Some(session), tenant, scopes }))
+        Self(Arc::new(CallerInner { key, session: Some(session), proof: None, tenant, scopes }))
     }
 
     /// The session that the request was made in, if it was made in one.
@@ -220,7 +238,13 @@ impl Caller {
         self.0.session.as_ref()
     }
 
-    /// The id of the key (never the secret), if one was presented, or if the session was opened with one.
+    /// What the caller has proven to an area.
+    pub fn proof(&self, area: &str) -> Option<&CallerProof> {
+        self.0.proof.as_ref().filter(|proof| proof.area == area)
+    }
+
+    /// The id of the key (never the secret), if one was presented, or if the session was opened with one; of whom something
+    /// was proven, if that is what the caller presents.
     pub fn key_id(&self) -> Option<&str> {
         self.0.key.as_deref()
     }
@@ -287,6 +311,15 @@ mod tests {
         assert_eq!((caller.key_id(), caller.session()), (Some("k1"), Some(&session)));
         let caller = Caller::local().in_session(session, &[Scope::write("browser")]);
         assert!(caller.may(Scope::write("browser")) && !caller.may(Scope::read("jobs")));
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_area_and_is_no_scope() {
+        let proof = CallerProof { area: "registry", names: vec!["com.example".to_owned()] };
+        let caller = Caller::with_proof("dns:example.com", Tenant::local(), proof.clone());
+        assert_eq!((caller.proof("registry"), caller.proof("jobs")), (Some(&proof), None));
+        assert_eq!(caller.key_id(), Some("dns:example.com"));
+        assert!(AREAS.iter().all(|area| !caller.may(Scope::read(area))));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::{
     filter::FilterOptions,
     gateway::GatewayOptions,
     kubernetes::KubernetesOptions,
+    proof::PublishOptions,
+    semantic::EmbeddingOptions,
 };
 
 /// The view that serves where none is named.
@@ -38,6 +40,10 @@ pub struct RegistryOptions {
     /// Who may publish under which namespaces. Without any, every caller with `registry:write` may use the ones that
     /// nobody else has used yet.
     pub namespaces: Vec<NamespaceOptions>,
+    /// How those who hold no key prove that a namespace is theirs, and publish under it for a moment.
+    pub publish: PublishOptions,
+    /// Finding servers by what they mean, beside the words that they say: by the embeddings of a model.
+    pub embeddings: EmbeddingOptions,
     /// MCP servers that are run or reached on behalf of agents.
     pub gateway: GatewayOptions,
     /// How large one entry may be.
@@ -66,6 +72,8 @@ impl Default for RegistryOptions {
             views: Vec::new(),
             grants: Vec::new(),
             namespaces: Vec::new(),
+            publish: PublishOptions::default(),
+            embeddings: EmbeddingOptions::default(),
             gateway: GatewayOptions::default(),
             entry_size_max: ByteSize::bytes(256 << 10),
             entries_max: 1_000_000,
@@ -390,7 +398,8 @@ impl RegistryOptions {
         if self.page_limit_max == 0 {
             return Some("`page_limit_max` is zero".to_owned());
         }
-        self.gateway.mistake()
+        let of_sections = self.publish.mistake().or_else(|| self.embeddings.mistake());
+        of_sections.or_else(|| self.gateway.mistake())
     }
 }
 

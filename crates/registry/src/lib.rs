@@ -15,6 +15,7 @@
 //! - A **view** is a named registry over ordered sources. All views of a moment are one immutable board, swapped as one:
 //!   a request reads one board from its first byte to its last, and takes no lock.
 //! - The **gateway** runs and reaches the servers that the configuration names, and offers their tools ([`gateway`]).
+//! - What is published here is published by callers with a key, or by whoever proves that a namespace is theirs ([`proof`]).
 //! - The **store** keeps the last good content of every source, so that a restart serves it at once; no read of the API goes
 //!   there.
 
@@ -36,12 +37,14 @@ mod kubernetes;
 mod list;
 pub mod metrics;
 mod pages;
+mod proof;
 mod publish;
 mod read;
 mod registry;
 mod restore;
 mod routes;
 mod search;
+mod semantic;
 mod source;
 mod status;
 mod store;
@@ -61,10 +64,12 @@ pub use events::publish;
 pub use filter::{FilterOptions, PatternOptions};
 pub use import::{ImportError, Imported, import_toolhive};
 pub use kubernetes::KubernetesOptions;
+pub use proof::{PROOF_REFUSED, PROOF_UNCHECKED, ProofMethod, Proofs, PublishOptions};
 pub use publish::StatusChange;
 pub use registry::Registry;
-pub use routes::{PUBLIC_ROUTES, STREAM_ROUTES, root_routes, routes};
+pub use routes::{ENTRANCE_ROUTES, PUBLIC_ROUTES, STREAM_ROUTES, root_routes, routes};
 pub use search::{Facets, Hit, SearchInput, SearchOutput};
+pub use semantic::{Embed, EmbedError, EmbedRequest, EmbeddingOptions, SemanticStatus, SemanticUse};
 pub use source::{Creation, Phase};
 pub use status::*;
 pub use store::{AuditRecord, SyncOutcome, SyncRecord};

@@ -19,8 +19,17 @@ pub const REGISTRY_SYNC_FAILURES: &str = "registry_sync_failures";
 pub const REGISTRY_COMPOSE_DURATION_SECONDS: &str = "registry_compose_duration_seconds";
 /// How long searches took.
 pub const REGISTRY_SEARCH_DURATION_SECONDS: &str = "registry_search_duration_seconds";
+/// Searches that were to find servers by what they mean, by outcome: `used`, `partial`, `unavailable`.
+pub const REGISTRY_SEARCH_SEMANTIC_TOTAL: &str = "registry_search_semantic_total";
+/// Texts of servers that are embedded.
+pub const REGISTRY_EMBEDDINGS: &str = "registry_embeddings";
+/// Texts of servers that are yet to be embedded.
+pub const REGISTRY_EMBEDDINGS_MISSING: &str = "registry_embeddings_missing";
 /// Changes of what was published here, by event.
 pub const REGISTRY_CHANGES_TOTAL: &str = "registry_changes_total";
+/// Proofs of namespaces that were presented, by method and outcome: `ok`, `off`, `malformed`, `refused`, `unchecked`, `busy`,
+/// `failed`.
+pub const REGISTRY_PROOFS_TOTAL: &str = "registry_proofs_total";
 /// Calls of tools of MCP servers, by server, tool and outcome: `ok`, `tool_error`, `refused`, `timeout`, `failed`,
 /// `unavailable`, `busy`, `cancelled`.
 pub const REGISTRY_GATEWAY_CALLS_TOTAL: &str = "registry_gateway_calls_total";
@@ -57,7 +66,23 @@ pub fn describe() {
         "Duration of putting the views together anew."
     );
     describe_histogram!(REGISTRY_SEARCH_DURATION_SECONDS, Unit::Seconds, "Duration of a search.");
+    describe_counter!(
+        REGISTRY_SEARCH_SEMANTIC_TOTAL,
+        Unit::Count,
+        "Searches that were to find servers by what they mean, by outcome."
+    );
+    describe_gauge!(REGISTRY_EMBEDDINGS, Unit::Count, "Texts of servers that are embedded.");
+    describe_gauge!(
+        REGISTRY_EMBEDDINGS_MISSING,
+        Unit::Count,
+        "Texts of servers that are yet to be embedded."
+    );
     describe_counter!(REGISTRY_CHANGES_TOTAL, Unit::Count, "Changes of what was published here, by event.");
+    describe_counter!(
+        REGISTRY_PROOFS_TOTAL,
+        Unit::Count,
+        "Proofs of namespaces that were presented, by method and outcome."
+    );
     describe_counter!(
         REGISTRY_GATEWAY_CALLS_TOTAL,
         Unit::Count,

@@ -1,7 +1,9 @@
 //! Publishing: what is published here, by whom, and what becomes of it.
 //!
 //! A version is published once and never changes; it can be deprecated and withdrawn. A namespace belongs to the tenants
-//! and keys that the configuration gives it to; where it gives none away, to the tenant that published under it first.
+//! and keys that the configuration gives it to; where it gives none away, to the tenant that published under it first. What
+//! the configuration gives to nobody, and no tenant was first at, is published under by whoever [proves](crate::proof) that
+//! it is theirs.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -20,6 +22,7 @@ use crate::{
     error::{FetchError, RegistryError},
     format::{Part, Parts},
     metrics::REGISTRY_CHANGES_TOTAL,
+    proof::AREA,
     registry::Registry,
     source::Source,
     store::{AuditRecord, Mark, Publication, Published, Publishing},
@@ -303,7 +306,13 @@ impl Registry {
         }
         let namespace = namespace_of(name);
         let options = self.options();
-        if !options.namespaces.is_empty() {
+        if let Some(proof) = caller.proof(AREA) {
+            let is_proven = proof.names.iter().any(|name| covers(name, &namespace.to_ascii_lowercase()));
+            let is_given = options.namespaces.iter().any(|it| it.covers(&namespace) && !it.is_of(caller));
+            if !is_proven || is_given {
+                return Err(RegistryError::NotOwned { namespace }.into());
+            }
+        } else if !options.namespaces.is_empty() {
             let owned = options.namespaces.iter().any(|it| it.covers(&namespace) && it.is_of(caller));
             return if owned { Ok(false) } else { Err(RegistryError::NotOwned { namespace }.into()) };
         }
@@ -337,15 +346,20 @@ impl Registry {
 
 impl NamespaceOptions {
     fn covers(&self, namespace: &str) -> bool {
-        match self.namespace.strip_suffix(".*") {
-            Some(parent) => namespace.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.')),
-            None => self.namespace == namespace,
-        }
+        covers(&self.namespace, namespace)
     }
 
     fn is_of(&self, caller: &Caller) -> bool {
         self.tenants.iter().any(|tenant| tenant == caller.tenant().as_str())
             || caller.key_id().is_some_and(|key| self.keys.iter().any(|owner| owner == key))
+    }
+}
+
+/// Whether a namespace is meant: `com.example` is that one alone, `com.example.*` all that are below it.
+fn covers(pattern: &str, namespace: &str) -> bool {
+    match pattern.strip_suffix(".*") {
+        Some(parent) => namespace.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.')),
+        None => pattern == namespace,
     }
 }
 

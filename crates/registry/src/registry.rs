@@ -33,7 +33,9 @@ use crate::{
     error::FetchError,
     fetch::kubernetes::Clients,
     metrics::{REGISTRY_COMPOSE_DURATION_SECONDS, REGISTRY_SEARCH_DURATION_SECONDS, SYNC_SERVER_COUNT},
+    proof::Proofs,
     search::{self, SearchInput, SearchOutput},
+    semantic::{self, Embed, Semantic, SemanticStatus, SemanticUse},
     source::{Source, State},
     store::{Mark, RegistryStore, Remembered, SyncRecord},
     view::{Board, Selection, View},
@@ -58,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) store: RegistryStore,
     http: reqwest::Client,
     clusters: Arc<Clients>,
+    proofs: Proofs,
+    semantic: Arc<Semantic>,
     pub(crate) tasks: Tasks,
     board: ArcSwap<Board>,
     pub(crate) options: ArcSwap<RegistryOptions>,
@@ -100,11 +104,15 @@ impl Registry {
             .user_agent(concat!("paddock/", env!("CARGO_PKG_VERSION")))
             .build()
             .unwrap_or_default();
+        let proofs = Proofs::new(section.map(|options| options.publish), store.clone());
+        let semantic = Semantic::new(store.clone());
         let registry = Self(Arc::new(Inner {
             section,
             store,
             http,
             clusters: Arc::default(),
+            proofs,
+            semantic: Arc::new(semantic),
             tasks: tasks.clone(),
             board: ArcSwap::from_pointee(Board::default()),
             grants: ArcSwap::from_pointee(Grants::new(&options.grants)),
@@ -146,6 +154,7 @@ impl Registry {
         };
         if let Ok(board) = background(compose).await {
             self.0.board.store(Arc::new(board));
+            self.0.semantic.wake();
         }
         self.report_counts();
         histogram!(REGISTRY_COMPOSE_DURATION_SECONDS).record(started.elapsed());
@@ -238,10 +247,35 @@ impl Registry {
         let seen = self.see(input.view.as_deref(), Some(caller))?;
         self.0.searched.store(true, Ordering::Relaxed);
         let started = Instant::now();
+        let (semantic, asked) = if input.words_only {
+            (SemanticUse::Off, None)
+        } else {
+            self.0.semantic.ask(&self.options().embeddings, &input.query).await
+        };
         // Computation, and the first search of a snapshot makes its index.
-        let found = tokio::task::spawn_blocking(move || search::search(&seen.selection, &input)).await;
+        let search = move || search::search(&seen.selection, &input, asked.as_ref());
+        let found = tokio::task::spawn_blocking(search).await;
         histogram!(REGISTRY_SEARCH_DURATION_SECONDS).record(started.elapsed());
-        found.unwrap_or_else(|error| Err(Problem::internal("searching the registry", &error)))
+        let found = found.map_err(|error| Problem::internal("searching the registry", &error))?;
+        found.map(|output| SearchOutput { semantic, ..output })
+    }
+
+    /// Takes who embeds: from now on servers are found by what they mean, too, where the options name a model.
+    pub fn embed_with(&self, embed: Arc<dyn Embed>) {
+        let semantic = Arc::clone(&self.0.semantic);
+        if !semantic.set(&embed) {
+            return;
+        }
+        let (registry, stopping) = (self.clone(), self.stop_token());
+        self.0.tasks.spawn("registry-embeddings", async move {
+            let following = semantic::follow(registry, semantic, embed);
+            let _: Option<()> = stopping.run_until_cancelled(following).await;
+        });
+    }
+
+    /// How far the servers are embedded.
+    pub(crate) fn semantic_status(&self) -> Option<SemanticStatus> {
+        self.0.semantic.status(&self.options().embeddings)
     }
 
     /// The `server.json` of an entry of the default view; the operator names it, whoever else may see it.
@@ -257,6 +291,11 @@ impl Registry {
 
     pub(crate) fn clusters(&self) -> Arc<Clients> {
         Arc::clone(&self.0.clusters)
+    }
+
+    /// Who publishes without a key.
+    pub fn proofs(&self) -> Proofs {
+        self.0.proofs.clone()
     }
 
     pub(crate) fn grants(&self) -> Arc<Grants> {

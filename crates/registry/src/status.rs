@@ -12,6 +12,7 @@ use crate::{
     config::SourceKind,
     read::Refused,
     registry::Registry,
+    semantic::SemanticStatus,
     source::{Creation, Phase, Source},
     store::SyncRecord,
     validate::Issue,
@@ -31,6 +32,9 @@ pub struct RegistryStatus {
     pub sources: Vec<SourceStatus>,
     /// The views, in their order.
     pub views: Vec<ViewStatus>,
+    /// How far the servers are embedded, where a model embeds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub semantic: Option<SemanticStatus>,
 }
 
 /// How a source stands.
@@ -170,6 +174,7 @@ impl Registry {
         RegistryStatus {
             ready: sources.iter().all(|source| source.last_sync.is_some()),
             views: views.collect(),
+            semantic: self.semantic_status(),
             sources,
         }
     }

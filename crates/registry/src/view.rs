@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
+use arc_swap::ArcSwapOption;
+
 use crate::{
     claims::Claims,
     config::ViewOptions,
@@ -14,6 +16,7 @@ use crate::{
     filter::Filter,
     pages::Pages,
     search::SelectionIndex,
+    semantic::{Column, Vectors},
     version::{Published, latest},
 };
 
@@ -58,6 +61,8 @@ pub(crate) struct Selection {
     names: HashMap<Arc<str>, Range<u32>>,
     pub(crate) pages: Pages,
     index: OnceLock<SelectionIndex>,
+    /// Which vectors its servers have.
+    column: ArcSwapOption<Column>,
 }
 
 impl View {
@@ -195,6 +200,7 @@ impl Selection {
             names,
             pages: Pages::new(page_cache_max),
             index: OnceLock::new(),
+            column: ArcSwapOption::empty(),
         }
     }
 
@@ -222,6 +228,16 @@ impl Selection {
     /// What a search looks into, made when somebody searches first.
     pub(crate) fn index(&self) -> &SelectionIndex {
         self.index.get_or_init(|| SelectionIndex::of(self))
+    }
+
+    /// Which of these vectors its servers have, found out when somebody searches first.
+    pub(crate) fn column(&self, vectors: &Vectors) -> Arc<Column> {
+        if let Some(column) = self.column.load_full().filter(|column| column.is_of(vectors)) {
+            return column;
+        }
+        let column = Arc::new(vectors.column(self));
+        self.column.store(Some(Arc::clone(&column)));
+        column
     }
 }
 

@@ -13,6 +13,7 @@ mod call;
 mod complete;
 mod complete_stream;
 mod decisions;
+mod embed;
 mod failed;
 mod looks;
 mod record;
@@ -51,6 +52,7 @@ pub(crate) use complete::problem_of;
 pub use complete::{CompleteInput, Completion, CompletionStop, PromptMessage, PromptTool, PromptToolCall};
 pub use complete_stream::{CompletionStream, Piece};
 pub(crate) use decisions::Decision;
+pub use embed::EmbedInput;
 pub use semantic::SemanticOptions;
 pub use status::{BreakerAction, BreakerInput, BudgetStatus, LaneStatus, RouteStatus, Status};
 

@@ -17,7 +17,7 @@ use paddock_platform::{
 use paddock_registry::gateway;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::Parts;
+use super::{Parts, bearers::Bearers};
 use crate::status_page::{self, StatusPage};
 
 impl Parts {
@@ -39,7 +39,8 @@ impl Parts {
             }
         }
         let section = self.live.section(|config| &config.server);
-        let mut edge = Edge::builder(section, bound).keys(Arc::new(self.keys.clone()));
+        let bearers = Bearers { keys: self.keys.clone(), proofs: self.registry.proofs() };
+        let mut edge = Edge::builder(section, bound).keys(Arc::new(bearers));
         if let Some(of_agents) = self.browser.sessions() {
             edge = edge.scheme(sessions::SCHEME, Arc::new(of_agents.clone()));
         }
@@ -57,6 +58,9 @@ impl Parts {
         }
         for pattern in paddock_registry::PUBLIC_ROUTES {
             edge = edge.route(pattern, RouteRules::PUBLIC);
+        }
+        for pattern in paddock_registry::ENTRANCE_ROUTES {
+            edge = edge.route(pattern, RouteRules::ENTRANCE);
         }
         let streams = paddock_browser::STREAM_ROUTES
             .iter()

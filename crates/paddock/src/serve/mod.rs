@@ -5,6 +5,8 @@
 //! ```
 
 mod app;
+mod bearers;
+mod embeddings;
 mod health;
 mod parts;
 

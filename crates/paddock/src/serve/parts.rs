@@ -29,6 +29,7 @@ use paddock_platform::{
 };
 use paddock_registry::{Registry, gateway};
 
+use super::embeddings::Embeddings;
 use crate::{
     cli::complain,
     config::Config,
@@ -107,6 +108,7 @@ impl Parts {
         let section = live.section(|config| &config.registry);
         let registry =
             Registry::start(section, store.clone(), &tasks).await.map_err(|error| failure(&error))?;
+        registry.embed_with(Arc::new(Embeddings(models.clone())));
         paddock_registry::publish(&registry, &events, &tasks);
         let mcp_servers = gateway::Gateway::start(&registry);
         let section = live.section(|config| &config.jobs);

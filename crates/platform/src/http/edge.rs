@@ -300,7 +300,7 @@ impl Shared {
             let meter = self.by_address.get(&address, options.rates.per_ip, exchange.started);
             match take(&meter, &mut exchange.taken) {
                 // A probe is answered in any case; as nobody's, if whose it is would cost more than is left.
-                Err(_) if rules.open => (presented, required) = (None, true),
+                Err(_) if rules.open && rules.unlimited => (presented, required) = (None, true),
                 taken => taken?,
             }
         }

@@ -49,6 +49,8 @@ impl RouteRules {
     pub const LIVENESS: Self = Self { keyless: true, ..Self::PROBE };
     /// For probes: they must tell how the server does exactly when it is at its limits, and have no key.
     pub const PROBE: Self = Self { open: true, unlimited: true, ..Self::NONE };
+    /// For where whoever has no key proves who they are: the same for everybody, and within the limits.
+    pub const ENTRANCE: Self = Self { open: true, keyless: true, ..Self::NONE };
     /// For what may be public.
     pub const PUBLIC: Self = Self { public: true, ..Self::NONE };
     /// For the scraping of metrics.

@@ -117,6 +117,27 @@ async fn a_key_is_looked_up_for_no_more_requests_than_its_address_may_send() {
     assert_eq!((ready.status().as_u16(), ready.text().await.unwrap().as_str(), asked()), (200, "nobody", 3));
 }
 
+#[tokio::test]
+async fn an_entrance_asks_for_no_key_and_keeps_the_limits() {
+    let mut options = options();
+    options.keys_required = true;
+    options.rates.per_ip = rate("2/h");
+    let enter = async |caller: Caller| caller.key_id().unwrap_or("nobody").to_owned();
+    let keys = Arc::new(Counting::default());
+    let asked = Arc::clone(&keys);
+    let server = TestServer::start_with(options, Router::new().route("/enter", post(enter)), |edge| {
+        edge.keys(keys).route("/enter", RouteRules::ENTRANCE)
+    })
+    .await;
+    for _ in 0..2 {
+        let entered = server.post("/enter").bearer_auth("pdk_known").send().await.unwrap();
+        assert_eq!((entered.status().as_u16(), entered.text().await.unwrap().as_str()), (200, "nobody"));
+    }
+    let refused = refusal(server.post("/enter")).await;
+    assert_eq!((refused.status, refused.body["limit"].as_str()), (429, Some("ip")));
+    assert_eq!(asked.0.load(Ordering::SeqCst), 0, "a key is not even looked at");
+}
+
 /// Knows one key and counts how often it is asked.
 #[derive(Default)]
 struct Counting(AtomicUsize);

@@ -1,8 +1,10 @@
 //! What there is beside the official API.
 
 use axum::{
+    Router,
     extract::{Request, State},
     response::Response,
+    routing::post,
 };
 use http::{StatusCode, header};
 use paddock_platform::{
@@ -32,6 +34,8 @@ pub(super) fn reads() -> OpenApiRouter<Registry> {
         .routes(routes!(history))
         .routes(routes!(search))
         .routes(routes!(check))
+        .route("/v0.1/validate", post(check))
+        .route("/v0/validate", post(check))
         .route_layer(require_scope(Scope::read("registry")));
     let of_administrators =
         OpenApiRouter::new().routes(routes!(audit)).route_layer(require_scope(Scope::admin("registry")));
@@ -40,6 +44,14 @@ pub(super) fn reads() -> OpenApiRouter<Registry> {
         .routes(routes!(server))
         .merge(guarded)
         .merge(of_administrators)
+}
+
+/// The routes that read, at the root.
+pub(super) fn root_reads() -> Router<Registry> {
+    Router::new()
+        .route("/v0.1/validate", post(check))
+        .route("/v0/validate", post(check))
+        .route_layer(require_scope(Scope::read("registry")))
 }
 
 /// The routes that change something.

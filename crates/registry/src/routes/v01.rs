@@ -1,5 +1,6 @@
 //! The official API, version 0.1: at `/registry/v0.1` for the default view, at `/registry/NAME/v0.1` for a named one, and
-//! at `/v0.1` where the configuration says so.
+//! at `/v0.1` where the configuration says so. What the official publisher still asks of version 0 is there too; lists of
+//! that version are not, as clients take one for the sign of an older registry.
 
 use axum::{
     Router,
@@ -43,7 +44,9 @@ pub(super) fn reads() -> OpenApiRouter<Registry> {
         .routes(routes!(version_default))
         .routes(routes!(version_named))
         .route("/openapi.yaml", get(contract))
-        .route("/{registry}/openapi.yaml", get(contract));
+        .route("/{registry}/openapi.yaml", get(contract))
+        .route("/v0/servers/{server_name}/versions", get(versions_default))
+        .route("/v0/servers/{server_name}/versions/{version}", get(version_default));
     for path in ["", "/{server_name}/versions", "/{server_name}/versions/{version}"] {
         for prefix in ["", "/{registry}"] {
             router = router.route(&format!("{prefix}/v0.1/servers{path}"), options(preflight));
@@ -60,6 +63,9 @@ pub(super) fn changes() -> OpenApiRouter<Registry> {
         .routes(routes!(set_status))
         .routes(routes!(set_status_of_all))
         .route("/{registry}/v0.1/publish", post(publish))
+        .route("/v0/publish", post(publish))
+        .route("/v0/servers/{server_name}/versions/{version}/status", patch(set_status))
+        .route("/v0/servers/{server_name}/status", patch(set_status_of_all))
 }
 
 /// The routes that read, at the root.
@@ -69,6 +75,8 @@ pub(super) fn root_reads() -> Router<Registry> {
         .route("/v0.1/servers", get(list_default).options(preflight))
         .route("/v0.1/servers/{server_name}/versions", get(versions_default).options(preflight))
         .route("/v0.1/servers/{server_name}/versions/{version}", get(version_default).options(preflight))
+        .route("/v0/servers/{server_name}/versions", get(versions_default))
+        .route("/v0/servers/{server_name}/versions/{version}", get(version_default))
 }
 
 /// The routes that change what is published here, at the root.
@@ -78,6 +86,9 @@ pub(super) fn root_changes() -> Router<Registry> {
         .route("/v0.1/servers/{server_name}/versions/{version}/status", patch(set_status))
         .route("/v0.1/servers/{server_name}/status", patch(set_status_of_all))
         .route("/v0.1/publish", post(publish))
+        .route("/v0/servers/{server_name}/versions/{version}/status", patch(set_status))
+        .route("/v0/servers/{server_name}/status", patch(set_status_of_all))
+        .route("/v0/publish", post(publish))
 }
 
 fn query_of(request: &Request) -> &str {

@@ -3,6 +3,7 @@
 //! [`Index`] has, for every word, the servers that say it and where: in the name, the title, the tags, the description,
 //! or the names and descriptions of tools. A word of a query stands for itself, for the words that begin with it, and,
 //! where there are few of those, for the words that differ by one or two keystrokes. Only the latest versions are found.
+//! Where servers are [embedded](crate::semantic), they are ranked by what they mean as well, and both rankings are fused.
 
 mod facets;
 mod near;
@@ -12,8 +13,8 @@ mod words;
 use std::{cmp::Ordering, collections::HashMap};
 
 pub use facets::Facets;
-pub(crate) use query::search;
 pub use query::{Hit, SearchInput, SearchOutput};
+pub(crate) use query::{QUERY_LENGTH_MAX, search};
 
 pub(crate) use words::{Field, split};
 

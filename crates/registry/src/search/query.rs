@@ -1,5 +1,7 @@
 //! What is asked of the search, and what it answers.
 
+use std::{cmp::Ordering, collections::HashMap};
+
 use paddock_platform::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,7 @@ use super::{SelectionIndex, facets::Facets, words::split};
 use crate::{
     entry::Entry,
     kinds::{KINDS, Kinds},
+    semantic::{Asked, SemanticUse},
     view::Selection,
 };
 
@@ -17,9 +20,14 @@ const LIMIT_DEFAULT: usize = 10;
 /// Hits at most.
 const LIMIT_MAX: usize = 100;
 /// The longest query.
-const QUERY_LENGTH_MAX: usize = 500;
+pub(crate) const QUERY_LENGTH_MAX: usize = 500;
 /// Words of a query that count.
 const WORDS_MAX: usize = 16;
+/// Servers at most that are found because they mean what the query does.
+const LIKE_MAX: usize = 100;
+/// How little the first ranks differ when rankings are fused, as in Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion
+/// outperforms Condorcet and individual Rank Learning Methods" (2009).
+const RANK_OFFSET: f32 = 60.0;
 
 /// What to look for.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, ToSchema)]
@@ -47,6 +55,9 @@ pub struct SearchInput {
     /// The view to look in; the default one otherwise.
     #[serde(default)]
     pub view: Option<String>,
+    /// Find only what says the words, and not what means the same.
+    #[serde(default)]
+    pub words_only: bool,
 }
 
 /// What was found.
@@ -58,6 +69,8 @@ pub struct SearchOutput {
     pub total: usize,
     /// How they spread.
     pub facets: Facets,
+    /// Whether they were also found by what they mean.
+    pub semantic: SemanticUse,
 }
 
 /// One server.
@@ -85,8 +98,12 @@ pub struct Hit {
     pub score: f32,
 }
 
-/// Looks for servers in a selection.
-pub(crate) fn search(selection: &Selection, input: &SearchInput) -> Result<SearchOutput, Problem> {
+/// Looks for servers in a selection: by words and, where something is asked of the vectors, by what they mean.
+pub(crate) fn search(
+    selection: &Selection,
+    input: &SearchInput,
+    asked: Option<&Asked>,
+) -> Result<SearchOutput, Problem> {
     let limit = input.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::invalid_field("limit", format!("{limit} is not 1 to {LIMIT_MAX}")));
@@ -107,21 +124,53 @@ pub(crate) fn search(selection: &Selection, input: &SearchInput) -> Result<Searc
         (0_u32..).zip(scores).filter(|(_, score)| *score > 0.0).collect()
     };
     found.retain(|(position, _)| columns.passes(*position, &narrowed));
+    if let Some(asked) = asked {
+        let mut like = asked.like(selection);
+        like.retain(|(position, _)| columns.passes(*position, &narrowed));
+        keep_best(&mut like, LIKE_MAX);
+        found = fused(found, like);
+    }
     let facets = columns.facets(found.iter().map(|(position, _)| *position));
     let total = found.len();
-    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    let wanted = input.offset.unwrap_or(0).saturating_add(limit);
-    if wanted < found.len() {
-        // Only the best need to be in order.
-        found.select_nth_unstable_by(wanted, order);
-        found.truncate(wanted);
-    }
+    // Only the best need to be in order.
+    keep_best(&mut found, input.offset.unwrap_or(0).saturating_add(limit));
     found.sort_unstable_by(order);
     let hits = found
         .iter()
         .skip(input.offset.unwrap_or(0))
         .map(|(position, score)| Hit::of(entry_of(*position), *score));
-    Ok(SearchOutput { hits: hits.collect(), total, facets })
+    Ok(SearchOutput { hits: hits.collect(), total, facets, semantic: SemanticUse::Off })
+}
+
+/// The best first.
+fn order(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+fn keep_best(found: &mut Vec<(u32, f32)>, count: usize) {
+    if count < found.len() {
+        found.select_nth_unstable_by(count, order);
+        found.truncate(count);
+    }
+}
+
+/// Two rankings in one: what is far ahead in either is ahead, and what is in both is before what is in one.
+fn fused(by_words: Vec<(u32, f32)>, by_meaning: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
+    let mut fused = by_rank(by_words);
+    let mut others: HashMap<u32, f32> = by_rank(by_meaning).into_iter().collect();
+    for (position, score) in &mut fused {
+        *score += others.remove(position).unwrap_or(0.0);
+    }
+    fused.extend(others);
+    fused
+}
+
+fn by_rank(mut found: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
+    found.sort_unstable_by(order);
+    for (rank, (_, score)) in found.iter_mut().enumerate() {
+        *score = 1.0 / (RANK_OFFSET + 1.0 + rank as f32);
+    }
+    found
 }
 
 /// The set of the kinds of these names.
@@ -155,5 +204,19 @@ impl Hit {
             status: entry.status.as_str().to_owned(),
             score,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_both_rankings_find_comes_before_what_one_finds() {
+        let mut found = fused(vec![(1, 9.0), (2, 8.0), (3, 1.0)], vec![(4, 0.9), (3, 0.8)]);
+        found.sort_unstable_by(order);
+        let positions: Vec<u32> = found.iter().map(|(position, _)| *position).collect();
+        assert_eq!(positions, [3, 1, 4, 2]);
+        assert!(fused(Vec::new(), Vec::new()).is_empty());
     }
 }

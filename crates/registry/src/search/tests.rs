@@ -32,7 +32,7 @@ fn selection() -> Selection {
 
 fn found(query: &str) -> Vec<String> {
     let input = SearchInput { query: query.to_owned(), ..SearchInput::default() };
-    let output = search(&selection(), &input).unwrap();
+    let output = search(&selection(), &input, None).unwrap();
     output.hits.into_iter().map(|hit| hit.name.trim_start_matches("io.example/").to_owned()).collect()
 }
 
@@ -79,7 +79,7 @@ fn an_empty_query_finds_everything_in_order() {
 #[test]
 fn facets_count_all_that_was_found_and_not_only_the_page() {
     let input = SearchInput { query: "git".to_owned(), limit: Some(1), ..SearchInput::default() };
-    let output = search(&selection(), &input).unwrap();
+    let output = search(&selection(), &input, None).unwrap();
     assert_eq!((output.hits.len(), output.total), (1, 3));
     assert_eq!(output.facets.tags["git"], 2);
     assert_eq!(output.facets.sources["one"], 3);
@@ -88,18 +88,18 @@ fn facets_count_all_that_was_found_and_not_only_the_page() {
 #[test]
 fn a_search_is_narrowed_by_tags_and_sources() {
     let input = SearchInput { tags: vec!["database".to_owned()], ..SearchInput::default() };
-    assert_eq!(search(&selection(), &input).unwrap().total, 1);
+    assert_eq!(search(&selection(), &input, None).unwrap().total, 1);
     let input = SearchInput { sources: vec!["two".to_owned()], ..SearchInput::default() };
-    assert_eq!(search(&selection(), &input).unwrap().total, 0);
+    assert_eq!(search(&selection(), &input, None).unwrap().total, 0);
     let input = SearchInput { kinds: vec!["pigeon".to_owned()], ..SearchInput::default() };
-    assert!(search(&selection(), &input).is_err());
+    assert!(search(&selection(), &input, None).is_err());
 }
 
 #[test]
 fn a_limit_out_of_bounds_is_refused() {
     for limit in [0, 101] {
         let input = SearchInput { limit: Some(limit), ..SearchInput::default() };
-        assert!(search(&selection(), &input).unwrap_err().detail.contains("limit"));
+        assert!(search(&selection(), &input, None).unwrap_err().detail.contains("limit"));
     }
 }
 
@@ -112,10 +112,10 @@ fn facets_count_all_that_was_found_and_narrowing_goes_before() {
         ..SearchInput::default()
     };
     let selection = selection();
-    let all = search(&selection, &input(&[])).unwrap();
+    let all = search(&selection, &input(&[]), None).unwrap();
     assert_eq!((all.hits.len(), all.total), (1, 2));
     assert_eq!(all.facets.sources.into_iter().collect::<Vec<_>>(), [("one".to_owned(), 2)]);
     assert_eq!(all.facets.tags.into_iter().collect::<Vec<_>>(), [("git".to_owned(), 1)]);
-    assert_eq!(search(&selection, &input(&["git"])).unwrap().total, 1);
-    assert_eq!(search(&selection, &input(&["no such tag"])).unwrap().total, 0);
+    assert_eq!(search(&selection, &input(&["git"]), None).unwrap().total, 1);
+    assert_eq!(search(&selection, &input(&["no such tag"]), None).unwrap().total, 0);
 }

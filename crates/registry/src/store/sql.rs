@@ -41,10 +41,32 @@ macro_rules! tables {
     };
 }
 
+macro_rules! vectors {
+    ($bytes:literal) => {
+        concat!(
+            "CREATE TABLE registry_vectors (
+                 space TEXT NOT NULL, hash TEXT NOT NULL, vector ",
+            $bytes,
+            " NOT NULL, PRIMARY KEY (space, hash)
+             )"
+        )
+    };
+}
+
 pub(super) const MIGRATIONS: Migrations = Migrations::new(
     "registry",
-    &[Migration::new(1, "registry", tables!("BLOB")).with_postgres(tables!("BYTEA"))],
+    &[
+        Migration::new(1, "registry", tables!("BLOB")).with_postgres(tables!("BYTEA")),
+        Migration::new(2, "proofs of namespaces", PROOFS),
+        Migration::new(3, "embeddings", vectors!("BLOB")).with_postgres(vectors!("BYTEA")),
+    ],
 );
+
+const PROOFS: &str = "CREATE TABLE registry_proofs (
+        token TEXT NOT NULL PRIMARY KEY, once TEXT NOT NULL UNIQUE, subject TEXT NOT NULL, names TEXT NOT NULL,
+        expires_ms BIGINT NOT NULL, kept_ms BIGINT NOT NULL
+    );
+    CREATE INDEX registry_proofs_by_end ON registry_proofs (kept_ms)";
 
 macro_rules! statements {
     ($($ident:ident = $name:literal: $sql:expr;)*) => {
@@ -97,5 +119,17 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     LIST_AUDIT = "list_audit": "SELECT id, at_ms, tenant, key_id, event, target, detail FROM registry_audit
         WHERE at_ms < ?1 OR (at_ms = ?1 AND id < ?2) ORDER BY at_ms DESC, id DESC LIMIT ?3";
+    ADD_PROOF = "add_proof": "INSERT INTO registry_proofs (token, once, subject, names, expires_ms, kept_ms)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    FIND_PROOF = "find_proof": "SELECT subject, names, expires_ms FROM registry_proofs WHERE token = ?1";
+    COUNT_PROOFS = "count_proofs": "SELECT count(*) FROM registry_proofs";
+    PRUNE_PROOFS = "prune_proofs": "DELETE FROM registry_proofs WHERE kept_ms < ?1";
+    LOAD_VECTORS = "load_vectors": "SELECT hash, vector FROM registry_vectors WHERE space = ?1 AND hash > ?2
+        ORDER BY hash LIMIT ?3";
+    KEEP_VECTOR = "keep_vector": "INSERT INTO registry_vectors (space, hash, vector) VALUES (?1, ?2, ?3)
+        ON CONFLICT (space, hash) DO NOTHING";
+    COUNT_VECTORS = "count_vectors": "SELECT count(*) FROM registry_vectors WHERE space = ?1";
+    DELETE_VECTORS = "delete_vectors": "DELETE FROM registry_vectors WHERE space = ?1";
+    FORGET_OTHER_VECTORS = "forget_other_vectors": "DELETE FROM registry_vectors WHERE space <> ?1";
     PRUNE_AUDIT = "prune_audit": "DELETE FROM registry_audit WHERE at_ms < ?1";
 }

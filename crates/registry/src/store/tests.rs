@@ -12,6 +12,7 @@ use crate::{
     claims::Claims,
     entry::Status,
     read::Refused,
+    semantic::{Row, Vectors},
     testing::{draft, supply},
 };
 
@@ -199,6 +200,54 @@ async fn what_administrators_made_is_kept_until_it_is_removed() {
         assert_eq!((made.len(), made[0].options.as_str()), (1, "{\"a\":1}"));
         assert!(store.unmake("source", "one").await.unwrap());
         assert!(!store.unmake("source", "one").await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proof_is_kept_once_and_found_by_its_token_alone() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let expires_at = Timestamp::from_second(Timestamp::now().as_second() + 60).unwrap();
+        let (subject, names) = ("dns:a.example".to_owned(), vec!["example.a".to_owned()]);
+        let proof = KeptProof { subject, names, expires_at };
+        let keep = async |token: &str, once: &str, until: Timestamp| {
+            store.keep_proof(token, once, &proof, until).await.unwrap()
+        };
+        assert_eq!(keep("pub_1", "one", expires_at).await, Some(true));
+        assert_eq!(keep("pub_2", "one", expires_at).await, Some(false));
+        assert_eq!(store.proof("pub_1").await.unwrap(), Some(proof.clone()));
+        assert_eq!(store.proof("pub_2").await.unwrap(), None);
+        assert_eq!(keep("pub_3", "two", Timestamp::UNIX_EPOCH).await, Some(true));
+        assert_eq!(keep("pub_4", "two", expires_at).await, Some(true), "what is over is forgotten");
+        assert_eq!(store.proof("pub_3").await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn vectors_are_kept_by_their_texts_and_of_one_space_at_a_time() {
+    on_each_engine(async |fixture| {
+        let store = open(fixture).await;
+        let row_of = |number: u16| {
+            let mut text = [0; 16];
+            text[..2].copy_from_slice(&number.to_be_bytes());
+            (text, Row::of(&[f32::from(number) + 1.0, 1.0]))
+        };
+        let rows: Vec<_> = (0..1_200).map(row_of).collect();
+        for batch in rows.chunks(400) {
+            store.keep_vectors("m", batch).await.unwrap();
+        }
+        store.keep_vectors("m", &rows[..10]).await.unwrap();
+        assert_eq!(store.vectors_count("m").await.unwrap(), 1_200);
+        let loaded = store.load_vectors("m", 10_000).await.unwrap();
+        assert_eq!((loaded.len(), &loaded[&rows[700].0]), (1_200, &rows[700].1));
+        let wanted: Vec<_> = rows[..5].iter().map(|(text, _)| (*text, *text)).collect();
+        let vectors = Vectors::default().next("m", &wanted, &loaded);
+        store.replace_vectors("m", &vectors).await.unwrap();
+        assert_eq!(store.vectors_count("m").await.unwrap(), 5);
+        assert_eq!(store.load_vectors("other", 10).await.unwrap().len(), 0);
+        assert_eq!(store.vectors_count("m").await.unwrap(), 0, "no model compares them");
     })
     .await;
 }
