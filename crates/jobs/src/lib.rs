@@ -96,6 +96,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trace;
 mod verdict;
 mod waiters;
 mod worker;

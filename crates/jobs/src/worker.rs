@@ -26,6 +26,7 @@ use crate::{
     registry::Apply,
     results,
     running::Stop,
+    trace,
     verdict::{Moment, PANIC, TIMEOUT, Verdict},
 };
 
@@ -57,9 +58,7 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
     let (progress, watched) = Progress::watched();
     let cancelled = CancellationToken::new();
     let stopped = core.running.enter(&job, watched);
-    let span = tracing::debug_span!(
-        "job", job.id = %job.id, job.kind = &*job.kind, job.attempt = job.attempt, trace = job.terms.trace.as_deref()
-    );
+    let span = trace::attempt(&job);
     let stopping = core.tasks.stop_token();
     let timeout = job.timeout(&queue.options);
     let context = JobContext {
@@ -72,7 +71,7 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
     let went = tokio::select! {
         // Who is done is done, even if somebody asks for the end at the same moment.
         biased;
-        went = run.instrument(span) => Went::Through(match went {
+        went = run.instrument(span.clone()) => Went::Through(match went {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(JobFailure::new(TIMEOUT, format!("did not finish within {}s", timeout.as_secs_f64()))),
             Err(panic) => Err(panicked(&job, panic.as_ref())),
@@ -89,7 +88,10 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
         Went::Stopped(Stop::Released) => Some(Ending::new(job, Verdict::released(Timestamp::now()))),
         Went::Stopped(Stop::LeaseLost) => None,
         Went::Through(Ok(outcome)) => Some(through(core, &queue, job, outcome).await),
-        Went::Through(Err(failure)) => Some(failed(&queue, job, failure)),
+        Went::Through(Err(failure)) => {
+            trace::failed(&span, &failure);
+            Some(failed(&queue, job, failure))
+        }
     }
 }
 

@@ -4,12 +4,16 @@
 
 mod support;
 
-use std::process::Stdio;
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
+use axum::{Router, body::Bytes, routing};
 use reqwest::{Response, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{PATIENCE, TestServer, paddock, text};
+use support::{PATIENCE, TestServer, TestSite, paddock, text};
 
 fn client() -> reqwest::Client {
     reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
@@ -194,6 +198,49 @@ async fn an_analysis_is_a_job_unless_its_caller_waits() {
     assert_eq!((&job["tool"], &job["input"]["url"]), (&json!("analysis_run"), &asked["url"]));
     let cancelled = post(&server, &format!("{location}/cancel"), json!({})).await;
     assert!(cancelled.status() == StatusCode::OK || cancelled.status() == StatusCode::CONFLICT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_is_a_span_below_what_its_caller_named_or_sent() {
+    let received = Arc::new(Mutex::new(Vec::<u8>::new()));
+    let sink = Arc::clone(&received);
+    let collect = async move |body: Bytes| sink.lock().unwrap().extend_from_slice(&body);
+    let collector = TestSite::start(Router::new().route("/v1/traces", routing::post(collect))).await;
+    let otlp = format!("telemetry.otlp=\"{}\"", collector.base);
+    let mut server = TestServer::start_plain(&["--set", &otlp, "--set", "browser.warm=0"]);
+    let send = async |traceparent: &str, job: Value| {
+        let request = client().post(format!("{}/jobs", server.base)).json(&job);
+        let request = request.header("prefer", "wait=30").header("traceparent", traceparent);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.headers()["traceparent"].to_str().unwrap().to_owned()
+    };
+    let named = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    send(sent, json!({"tool": "jobs_queues", "trace": named})).await;
+    let request = send(sent, queues_job()).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+
+    let received = received.lock().unwrap();
+    let count = |bytes: &[u8]| received.windows(bytes.len()).filter(|window| *window == bytes).count();
+    assert_eq!(count(b"job jobs_queues"), 2);
+    // In a span the trace is field 1 with sixteen bytes, its parent field 4 with eight.
+    let trace = |of: &str| {
+        let id = u128::from_str_radix(&of[3..35], 16).unwrap();
+        [&[0x0a_u8, 16][..], &id.to_be_bytes()].concat()
+    };
+    let parent = |of: &str| {
+        let id = u64::from_str_radix(&of[36..52], 16).unwrap();
+        [&[0x22_u8, 8][..], &id.to_be_bytes()].concat()
+    };
+    assert_eq!(
+        (count(&trace(named)), count(&parent(named))),
+        (1, 1),
+        "the attempt that continues what was named"
+    );
+    assert_eq!(count(&trace(sent)), 3, "two requests and the attempt of the second");
+    assert_eq!((count(&parent(sent)), count(&parent(&request))), (2, 1));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use crate::{
     metrics::JOBS_ACCEPT_DURATION_SECONDS,
     new_job::Terms,
     policy::{Queue, QueueMode},
+    trace::request_trace,
 };
 
 /// Longest key that a caller gives.
@@ -238,7 +239,7 @@ pub(super) fn prepare(core: &Core, caller: &Caller, job: NewJob) -> Result<Prepa
         retry: job.retry,
         retention: job.retention,
         webhook: job.webhook,
-        trace: job.trace,
+        trace: job.trace.or_else(request_trace),
     };
     let terms_text = (terms != Terms::default()).then(|| serde_json::to_string(&terms).unwrap_or_default());
     Ok(PreparedJob(Arc::new(Prepared {
