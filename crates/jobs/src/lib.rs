@@ -70,6 +70,7 @@ pub mod schedule;
 pub mod webhook;
 
 mod budget;
+mod clock;
 mod config;
 mod core;
 mod dispatch;

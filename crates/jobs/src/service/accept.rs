@@ -229,7 +229,7 @@ pub(super) fn prepare(core: &Core, caller: &Caller, job: NewJob) -> Result<Prepa
     let run_at = job.run_at.map_or(id.created_at(), |at| at.max(id.created_at()));
     let state = if job.waiting {
         JobState::Waiting
-    } else if run_at > Timestamp::now() {
+    } else if run_at > core.now() {
         JobState::Scheduled
     } else {
         JobState::Queued

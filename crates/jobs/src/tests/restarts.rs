@@ -1,7 +1,8 @@
 //! Servers that end, in good order and otherwise.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
+use jiff::Timestamp;
 use paddock_platform::{
     identity::{Caller, Tenant},
     params,
@@ -14,7 +15,7 @@ use paddock_platform::{
 use serde_json::json;
 
 use super::support::{Server, echo_job, options, tool_job};
-use crate::{AttemptOutcome, JobState, NewJob, Role};
+use crate::{AttemptOutcome, JobState, NewJob, Role, sweep};
 
 static END_LEASES: Statement =
     Statement::new("lab", "end_leases", "UPDATE jobs SET lease = 1 WHERE state = 2");
@@ -33,7 +34,7 @@ async fn what_ran_when_a_server_died_is_done_by_the_next() {
         let first = Server::start(fixture, options()).await;
         let running = first.enqueue(tool_job("lab_hang", json!({"name": "a"}))).await;
         first.reaches(running, JobState::Running).await;
-        let later = Some(jiff::Timestamp::now() + std::time::Duration::from_millis(200));
+        let later = Some(Timestamp::now() + Duration::from_millis(200));
         let scheduled = first.enqueue(NewJob { run_at: later, ..echo_job("later") }).await;
         first.kill().await;
 
@@ -46,6 +47,53 @@ async fn what_ran_when_a_server_died_is_done_by_the_next() {
         second.stop().await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_here_is_not_taken_for_lost() {
+    on_each_engine(async |fixture| {
+        let server = Server::start(fixture, options()).await;
+        let id = server.enqueue(tool_job("lab_hang", json!({"name": "a"}))).await;
+        server.eventually(async || server.seen.hanging.load(Ordering::SeqCst) == 1).await;
+        // As after a jump of the clock, or a time without a store.
+        server.store.execute(&END_LEASES, params![]).await.unwrap();
+        sweep::lost(&server.jobs.0).await.unwrap();
+        server.jobs.0.ledger.settled().await;
+        server.eventually(async || server.get(id).await.lease_until > Some(Timestamp::now())).await;
+        let job = server.get(id).await;
+        assert_eq!((job.state, job.attempt), (JobState::Running, 1));
+        assert_eq!(server.seen.dropped.load(Ordering::SeqCst), 0);
+        server.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_clock_is_wrong_takes_no_attempt_away_from_another() {
+    let Some(fixture) = Fixture::postgres().await else { return };
+    let first = Server::start(&fixture, options()).await;
+    let id = first.enqueue(tool_job("lab_hang", json!({"name": "a"}))).await;
+    first.reaches(id, JobState::Running).await;
+    let second = Server::open(&fixture, options()).await;
+    let core = &second.jobs.0;
+    let wrong = Duration::from_hours(1);
+    core.clock.displace(wrong);
+    second
+        .eventually(async || {
+            core.clock.follow(&second.store).await.unwrap();
+            core.now() < Timestamp::now() + wrong / 2
+        })
+        .await;
+    sweep::lost(core).await.unwrap();
+    core.ledger.settled().await;
+    let job = first.get(id).await;
+    assert_eq!((job.state, job.attempt), (JobState::Running, 1));
+    // Had it not asked the store for the time:
+    core.clock.displace(wrong);
+    sweep::lost(core).await.unwrap();
+    first.eventually(async || first.get(id).await.attempt == 2).await;
+    second.kill().await;
+    first.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
