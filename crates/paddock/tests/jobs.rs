@@ -257,6 +257,46 @@ async fn metrics_and_health_tell_of_jobs() {
     assert!(ready.contains("\"jobs\""), "{ready}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_dead_jobs_are_told_of() {
+    let set = ["browser.warm=0", "jobs.slow=0s", "jobs.dead_alert=1"];
+    let server = TestServer::start_plain(&set.map(|set| ["--set", set]).concat());
+    let request =
+        client().post(format!("{}/jobs", server.base)).header("prefer", "wait=30").json(&queues_job());
+    let job: Value = request.send().await.unwrap().json().await.unwrap();
+    let line = server.line_with("slow job");
+    assert!(line.contains(job["id"].as_str().unwrap()) && line.contains("jobs_queues"), "{line}");
+    let counted = |text: String| {
+        let is_counted = |line: &str| {
+            line.starts_with("jobs_slow_total{") && line.contains("\"jobs_queues\"") && line.ends_with(" 1")
+        };
+        text.lines().any(is_counted)
+    };
+    let started = std::time::Instant::now();
+    while !counted(get(&server, "/metrics").await.text().await.unwrap()) {
+        assert!(started.elapsed() < PATIENCE, "no slow job is counted");
+    }
+
+    let once = json!({"kind": "resize", "retry": {"attempts": 1}});
+    let dead = answer(&server, "/jobs", once).await;
+    let claim = json!({"worker": "w1", "kinds": ["resize"], "wait": 20});
+    assert_eq!(answer(&server, "/jobs/work/claim", claim).await["jobs"][0]["id"], dead["id"]);
+    let fail = json!({"jobs": [{"id": dead["id"], "attempt": 1, "class": "bad-image", "message": "no PNG"}]});
+    assert_eq!(answer(&server, "/jobs/work/fail", fail).await["jobs"][0]["state"], "dead");
+    let told = loop {
+        let ready: Value = get(&server, "/readyz").await.json().await.unwrap();
+        let resources = ready["resources"].as_array().unwrap();
+        let jobs = resources.iter().find(|resource| resource["name"] == "jobs").unwrap().clone();
+        if jobs["status"] == "degraded" {
+            break jobs;
+        }
+        assert!(started.elapsed() < PATIENCE, "{jobs}");
+    };
+    assert!(told["detail"].as_str().unwrap().contains("1 dead in `standard`"), "{told}");
+    assert!(told["advice"].as_str().unwrap().contains("paddock jobs retry"), "{told}");
+    assert!(server.line_with("jobs died").contains("standard"));
+}
+
 #[tokio::test]
 async fn a_server_that_works_at_some_queues_says_which_are_unknown() {
     let output = paddock().args(["serve", "--queues", "urgent"]).stdout(Stdio::null()).output().unwrap();
