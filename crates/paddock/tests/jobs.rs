@@ -265,7 +265,7 @@ async fn slow_and_dead_jobs_are_told_of() {
         client().post(format!("{}/jobs", server.base)).header("prefer", "wait=30").json(&queues_job());
     let job: Value = request.send().await.unwrap().json().await.unwrap();
     let line = server.line_with("slow job");
-    assert!(line.contains(job["id"].as_str().unwrap()) && line.contains("jobs_queues"), "{line}");
+    assert!(line.contains(job["id"].as_str().unwrap()) && line.contains("Worker/Job/jobs_queues"), "{line}");
     let counted = |text: String| {
         let is_counted = |line: &str| {
             line.starts_with("jobs_slow_total{") && line.contains("\"jobs_queues\"") && line.ends_with(" 1")

@@ -133,8 +133,8 @@ async fn a_step_asks_an_agent_and_the_next_one_has_its_answer() {
 }
 
 #[tokio::test]
-async fn a_mission_is_watched_as_it_changes() {
-    let server = server();
+async fn a_mission_is_watched_as_it_changes_and_told_of_if_it_was_slow() {
+    let server = TestServer::start(&["--set", "browser.warm=0", "--set", "jobs.missions.slow=0s"]);
     let start = json!({"definition": {"name": "two", "steps": [
         {"name": "one", "tool": "jobs_queues"}, {"name": "two", "tool": "jobs_queues", "needs": ["one"]},
     ]}});
@@ -147,6 +147,8 @@ async fn a_mission_is_watched_as_it_changes() {
     let last = told.lines().rfind(|line| line.starts_with("data:")).unwrap();
     let last: Value = serde_json::from_str(last.trim_start_matches("data:").trim()).unwrap();
     assert_eq!(last["state"], "succeeded");
+    let slow = server.line_with("slow mission");
+    assert!(slow.contains("AI/Mission/Completed") && slow.contains("succeeded"), "{slow}");
     let picture = client().get(format!("{}{location}/graph.svg", server.base)).send().await.unwrap();
     assert_eq!(picture.headers()["content-type"], "image/svg+xml");
     assert!(picture.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
