@@ -226,14 +226,15 @@ pub(super) fn prepare(core: &Core, caller: &Caller, job: NewJob) -> Result<Prepa
         return Err(JobError::invalid("input", reason));
     }
     let id = core.ids.next(caller.tenant());
-    let run_at = job.run_at.map_or(id.created_at(), |at| at.max(id.created_at()));
-    let state = if job.waiting {
-        JobState::Waiting
-    } else if run_at > core.now() {
-        JobState::Scheduled
-    } else {
-        JobState::Queued
+    let (now, created_at) = (core.now(), id.created_at());
+    // An id is of this server's clock, which may be ahead of the one that decides.
+    let later = job.run_at.filter(|at| *at > now);
+    let state = match later {
+        _ if job.waiting => JobState::Waiting,
+        Some(_) => JobState::Scheduled,
+        None => JobState::Queued,
     };
+    let run_at = later.unwrap_or(created_at);
     let terms = Terms {
         timeout: job.timeout,
         retry: job.retry,
