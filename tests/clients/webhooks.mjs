@@ -103,7 +103,7 @@ for (const message of at('/all')) {
     ['job.succeeded', analysis.id, 'analysis_run'],
   );
   // The report itself if it fits into a message, otherwise how large it is.
-  if (event.data.result) assert.deepEqual(event.data.result, report);
+  if (event.data.result) assert.equal(event.data.result.id, report.id);
   else assert.ok(event.data.result_size > 1_000);
 }
 assert.equal((await call('DELETE', `/jobs/webhooks/${everything.answer.webhook.id}`)).status, 204);

@@ -11,9 +11,11 @@ use crate::{Job, JobFailure};
 /// The trace of a job or mission whose caller names none: the one that the current request continues, or that its span
 /// began.
 pub(crate) fn request_trace() -> Option<String> {
-    let current = current_request()?;
-    let is_known = current.trace.parent_id.is_some() || spans_are_sent();
-    is_known.then(|| current.trace.to_traceparent().to_str().ok().map(str::to_owned)).flatten()
+    let trace = current_request()?.trace;
+    if trace.parent_id.is_none() && !spans_are_sent() {
+        return None;
+    }
+    trace.to_traceparent().to_str().ok().map(str::to_owned)
 }
 
 /// The span of an attempt: of the trace that the job continues where spans are sent, otherwise for log lines alone.
