@@ -15,7 +15,7 @@ use paddock_platform::{
 };
 
 use crate::{
-    EventKind, JobEvent, JobState,
+    EventKind, Job, JobEvent, JobState,
     core::Core,
     dispatch::Lane,
     id::created_at,
@@ -139,9 +139,7 @@ pub(crate) async fn lost(core: &Arc<Core>) -> Result<(), StoreError> {
         let found = rows.len();
         for row in &rows {
             let job = Arc::new(row::job(row, &core.ids)?);
-            // It runs here: the clock was put forward, or the store was away. Its lease is renewed instead.
-            if job.worker.as_deref() == Some(&*core.node.name) && core.running.has(job.id.key()) {
-                core.beat_now.notify_one();
+            if is_here(core, &job) {
                 continue;
             }
             let queue = Arc::clone(core.policy().of(&job.queue));
@@ -161,6 +159,17 @@ pub(crate) async fn lost(core: &Arc<Core>) -> Result<(), StoreError> {
         core.ledger.settled().await;
     }
     Ok(())
+}
+
+/// Whether this server knows more of an attempt than its lease says: the clock was put forward, or the store was away.
+/// Then the lease of what runs is renewed, and what ended is written.
+fn is_here(core: &Core, job: &Job) -> bool {
+    let key = job.id.key();
+    if job.worker.as_deref() == Some(&*core.node.name) && core.running.has(key) {
+        core.beat_now.notify_one();
+        return true;
+    }
+    core.ledger.is_ending(key, job.attempt)
 }
 
 /// Forgets what is kept no longer. Results among the blobs are swept once their jobs are gone.
