@@ -54,6 +54,7 @@ enum Went {
 /// Runs one attempt; `None` if nobody asks for its end any more.
 async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
     let queue = Arc::clone(core.policy().of(&job.queue));
+    let (key, number) = (job.id.key(), job.attempt);
     let (progress, watched) = Progress::watched();
     let cancelled = CancellationToken::new();
     let stopped = core.running.enter(&job, watched);
@@ -81,8 +82,7 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
         }
         () = stopping.cancelled() => Went::Stopped(Stop::Released),
     };
-    core.running.leave(job.id.key(), job.attempt);
-    match went {
+    let ending = match went {
         Went::Stopped(Stop::Cancelled) => Some(Ending::new(job, Verdict::cancelled(), core.now())),
         Went::Stopped(Stop::Released) => Some(released(core, job)),
         Went::Stopped(Stop::LeaseLost) => None,
@@ -91,7 +91,10 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
             trace::failed(&span, &failure);
             Some(failed(core, &queue, job, failure))
         }
-    }
+    };
+    // Only now: its lease is renewed while a large result is kept.
+    core.running.leave(key, number);
+    ending
 }
 
 /// Calls what the job is a call of.
