@@ -2,8 +2,8 @@
 //! the lab: `cargo bench --bench cycle -- json sqlite 64`.
 //!
 //! Cases: `sqlite N` and `postgres N` keep N jobs in flight, one request each; `sqlite-batch` and `postgres-batch` hand
-//! over a thousand at a time and let them be done; `pickup` looks how soon an idle queue begins; `million` claims with
-//! 1,000,000 jobs waiting, and starts again with them.
+//! over a thousand at a time and let them be done; `pickup` looks how soon an idle queue begins; `places N` keeps N places
+//! busy with jobs that take a while; `million` claims with 1,000,000 jobs waiting, and starts again with them.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark is a test in this respect")]
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
@@ -37,6 +37,9 @@ use tokio::sync::oneshot;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const KIND: &str = "bench:nothing";
+const WORK: &str = "bench:work";
+/// How long a job of the latter takes.
+const WORK_TIME: Duration = Duration::from_millis(20);
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(5);
 const BATCH: usize = 1_000;
@@ -48,6 +51,21 @@ impl JobKind for Nothing {
     fn run(&self, _: JobContext) -> BoxFuture<'static, Result<Outcome, JobFailure>> {
         self.0.fetch_add(1, Ordering::Relaxed);
         std::future::ready(Ok(Outcome::Done(json!({"ok": true})))).boxed()
+    }
+}
+
+/// Takes its time, and counts.
+struct Work(Arc<AtomicUsize>);
+
+impl JobKind for Work {
+    fn run(&self, _: JobContext) -> BoxFuture<'static, Result<Outcome, JobFailure>> {
+        let done = Arc::clone(&self.0);
+        async move {
+            tokio::time::sleep(WORK_TIME).await;
+            done.fetch_add(1, Ordering::Relaxed);
+            Ok(Outcome::Done(json!({"ok": true})))
+        }
+        .boxed()
     }
 }
 
@@ -69,6 +87,7 @@ impl Server {
         let jobs = Jobs::open(store.clone(), blobs, Section::fixed(options), &tasks).await.unwrap();
         let ran = Arc::new(AtomicUsize::new(0));
         jobs.registry().add_kind(KIND, Arc::new(Nothing(Arc::clone(&ran))));
+        jobs.registry().add_kind(WORK, Arc::new(Work(Arc::clone(&ran))));
         jobs.run(Toolbox::new([]).unwrap(), Role { works, queues: Vec::new() }).await.unwrap();
         Self { jobs, store, tasks, ran, opened: began.elapsed() }
     }
@@ -227,6 +246,27 @@ async fn pickup(fixture: &Fixture) -> Figures {
     ])
 }
 
+/// So many places and more work than they can do: how much of their time they work.
+async fn places(fixture: &Fixture, places: usize) -> Figures {
+    let server = Server::start(fixture, places, true).await;
+    // What they could do in twice the time.
+    let enough = 2 * places * ((WARM_UP + MEASURED).as_millis() / WORK_TIME.as_millis()) as usize;
+    for _ in 0..enough.div_ceil(BATCH) {
+        let jobs = (0..BATCH).map(|_| job(WORK)).collect();
+        server.jobs.enqueue_many(&Caller::local(), jobs).await.unwrap();
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let (ran, began) = (server.ran.load(Ordering::Relaxed), Instant::now());
+    tokio::time::sleep(MEASURED).await;
+    let done = (server.ran.load(Ordering::Relaxed) - ran) as f64;
+    let done_per_s = done / began.elapsed().as_secs_f64();
+    server.stop().await;
+    Figures::from([
+        ("done_per_s".to_owned(), done_per_s),
+        ("busy_ratio".to_owned(), done_per_s * WORK_TIME.as_secs_f64() / places as f64),
+    ])
+}
+
 async fn claim_p99_ms(server: &Server) -> f64 {
     let mut times = Vec::new();
     for _ in 0..300 {
@@ -305,6 +345,7 @@ async fn run(case: &str, count: usize) -> Reported {
             return beside_peers(own).await;
         }
         "pickup" => pickup(&fixture("sqlite").await).await,
+        "places" => places(&fixture("sqlite").await, count).await,
         "million" => million(&fixture("sqlite").await).await,
         "million-postgres" => million(&fixture("postgres").await).await,
         other => panic!("there is no case `{other}`"),

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     JobError, JobEvent, JobsOptions, Registry,
+    clock::Clock,
     dispatch::Supply,
     event::EventKind,
     hear,
@@ -47,6 +48,7 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
     pub(crate) tasks: Tasks,
+    pub(crate) clock: Clock,
     pub(crate) ids: Arc<Ids>,
     pub(crate) node: Node,
     pub(crate) registry: Registry,
@@ -74,13 +76,15 @@ impl Core {
         tasks: &Tasks,
     ) -> Result<Arc<Self>, JobError> {
         store.migrate(&MIGRATIONS).await?;
-        let node = Node::take(&store).await?;
+        let clock = Clock::open(&store).await?;
+        let node = Node::take(&store, clock.now()).await?;
         let secret = secret(&store).await?;
         let largest = store.query_first(&sql::LARGEST, params![]).await?;
         let largest: Option<i64> = largest.map(|row| row.get(0_usize)).transpose()?.flatten();
         let policy = Policy::new(section.current(), None);
         let (ledger, intake) = Ledger::new(policy.options.pending_max);
         let core = Arc::new(Self {
+            clock,
             ids: Arc::new(Ids::new(secret, node.number, largest.unwrap_or(0))),
             supply: Supply::new(policy.options.pollers_max),
             policy: ArcSwap::from_pointee(policy),
@@ -106,6 +110,11 @@ impl Core {
         ledger::spawn(&core, intake);
         hear::spawn(&core);
         Ok(core)
+    }
+
+    /// Now, by the clock that leases are kept by.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The options in force.
@@ -178,9 +187,9 @@ impl Core {
             recovered += rows.len();
             for row in &rows {
                 let job = Arc::new(row::job(row, &self.ids)?);
-                let verdict =
-                    Verdict::lost(&job, &self.policy().of(&job.queue).options, Moment::now(Duration::ZERO));
-                self.ledger.end(Ending::new(job, verdict)).await?;
+                let moment = Moment::by_chance(self.now(), Duration::ZERO);
+                let verdict = Verdict::lost(&job, &self.policy().of(&job.queue).options, moment);
+                self.ledger.end(Ending::new(job, verdict, moment.now)).await?;
             }
             self.ledger.settled().await;
         }
@@ -258,8 +267,8 @@ impl Due {
     }
 
     /// How long until then, at most `wait_max`.
-    pub(crate) fn wait(&self, wait_max: Duration) -> Duration {
-        let left_ms = self.at_ms.load(Ordering::Acquire).saturating_sub(Timestamp::now().as_millisecond());
+    pub(crate) fn wait(&self, now: Timestamp, wait_max: Duration) -> Duration {
+        let left_ms = self.at_ms.load(Ordering::Acquire).saturating_sub(now.as_millisecond());
         Duration::from_millis(left_ms.max(0).cast_unsigned()).min(wait_max)
     }
 

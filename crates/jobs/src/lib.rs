@@ -50,6 +50,11 @@
 //! (told as queued), and let go in the transaction that ends another job of its key. One over its rate gets the next
 //! free time slot of its key and is scheduled for it, once. Both cost a blocked job one step, however many are blocked.
 //!
+//! # Time
+//! Leases, retries and start times are by the clock of the store where servers share one, and by the time that passes on
+//! each of them in between: no server's own clock takes an attempt away from another. What runs here is never taken for
+//! lost, whatever its lease says.
+//!
 //! # Ids
 //! A [`JobId`] is a UUID (version 7) whose random part holds a code over tenant and key under a secret of the database. Nobody can
 //! guess one or ask for another tenant's; and an id that is genuine but no longer there must have expired, so that 410
@@ -70,6 +75,7 @@ pub mod schedule;
 pub mod webhook;
 
 mod budget;
+mod clock;
 mod config;
 mod core;
 mod dispatch;
@@ -96,6 +102,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trace;
 mod verdict;
 mod waiters;
 mod worker;

@@ -24,16 +24,16 @@ pub(crate) struct Node {
 
 impl Node {
     /// Takes the lowest number that no living server has.
-    pub(crate) async fn take(store: &Store) -> Result<Self, StoreError> {
+    pub(crate) async fn take(store: &Store, now: Timestamp) -> Result<Self, StoreError> {
         let token = uuid::Uuid::new_v4().simple().to_string();
         let shared = store.is_shared();
         store
             .write(move |tx| {
                 Box::pin(async move {
                     tx.query(&sql::LOCK, params!["job_nodes"]).await?;
-                    let number = if shared { free_number(tx).await? } else { 0 };
+                    let number = if shared { free_number(tx, now).await? } else { 0 };
                     let name = format!("server-{number}-{}", &token[..8]);
-                    tx.execute(&sql::TAKE_NODE, params![number, &name, Timestamp::now()]).await?;
+                    tx.execute(&sql::TAKE_NODE, params![number, &name, now]).await?;
                     Ok(Self { number, name })
                 })
             })
@@ -49,8 +49,7 @@ impl Node {
     }
 }
 
-async fn free_number(tx: &mut Transaction) -> Result<u16, StoreError> {
-    let now = Timestamp::now();
+async fn free_number(tx: &mut Transaction, now: Timestamp) -> Result<u16, StoreError> {
     let alive = |row: &Row| {
         let seen: Timestamp = row.get(2_usize)?;
         Ok::<_, StoreError>((later(seen, SILENT_MAX) > now).then_some(row.get::<u16>(0_usize)?))
@@ -72,8 +71,7 @@ pub(crate) fn spawn(core: &Arc<Core>) {
         let mut interval = tokio::time::interval(SEEN_INTERVAL);
         while stopping.run_until_cancelled(interval.tick()).await.is_some() {
             let node = &core.node;
-            let seen =
-                core.store.execute(&sql::SEE_NODE, params![node.number, &node.name, Timestamp::now()]).await;
+            let seen = core.store.execute(&sql::SEE_NODE, params![node.number, &node.name, core.now()]).await;
             if let Err(error) = seen {
                 tracing::warn!(%error, "this server cannot say that it is there; trying again");
             }

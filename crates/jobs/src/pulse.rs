@@ -107,7 +107,7 @@ async fn beat(core: &Arc<Core>) {
         if beats.is_empty() {
             continue;
         }
-        let lease_until = later(Timestamp::now(), lease);
+        let lease_until = later(core.now(), lease);
         let jobs: Vec<Arc<Job>> = beats.iter().map(|(job, _)| Arc::clone(job)).collect();
         let sign = |(job, progress)| Sign { job, lease_until, progress };
         match write(core, beats.into_iter().map(sign).collect()).await {

@@ -37,7 +37,7 @@ pub(crate) enum ResultError {
 /// Keeps the result of a job's current attempt.
 pub(crate) async fn keep(core: &Core, job: &Job, result: &Payload) -> Result<(), ResultError> {
     let key = key(job.id, job.attempt).ok_or(ResultError::Key)?;
-    let note = params![job.id.key(), job.attempt, &job.tenant, Timestamp::now()];
+    let note = params![job.id.key(), job.attempt, &job.tenant, core.now()];
     core.store.execute(&sql::NOTE_RESULT, note).await?;
     core.blobs.put(&key, result.as_str().to_owned().into()).await?;
     Ok(())

@@ -15,7 +15,7 @@ use paddock_platform::{
 };
 
 use crate::{
-    EventKind, JobEvent, JobState,
+    EventKind, Job, JobEvent, JobState,
     core::Core,
     dispatch::Lane,
     id::created_at,
@@ -61,14 +61,14 @@ async fn keep_up(core: &Arc<Core>) {
             slow = Some(Instant::now());
         }
         if results.elapsed() >= RESULTS_INTERVAL {
-            done = done.and(crate::results::sweep(core, Timestamp::now()).await);
+            done = done.and(crate::results::sweep(core, core.now()).await);
             results = Instant::now();
         }
         if let Err(error) = done {
             tracing::warn!(%error, "upkeep of jobs could not be done; trying again");
         }
         tokio::select! {
-            () = tokio::time::sleep(core.due.wait(INTERVAL)) => {}
+            () = tokio::time::sleep(core.due.wait(core.now(), INTERVAL)) => {}
             () = core.due.sooner() => {}
         }
     }
@@ -78,13 +78,13 @@ async fn keep_up(core: &Arc<Core>) {
 async fn promote(core: &Core) -> Result<(), StoreError> {
     core.due.reset();
     for _ in 0..BATCHES_MAX {
+        let now = core.now();
         let rows = core
             .store
-            .write_with(Durability::Os, |tx| {
+            .write_with(Durability::Os, move |tx| {
                 Box::pin(async move {
                     // Most of the time there is nothing, and nothing to write.
                     let next = tx.query_first(&sql::NEXT_DUE, params![]).await?;
-                    let now = Timestamp::now();
                     match next.map(|row| row.get::<Option<Timestamp>>(0_usize)).transpose()?.flatten() {
                         Some(due) if due <= now => tx.query(&sql::DUE, params![now, BATCH]).await.map(Ok),
                         due => Ok(Err(due)),
@@ -102,7 +102,7 @@ async fn promote(core: &Core) -> Result<(), StoreError> {
             }
         }
     }
-    core.due.at(Timestamp::now());
+    core.due.at(core.now());
     Ok(())
 }
 
@@ -133,20 +133,24 @@ fn tell_ready(core: &Core, rows: &[Row]) -> Result<(), StoreError> {
 }
 
 /// Takes back what nobody was heard of about.
-async fn lost(core: &Arc<Core>) -> Result<(), StoreError> {
+pub(crate) async fn lost(core: &Arc<Core>) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {
-        let rows = core.store.query(&sql::LOST, params![Timestamp::now(), BATCH]).await?;
+        let rows = core.store.query(&sql::LOST, params![core.now(), BATCH]).await?;
         let found = rows.len();
         for row in &rows {
             let job = Arc::new(row::job(row, &core.ids)?);
+            if is_here(core, &job) {
+                continue;
+            }
             let queue = Arc::clone(core.policy().of(&job.queue));
             let postponed = queue.live.budget.ask(queue.options.retry_budget);
-            let verdict = Verdict::lost(&job, &queue.options, Moment::now(postponed));
+            let moment = Moment::by_chance(core.now(), postponed);
+            let verdict = Verdict::lost(&job, &queue.options, moment);
             tracing::warn!(
                 job.id = %job.id, job.kind = &*job.kind, job.attempt = job.attempt,
                 job.worker = job.worker.as_deref(), "an attempt lost its lease"
             );
-            core.ledger.end(Ending::new(job, verdict)).await?;
+            core.ledger.end(Ending::new(job, verdict, moment.now)).await?;
         }
         if found < BATCH as usize {
             break;
@@ -157,10 +161,21 @@ async fn lost(core: &Arc<Core>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether this server knows more of an attempt than its lease says: the clock was put forward, or the store was away.
+/// Then the lease of what runs is renewed, and what ended is written.
+fn is_here(core: &Core, job: &Job) -> bool {
+    let key = job.id.key();
+    if job.worker.as_deref() == Some(&*core.node.name) && core.running.has(key) {
+        core.beat_now.notify_one();
+        return true;
+    }
+    core.ledger.is_ending(key, job.attempt)
+}
+
 /// Forgets what is kept no longer. Results among the blobs are swept once their jobs are gone.
 async fn forget(core: &Core) -> Result<(), StoreError> {
     for _ in 0..BATCHES_MAX {
-        let rows = core.store.query(&sql::EXPIRED, params![Timestamp::now(), BATCH]).await?;
+        let rows = core.store.query(&sql::EXPIRED, params![core.now(), BATCH]).await?;
         if rows.is_empty() {
             break;
         }
@@ -179,12 +194,13 @@ async fn forget(core: &Core) -> Result<(), StoreError> {
 
 /// What need not be done every second: counts, limits that were raised, keys, modes.
 async fn slowly(core: &Arc<Core>, recounts: bool) -> Result<(), StoreError> {
+    core.clock.follow(&core.store).await?;
     measure(core, recounts).await?;
     if core.store.is_shared() {
         core.read_modes().await?;
     }
     let_go(core).await?;
-    let now_us = Timestamp::now().as_microsecond();
+    let now_us = core.now().as_microsecond();
     core.store.execute(&sql::FORGET_KEYS, params![now_us - KEY_KEPT_US]).await.map(drop)
 }
 
@@ -224,7 +240,7 @@ pub(crate) async fn measure(core: &Core, recounts: bool) -> Result<(), StoreErro
 
 /// How long the first job of each lane of a queue has been ready, the longest.
 pub(crate) async fn oldest(core: &Core, queue: &str) -> Result<Option<Duration>, StoreError> {
-    let now = Timestamp::now();
+    let now = core.now();
     let mut longest = None;
     let mut last = (queue.to_owned(), String::new(), String::new());
     for _ in 0..BATCH {

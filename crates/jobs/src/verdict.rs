@@ -135,9 +135,9 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// Now, by chance.
-    pub(crate) fn now(postponed: Duration) -> Self {
-        Self { now: Timestamp::now(), chance: chance(), postponed }
+    /// Now, and by chance.
+    pub(crate) fn by_chance(now: Timestamp, postponed: Duration) -> Self {
+        Self { now, chance: chance(), postponed }
     }
 }
 

@@ -7,7 +7,6 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use jiff::Timestamp;
 use paddock_platform::{
     identity::Caller,
     problem::{NOT_FOUND, Problem},
@@ -26,6 +25,7 @@ use crate::{
     registry::Apply,
     results,
     running::Stop,
+    trace,
     verdict::{Moment, PANIC, TIMEOUT, Verdict},
 };
 
@@ -54,12 +54,11 @@ enum Went {
 /// Runs one attempt; `None` if nobody asks for its end any more.
 async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
     let queue = Arc::clone(core.policy().of(&job.queue));
+    let (key, number) = (job.id.key(), job.attempt);
     let (progress, watched) = Progress::watched();
     let cancelled = CancellationToken::new();
     let stopped = core.running.enter(&job, watched);
-    let span = tracing::debug_span!(
-        "job", job.id = %job.id, job.kind = &*job.kind, job.attempt = job.attempt, trace = job.terms.trace.as_deref()
-    );
+    let span = trace::attempt(&job);
     let stopping = core.tasks.stop_token();
     let timeout = job.timeout(&queue.options);
     let context = JobContext {
@@ -72,7 +71,7 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
     let went = tokio::select! {
         // Who is done is done, even if somebody asks for the end at the same moment.
         biased;
-        went = run.instrument(span) => Went::Through(match went {
+        went = run.instrument(span.clone()) => Went::Through(match went {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(JobFailure::new(TIMEOUT, format!("did not finish within {}s", timeout.as_secs_f64()))),
             Err(panic) => Err(panicked(&job, panic.as_ref())),
@@ -83,14 +82,19 @@ async fn attempt(core: &Arc<Core>, job: Arc<Job>) -> Option<Ending> {
         }
         () = stopping.cancelled() => Went::Stopped(Stop::Released),
     };
-    core.running.leave(job.id.key(), job.attempt);
-    match went {
-        Went::Stopped(Stop::Cancelled) => Some(Ending::new(job, Verdict::cancelled())),
-        Went::Stopped(Stop::Released) => Some(Ending::new(job, Verdict::released(Timestamp::now()))),
+    let ending = match went {
+        Went::Stopped(Stop::Cancelled) => Some(Ending::new(job, Verdict::cancelled(), core.now())),
+        Went::Stopped(Stop::Released) => Some(released(core, job)),
         Went::Stopped(Stop::LeaseLost) => None,
         Went::Through(Ok(outcome)) => Some(through(core, &queue, job, outcome).await),
-        Went::Through(Err(failure)) => Some(failed(&queue, job, failure)),
-    }
+        Went::Through(Err(failure)) => {
+            trace::failed(&span, &failure);
+            Some(failed(core, &queue, job, failure))
+        }
+    };
+    // Only now: its lease is renewed while a large result is kept.
+    core.running.leave(key, number);
+    ending
 }
 
 /// Calls what the job is a call of.
@@ -124,18 +128,26 @@ fn panicked(job: &Job, panic: &(dyn std::any::Any + Send)) -> JobFailure {
 }
 
 /// What becomes of a job whose attempt failed.
-pub(crate) fn failed(queue: &Queue, job: Arc<Job>, failure: JobFailure) -> Ending {
+pub(crate) fn failed(core: &Core, queue: &Queue, job: Arc<Job>, failure: JobFailure) -> Ending {
     let postponed =
         if failure.retryable { queue.live.budget.ask(queue.options.retry_budget) } else { Duration::ZERO };
-    let verdict = Verdict::failed(&job, &queue.options, failure, Moment::now(postponed));
-    Ending::new(job, verdict)
+    let moment = Moment::by_chance(core.now(), postponed);
+    let verdict = Verdict::failed(&job, &queue.options, failure, moment);
+    Ending::new(job, verdict, moment.now)
+}
+
+/// A job that is given back: another server, or another worker, takes it.
+pub(crate) fn released(core: &Core, job: Arc<Job>) -> Ending {
+    let now = core.now();
+    Ending::new(job, Verdict::released(now), now)
 }
 
 async fn through(core: &Arc<Core>, queue: &Queue, job: Arc<Job>, outcome: Outcome) -> Ending {
+    let now = core.now();
     match outcome {
         Outcome::Done(result) => succeeded(core, queue, job, &result).await,
-        Outcome::Apply(apply) => with(Ending::new(job, Verdict::succeeded(None, None)), Some(apply)),
-        Outcome::Wait(apply) => with(Ending::new(job, Verdict::waiting(Timestamp::now())), apply),
+        Outcome::Apply(apply) => with(Ending::new(job, Verdict::succeeded(None, None), now), Some(apply)),
+        Outcome::Wait(apply) => with(Ending::new(job, Verdict::waiting(now), now), apply),
     }
 }
 
@@ -153,16 +165,16 @@ pub(crate) async fn succeeded(core: &Core, queue: &Queue, job: Arc<Job>, result:
             "result-too-large",
             format!("the result has {size} bytes; `jobs.result_max` allows {size_max}"),
         );
-        return failed(queue, job, failure.permanent());
+        return failed(core, queue, job, failure.permanent());
     }
     if size <= results::IN_STORE_MAX {
-        return Ending::new(job, Verdict::succeeded(Some(result), None));
+        return Ending::new(job, Verdict::succeeded(Some(result), None), core.now());
     }
     match results::keep(core, &job, &result).await {
-        Ok(()) => Ending::new(job, Verdict::succeeded(None, Some(size as u64))),
+        Ok(()) => Ending::new(job, Verdict::succeeded(None, Some(size as u64)), core.now()),
         Err(error) => {
             let message = format!("the result could not be kept: {error}");
-            failed(queue, job, JobFailure::new("result-not-kept", message))
+            failed(core, queue, job, JobFailure::new("result-not-kept", message))
         }
     }
 }

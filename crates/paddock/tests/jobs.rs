@@ -4,12 +4,16 @@
 
 mod support;
 
-use std::process::Stdio;
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
+use axum::{Router, body::Bytes, routing};
 use reqwest::{Response, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{PATIENCE, TestServer, paddock, text};
+use support::{PATIENCE, TestServer, TestSite, paddock, text};
 
 fn client() -> reqwest::Client {
     reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
@@ -196,6 +200,49 @@ async fn an_analysis_is_a_job_unless_its_caller_waits() {
     assert!(cancelled.status() == StatusCode::OK || cancelled.status() == StatusCode::CONFLICT);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_is_a_span_below_what_its_caller_named_or_sent() {
+    let received = Arc::new(Mutex::new(Vec::<u8>::new()));
+    let sink = Arc::clone(&received);
+    let collect = async move |body: Bytes| sink.lock().unwrap().extend_from_slice(&body);
+    let collector = TestSite::start(Router::new().route("/v1/traces", routing::post(collect))).await;
+    let otlp = format!("telemetry.otlp=\"{}\"", collector.base);
+    let mut server = TestServer::start_plain(&["--set", &otlp, "--set", "browser.warm=0"]);
+    let send = async |traceparent: &str, job: Value| {
+        let request = client().post(format!("{}/jobs", server.base)).json(&job);
+        let request = request.header("prefer", "wait=30").header("traceparent", traceparent);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.headers()["traceparent"].to_str().unwrap().to_owned()
+    };
+    let named = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    send(sent, json!({"tool": "jobs_queues", "trace": named})).await;
+    let request = send(sent, queues_job()).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+
+    let received = received.lock().unwrap();
+    let count = |bytes: &[u8]| received.windows(bytes.len()).filter(|window| *window == bytes).count();
+    assert_eq!(count(b"job jobs_queues"), 2);
+    // In a span the trace is field 1 with sixteen bytes, its parent field 4 with eight.
+    let trace = |of: &str| {
+        let id = u128::from_str_radix(&of[3..35], 16).unwrap();
+        [&[0x0a_u8, 16][..], &id.to_be_bytes()].concat()
+    };
+    let parent = |of: &str| {
+        let id = u64::from_str_radix(&of[36..52], 16).unwrap();
+        [&[0x22_u8, 8][..], &id.to_be_bytes()].concat()
+    };
+    assert_eq!(
+        (count(&trace(named)), count(&parent(named))),
+        (1, 1),
+        "the attempt that continues what was named"
+    );
+    assert_eq!(count(&trace(sent)), 3, "two requests and the attempt of the second");
+    assert_eq!((count(&parent(sent)), count(&parent(&request))), (2, 1));
+}
+
 #[tokio::test]
 async fn metrics_and_health_tell_of_jobs() {
     let server = server();
@@ -208,6 +255,46 @@ async fn metrics_and_health_tell_of_jobs() {
     }
     let ready = get(&server, "/readyz").await.text().await.unwrap();
     assert!(ready.contains("\"jobs\""), "{ready}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_dead_jobs_are_told_of() {
+    let set = ["browser.warm=0", "jobs.slow=0s", "jobs.dead_alert=1"];
+    let server = TestServer::start_plain(&set.map(|set| ["--set", set]).concat());
+    let request =
+        client().post(format!("{}/jobs", server.base)).header("prefer", "wait=30").json(&queues_job());
+    let job: Value = request.send().await.unwrap().json().await.unwrap();
+    let line = server.line_with("slow job");
+    assert!(line.contains(job["id"].as_str().unwrap()) && line.contains("Worker/Job/jobs_queues"), "{line}");
+    let counted = |text: String| {
+        let is_counted = |line: &str| {
+            line.starts_with("jobs_slow_total{") && line.contains("\"jobs_queues\"") && line.ends_with(" 1")
+        };
+        text.lines().any(is_counted)
+    };
+    let started = std::time::Instant::now();
+    while !counted(get(&server, "/metrics").await.text().await.unwrap()) {
+        assert!(started.elapsed() < PATIENCE, "no slow job is counted");
+    }
+
+    let once = json!({"kind": "resize", "retry": {"attempts": 1}});
+    let dead = answer(&server, "/jobs", once).await;
+    let claim = json!({"worker": "w1", "kinds": ["resize"], "wait": 20});
+    assert_eq!(answer(&server, "/jobs/work/claim", claim).await["jobs"][0]["id"], dead["id"]);
+    let fail = json!({"jobs": [{"id": dead["id"], "attempt": 1, "class": "bad-image", "message": "no PNG"}]});
+    assert_eq!(answer(&server, "/jobs/work/fail", fail).await["jobs"][0]["state"], "dead");
+    let told = loop {
+        let ready: Value = get(&server, "/readyz").await.json().await.unwrap();
+        let resources = ready["resources"].as_array().unwrap();
+        let jobs = resources.iter().find(|resource| resource["name"] == "jobs").unwrap().clone();
+        if jobs["status"] == "degraded" {
+            break jobs;
+        }
+        assert!(started.elapsed() < PATIENCE, "{jobs}");
+    };
+    assert!(told["detail"].as_str().unwrap().contains("1 dead in `standard`"), "{told}");
+    assert!(told["advice"].as_str().unwrap().contains("paddock jobs retry"), "{told}");
+    assert!(server.line_with("jobs died").contains("standard"));
 }
 
 #[tokio::test]

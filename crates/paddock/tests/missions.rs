@@ -101,8 +101,40 @@ async fn every_mistake_of_a_definition_is_told() {
 }
 
 #[tokio::test]
-async fn a_mission_is_watched_as_it_changes() {
-    let server = server();
+async fn a_step_asks_an_agent_and_the_next_one_has_its_answer() {
+    const REVIEWER: &str =
+        "---\nname: reviewer\nmodel: sim\n---\nYou review pages.\n\n[sim reply=\"{{0}} needs a price\"]\n";
+    const SUMMARY: &str = "---\nname: editor\nmodel: sim\ncapabilities: [summarise]\n---\nYou sum up.\n\n[sim reply=\"Of {{0}}\"]\n";
+    let server = TestServer::start(&["--set", "browser.warm=0", "--set", "llm.sim=true"]);
+    let directory = tempfile::tempdir().unwrap();
+    for (name, definition) in [("reviewer", REVIEWER), ("editor", SUMMARY)] {
+        let file = directory.path().join(format!("{name}.md"));
+        fs::write(&file, definition).unwrap();
+        assert_eq!(run(&server, &["agents", "deploy", file.to_str().unwrap()]).trim(), format!("{name}@1"));
+    }
+    let file = support::page("examples/missions/review-pages.yaml");
+    let urls = "urls=[\"https://a.example/\", \"https://b.example/\"]";
+    let output = run(&server, &["missions", "run", file.to_str().unwrap(), "--input", urls]);
+    let output: Value = serde_json::from_str(&output).unwrap_or_else(|_| panic!("{output}"));
+    assert_eq!(output["pages"], 2);
+    let first = output["first"].as_str().unwrap();
+    for said in ["Of ", "https://a.example/ needs a price", "https://b.example/ needs a price"] {
+        assert!(first.contains(said), "{first}");
+    }
+    let missions: Value =
+        client().get(format!("{}/missions", server.base)).send().await.unwrap().json().await.unwrap();
+    let id = missions["items"][0]["id"].as_str().unwrap();
+    let review = format!("{}/missions/{id}/steps/review", server.base);
+    let runs: Value = client().get(review).send().await.unwrap().json().await.unwrap();
+    // What each agent did is in its conversation.
+    let conversation = runs["runs"][0]["output"]["conversation"].as_str().unwrap_or_else(|| panic!("{runs}"));
+    let trace = run(&server, &["agents", "trace", conversation]);
+    assert!(trace.contains("reviewer") && trace.contains("inform"), "{trace}");
+}
+
+#[tokio::test]
+async fn a_mission_is_watched_as_it_changes_and_told_of_if_it_was_slow() {
+    let server = TestServer::start(&["--set", "browser.warm=0", "--set", "jobs.missions.slow=0s"]);
     let start = json!({"definition": {"name": "two", "steps": [
         {"name": "one", "tool": "jobs_queues"}, {"name": "two", "tool": "jobs_queues", "needs": ["one"]},
     ]}});
@@ -115,6 +147,8 @@ async fn a_mission_is_watched_as_it_changes() {
     let last = told.lines().rfind(|line| line.starts_with("data:")).unwrap();
     let last: Value = serde_json::from_str(last.trim_start_matches("data:").trim()).unwrap();
     assert_eq!(last["state"], "succeeded");
+    let slow = server.line_with("slow mission");
+    assert!(slow.contains("AI/Mission/Completed") && slow.contains("succeeded"), "{slow}");
     let picture = client().get(format!("{}{location}/graph.svg", server.base)).send().await.unwrap();
     assert_eq!(picture.headers()["content-type"], "image/svg+xml");
     assert!(picture.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));

@@ -30,7 +30,7 @@ pub use options::{BlobsOptions, BlobsUrl, ParseBlobsUrlError};
 use crate::{
     config::SecretError,
     problem::{BODY_TOO_LARGE, Problem, ProblemKind},
-    store::STORAGE_FULL,
+    store::{RETRY_AFTER_FULL, STORAGE_FULL},
     units::ByteSize,
 };
 
@@ -112,7 +112,7 @@ impl From<BlobError> for Problem {
             BlobError::TooLarge { .. } => Self::new(BODY_TOO_LARGE, error.to_string()),
             BlobError::DiskFull => {
                 tracing::error!(%error, "blob storage full");
-                Self::new(STORAGE_FULL, error.to_string())
+                Self::new(STORAGE_FULL, error.to_string()).retry_after(RETRY_AFTER_FULL)
             }
             BlobError::Timeout(_) | BlobError::Storage(_) => {
                 tracing::error!(error = crate::problem::error_chain(&error), "blob storage unavailable");

@@ -374,7 +374,7 @@ struct Log {
 
 /// The log of an agent
 ///
-/// Its last lines since the server began; `/events?topics=agents.logs&agent=NAME` has those that come.
+/// Its last lines since the server began; `/events?topics=agents.logs` has those that come, of all agents.
 #[utoipa::path(get, path = "/{name}/log", tag = TAG, params(("name" = String, Path, description = "The agent")),
     responses((status = 200, description = "Its last lines", body = Log)))]
 async fn log(

@@ -64,7 +64,7 @@ async fn claim_lane(tx: &mut Transaction, core: &Core, claim: &Claim) -> Result<
     if count == 0 {
         return Ok(claimed);
     }
-    let now = Timestamp::now();
+    let now = core.now();
     let lease_until = later(now, claim.lease);
     let params = params![
         &*lane.queue,

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use metrics::gauge;
 use paddock_platform::{params, store::StoreError};
 use tokio::sync::mpsc;
@@ -21,10 +20,9 @@ use super::{
 use crate::{
     Job, JobState,
     core::Core,
-    ledger::Ending,
     metrics::{JOBS_POLLERS, JOBS_WORKERS},
     store::sql,
-    verdict::Verdict,
+    worker,
 };
 
 /// How often the store is asked where ready jobs are: what was missed is found by then.
@@ -220,7 +218,7 @@ impl Dispatcher {
         if let Some(due) = claimed.due {
             self.core.due.at(due);
         }
-        let now = Timestamp::now();
+        let now = self.core.now();
         for job in &claimed.jobs {
             let ready = job.run_at.max(job.id.created_at());
             let waited = now.duration_since(ready).max(jiff::SignedDuration::ZERO).unsigned_abs();
@@ -232,8 +230,7 @@ impl Dispatcher {
     /// The worker that asked went away while jobs were claimed for it.
     async fn give_back(&self, jobs: Vec<Arc<Job>>) {
         for job in jobs {
-            let ending = Ending::new(job, Verdict::released(Timestamp::now()));
-            if let Err(error) = self.core.ledger.end(ending).await {
+            if let Err(error) = self.core.ledger.end(worker::released(&self.core, job)).await {
                 tracing::warn!(%error, "a job was not given back; its lease ends by itself");
             }
         }

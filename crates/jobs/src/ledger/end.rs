@@ -29,8 +29,8 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    pub(crate) fn new(job: Arc<Job>, verdict: Verdict) -> Self {
-        Self { job, verdict, at: Timestamp::now(), apply: None }
+    pub(crate) fn new(job: Arc<Job>, verdict: Verdict, at: Timestamp) -> Self {
+        Self { job, verdict, at, apply: None }
     }
 }
 
@@ -352,7 +352,7 @@ pub(crate) async fn finish_idle(
     job: &Job,
     verdict: Verdict,
 ) -> Result<Option<Ended>, StoreError> {
-    let ending = Ending::new(Arc::new(job.clone()), verdict);
+    let ending = Ending::new(Arc::new(job.clone()), verdict, core.now());
     let Some(params) = finish_params(core, &ending) else { return Ok(None) };
     if tx.query_first(&sql::FINISH_IDLE, params).await?.is_none() {
         return Ok(None);

@@ -11,8 +11,9 @@ mod insert;
 mod tell;
 
 use std::{
+    collections::HashSet,
     sync::{
-        Arc,
+        Arc, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -50,11 +51,22 @@ pub(crate) struct End {
     answer: Option<oneshot::Sender<Result<EndStatus, StoreError>>>,
 }
 
+/// An attempt: the key of its job, and its number.
+type AttemptKey = (i64, u32);
+
+impl End {
+    fn attempt(&self) -> AttemptKey {
+        (self.ending.job.id.key(), self.ending.job.attempt)
+    }
+}
+
 /// The handle: what is to be written.
 pub(crate) struct Ledger {
     inserts: mpsc::Sender<Insert>,
     ends: mpsc::Sender<End>,
     pending: Pending,
+    /// The attempts whose end is not written yet.
+    ending: std::sync::Mutex<HashSet<AttemptKey>>,
 }
 
 /// What was handed in and is not settled.
@@ -95,7 +107,7 @@ impl Ledger {
     pub(crate) fn new(pending_max: usize) -> (Self, Intake) {
         let (inserts, insert_intake) = mpsc::channel(pending_max.max(1));
         let (ends, end_intake) = mpsc::channel(pending_max.max(1));
-        let ledger = Self { inserts, ends, pending: Pending::default() };
+        let ledger = Self { inserts, ends, pending: Pending::default(), ending: std::sync::Mutex::default() };
         (ledger, Intake { inserts: insert_intake, ends: end_intake })
     }
 
@@ -137,11 +149,30 @@ impl Ledger {
     }
 
     async fn send(&self, end: End) -> Result<(), StoreError> {
+        let attempt = end.attempt();
         self.pending.add();
+        self.ending().insert(attempt);
         self.ends.send(end).await.map_err(|_| {
+            self.ended(&[attempt]);
             self.pending.settle(1);
             StoreError::Closed
         })
+    }
+
+    fn ending(&self) -> MutexGuard<'_, HashSet<AttemptKey>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self, attempts: &[AttemptKey]) {
+        let mut ending = self.ending();
+        for attempt in attempts {
+            ending.remove(attempt);
+        }
+    }
+
+    /// Whether the end of an attempt was handed in and is not written yet.
+    pub(crate) fn is_ending(&self, key: i64, attempt: u32) -> bool {
+        self.ending().contains(&(key, attempt))
     }
 
     /// Resolves when everything that was handed in is settled.
@@ -167,9 +198,10 @@ pub(crate) fn spawn(core: &Arc<Core>, intake: Intake) {
         let (flight, intake) = (Arc::clone(core), Arc::clone(&ends));
         core.tasks.spawn("jobs-ends", async move {
             while let Some(batch) = gather(&flight, &intake, |_: &End| 1).await {
-                let count = batch.len();
+                let attempts: Vec<AttemptKey> = batch.iter().map(End::attempt).collect();
                 end::write(&flight, batch).await;
-                flight.ledger.pending.settle(count);
+                flight.ledger.ended(&attempts);
+                flight.ledger.pending.settle(attempts.len());
             }
         });
     }

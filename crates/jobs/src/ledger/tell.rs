@@ -170,6 +170,7 @@ impl Told {
             if ran >= slow {
                 meters.slow.increment(1);
                 tracing::warn!(
+                    event.name = format!("Worker/Job/{}", job.kind),
                     job.id = %job.id, job.kind = &*job.kind, job.queue = &*job.queue,
                     job.attempt = job.attempt, duration_ms = ran.as_millis() as u64, "slow job"
                 );

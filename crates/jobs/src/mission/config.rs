@@ -26,6 +26,8 @@ pub struct MissionOptions {
     pub deadline_max: HumanDuration,
     /// How long missions that ended are kept, unless their caller says otherwise.
     pub retention: HumanDuration,
+    /// Missions that take longer from their first step to their end are logged and counted as slow.
+    pub slow: HumanDuration,
     /// Streams that may watch missions at once.
     pub watchers_max: usize,
 }
@@ -42,6 +44,7 @@ impl Default for MissionOptions {
             deadline: HumanDuration::from_secs(7 * 24 * 3600),
             deadline_max: HumanDuration::from_secs(90 * 24 * 3600),
             retention: HumanDuration::from_secs(7 * 24 * 3600),
+            slow: HumanDuration::from_secs(60),
             watchers_max: 256,
         }
     }

@@ -4,6 +4,8 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Missions that ended, by outcome.
 pub const MISSIONS_TOTAL: &str = "missions_total";
+/// Missions that took longer than `[jobs.missions] slow`.
+pub const MISSIONS_SLOW_TOTAL: &str = "missions_slow_total";
 /// Runs of steps that ended, by outcome; `undo` tells runs from what undid them.
 pub const MISSION_STEPS_TOTAL: &str = "mission_steps_total";
 /// Missions that have not ended, by phase.
@@ -18,6 +20,7 @@ pub const MISSION_APPROVALS_TOTAL: &str = "mission_approvals_total";
 /// Gives every metric its unit and help.
 pub(crate) fn describe() {
     describe_counter!(MISSIONS_TOTAL, "Missions that ended, by outcome.");
+    describe_counter!(MISSIONS_SLOW_TOTAL, "Missions that took longer than they should.");
     describe_counter!(
         MISSION_STEPS_TOTAL,
         "Runs of mission steps that ended, by outcome and whether they undid one."

@@ -12,7 +12,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use paddock_platform::{
-    http::{Cursor, Etag, Json, Page, Path, Preference, Query, current_request, page_limit},
+    http::{Cursor, Etag, Json, Page, Path, Preference, Query, page_limit},
     identity::Caller,
     problem::Problem,
 };
@@ -78,18 +78,6 @@ pub(crate) fn refuse_internal(job: &NewJob) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The trace of a job that names none is that of its request.
-fn traced(mut job: NewJob) -> NewJob {
-    job.trace = job.trace.or_else(request_trace);
-    job
-}
-
-/// The trace that the current request continues.
-pub(crate) fn request_trace() -> Option<String> {
-    let current = current_request().filter(|current| current.trace.parent_id.is_some())?;
-    Some(current.trace.to_traceparent().to_str().ok()?.to_owned())
-}
-
 pub(crate) fn parse_id(text: &str) -> Result<JobId, JobError> {
     // What is no id cannot be one that exists.
     text.parse().map_err(|_| JobError::NotFound(text.chars().take(64).collect()))
@@ -113,7 +101,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     refuse_internal(&job)?;
     let preference = Preference::of(&headers)?;
-    let accepted = jobs.enqueue(&caller, traced(job)).await?;
+    let accepted = jobs.enqueue(&caller, job).await?;
     let existed = accepted.existed;
     let job = match preference.wait {
         Some(wait) if !preference.respond_async => jobs.wait(caller.tenant(), accepted.id, wait).await?,
@@ -168,7 +156,7 @@ async fn create_batch(
     Json(batch): Json<NewJobs>,
 ) -> Result<Response, Problem> {
     batch.jobs.iter().try_for_each(refuse_internal)?;
-    let accepted = jobs.enqueue_many(&caller, batch.jobs.into_iter().map(traced).collect()).await?;
+    let accepted = jobs.enqueue_many(&caller, batch.jobs).await?;
     let brief = |accepted: &Accepted| AcceptedJob {
         id: accepted.id,
         state: accepted.job().map_or(JobState::Queued, |job| job.state),

@@ -21,6 +21,7 @@ use crate::{
     metrics::JOBS_ACCEPT_DURATION_SECONDS,
     new_job::Terms,
     policy::{Queue, QueueMode},
+    trace::request_trace,
 };
 
 /// Longest key that a caller gives.
@@ -225,20 +226,21 @@ pub(super) fn prepare(core: &Core, caller: &Caller, job: NewJob) -> Result<Prepa
         return Err(JobError::invalid("input", reason));
     }
     let id = core.ids.next(caller.tenant());
-    let run_at = job.run_at.map_or(id.created_at(), |at| at.max(id.created_at()));
-    let state = if job.waiting {
-        JobState::Waiting
-    } else if run_at > Timestamp::now() {
-        JobState::Scheduled
-    } else {
-        JobState::Queued
+    let (now, created_at) = (core.now(), id.created_at());
+    // An id is of this server's clock, which may be ahead of the one that decides.
+    let later = job.run_at.filter(|at| *at > now);
+    let state = match later {
+        _ if job.waiting => JobState::Waiting,
+        Some(_) => JobState::Scheduled,
+        None => JobState::Queued,
     };
+    let run_at = later.unwrap_or(created_at);
     let terms = Terms {
         timeout: job.timeout,
         retry: job.retry,
         retention: job.retention,
         webhook: job.webhook,
-        trace: job.trace,
+        trace: job.trace.or_else(request_trace),
     };
     let terms_text = (terms != Terms::default()).then(|| serde_json::to_string(&terms).unwrap_or_default());
     Ok(PreparedJob(Arc::new(Prepared {

@@ -189,7 +189,7 @@ async fn again(core: &Arc<Core>, jobs: Vec<Job>) -> Result<Vec<JobId>, JobError>
         .store
         .write(move |tx| {
             Box::pin(async move {
-                let now = Timestamp::now();
+                let now = writer.now();
                 let mut done = Vec::with_capacity(all.len());
                 let mut told = Told::default();
                 for job in &all {
@@ -279,7 +279,7 @@ pub(super) async fn resume_in(
     let Some(key) = core.ids.key_of(tenant, id) else { return Ok(false) };
     let Some(row) = tx.query_first(&sql::FIND_LOCKED, params![key, tenant]).await? else { return Ok(false) };
     let job = row::job(&row, &core.ids)?;
-    if tx.query_first(&sql::RESUME, params![key, job.attempt, Timestamp::now()]).await?.is_none() {
+    if tx.query_first(&sql::RESUME, params![key, job.attempt, core.now()]).await?.is_none() {
         return Ok(false);
     }
     let mut told = Told::default();

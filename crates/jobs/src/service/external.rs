@@ -210,7 +210,7 @@ pub(super) async fn heartbeat(
     check_count(core, beats.len())?;
     let mut answers = Vec::with_capacity(beats.len());
     let mut signs = Vec::with_capacity(beats.len());
-    let now = Timestamp::now();
+    let now = core.now();
     for beat in beats {
         let lease = lease_of(core, beat.lease)?;
         let lost = BeatAnswer { id: beat.id, status: BeatStatus::Lost, lease_until: None };
@@ -300,7 +300,7 @@ pub(super) async fn fail(
             match job {
                 Some(job) => {
                     let queue = Arc::clone(core.policy().of(&job.queue));
-                    Ok(worker::failed(&queue, job, failure))
+                    Ok(worker::failed(core, &queue, job, failure))
                 }
                 None => Err(Settled { id, state: None, run_at: None }),
             },

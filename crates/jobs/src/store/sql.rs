@@ -419,6 +419,10 @@ statement!(
     "set_queue_mode",
     "INSERT INTO job_queues (name, mode) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET mode = excluded.mode"
 );
+statement!(
+    NOW, "now", "SELECT 0",
+    postgres: "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+);
 statement!(NODES, "nodes", "SELECT number, name, seen FROM job_nodes ORDER BY number");
 statement!(
     TAKE_NODE,

@@ -1,6 +1,7 @@
 //! What the job queue promises, on both stores.
 
 mod accepting;
+mod alerts;
 mod counting;
 mod external;
 mod fairness;

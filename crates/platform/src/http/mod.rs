@@ -61,4 +61,5 @@ pub use require::{Require, RequireService, require, require_scope};
 pub use server::{Drained, Server, ServerError};
 #[cfg(test)]
 pub(crate) use trace::CURRENT;
+pub(crate) use trace::parse_traceparent;
 pub use trace::{CurrentRequest, TRACEPARENT, TraceContext, X_REQUEST_ID, current_request};

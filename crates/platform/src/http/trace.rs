@@ -101,7 +101,7 @@ impl<const N: usize> fmt::Display for Hex<N> {
 }
 
 /// `version-trace-parent-flags`: a later version than 00 may have more fields, and is read as far as 00 goes.
-fn parse_traceparent(value: &[u8]) -> Option<(u128, u64, bool)> {
+pub(crate) fn parse_traceparent(value: &[u8]) -> Option<(u128, u64, bool)> {
     let version = hex(value.get(0..2)?)?;
     let length_allowed =
         if version == 0 { value.len() == 55 } else { value.len() == 55 || value.get(55) == Some(&b'-') };

@@ -16,6 +16,8 @@ pub const STORE_UNAVAILABLE: ProblemKind =
 
 /// When a caller should try again after [`STORE_UNAVAILABLE`].
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// When a caller should try again after [`STORAGE_FULL`]: somebody has to make space first.
+pub(crate) const RETRY_AFTER_FULL: Duration = Duration::from_mins(1);
 
 /// Which rule of the schema a change would have broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,8 @@ pub enum StoreError {
         /// What the engine says.
         reason: String,
     },
-    /// There is no connection. If it broke during a commit, the change may have been kept.
+    /// There is no connection, or another process keeps the database locked. If a connection broke during a commit, the
+    /// change may have been kept.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
     /// No connection, or no place in the queue, within the configured wait.
@@ -147,7 +150,7 @@ impl From<StoreError> for Problem {
         match &error {
             StoreError::DiskFull => {
                 tracing::error!(%error, "store full");
-                Self::new(STORAGE_FULL, error.to_string())
+                Self::new(STORAGE_FULL, error.to_string()).retry_after(RETRY_AFTER_FULL)
             }
             StoreError::Nul(_) => {
                 Self::new(INVALID_REQUEST, "a text in the request has a NUL character in it; leave it out")

@@ -37,6 +37,7 @@ mod transaction;
 mod value;
 
 pub use durability::Durability;
+pub(crate) use error::RETRY_AFTER_FULL;
 pub use error::{ConstraintKind, STORAGE_FULL, STORE_UNAVAILABLE, StoreError};
 pub use handle::Store;
 pub use migration::{Migration, MigrationError, Migrations};

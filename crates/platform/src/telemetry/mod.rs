@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use log::LogFormat;
 pub use metrics::{Buckets, Metrics, describe};
-pub use spans::{OtlpError, join_trace, spans_are_sent};
+pub use spans::{OtlpError, continue_trace, join_trace, spans_are_sent};
 
 /// Background tasks that run, by name.
 pub const TASKS_RUNNING: &str = "tasks_running";

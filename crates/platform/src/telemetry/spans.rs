@@ -31,7 +31,10 @@ use tracing_subscriber::{
 };
 
 use super::TelemetryOptions;
-use crate::{http::TraceContext, task::TASK_SPAN};
+use crate::{
+    http::{TraceContext, parse_traceparent},
+    task::TASK_SPAN,
+};
 
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -159,10 +162,23 @@ pub fn join_trace(span: &Span, trace_id: u128) {
     // Ids may follow a pattern; a share of their hashes is a share of them.
     let hash = (trace_id as u64 ^ (trace_id >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let is_sampled = hash <= SAMPLED_BELOW.load(Ordering::Relaxed);
-    let flags = if is_sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
     // All of them hang from one span that nobody sends.
-    let parent_id = SpanId::from((trace_id as u64).max(1));
-    let parent = SpanContext::new(TraceId::from(trace_id), parent_id, flags, true, TraceState::default());
+    hang(span, trace_id, (trace_id as u64).max(1), is_sampled);
+}
+
+/// Makes a span that has no parent hang from the span that a W3C `traceparent` names, as part of its trace. What is no
+/// `traceparent` leaves the span where it is.
+pub fn continue_trace(span: &Span, traceparent: &str) {
+    if let Some((trace_id, parent_id, is_sampled)) = parse_traceparent(traceparent.as_bytes()) {
+        hang(span, trace_id, parent_id, is_sampled);
+    }
+}
+
+/// Hangs a span from one of somebody else.
+fn hang(span: &Span, trace_id: u128, parent_id: u64, is_sampled: bool) {
+    let flags = if is_sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    let (trace_id, parent_id) = (TraceId::from(trace_id), SpanId::from(parent_id));
+    let parent = SpanContext::new(trace_id, parent_id, flags, true, TraceState::default());
     let _ = span.set_parent(Context::new().with_remote_span_context(parent));
 }
 
@@ -183,10 +199,7 @@ pub(crate) fn begin(trace: &mut TraceContext, method: &Method, endpoint: &str) -
         otel.status_code = field::Empty,
     );
     if let Some(parent_id) = trace.parent_id {
-        let flags = if trace.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
-        let (trace_id, parent_id) = (TraceId::from(trace.trace_id), SpanId::from(parent_id));
-        let parent = SpanContext::new(trace_id, parent_id, flags, true, TraceState::default());
-        let _ = span.set_parent(Context::new().with_remote_span_context(parent));
+        hang(&span, trace.trace_id, parent_id, trace.sampled);
     }
     let context = span.context();
     let context = context.span().span_context().clone();

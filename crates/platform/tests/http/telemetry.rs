@@ -18,7 +18,7 @@ use paddock_platform::{
     http::KeyLimits,
     identity::Scope,
     telemetry::{
-        Metrics, Telemetry, TelemetryOptions, join_trace,
+        Metrics, Telemetry, TelemetryOptions, continue_trace, join_trace,
         profile::{self, PROFILE_ROUTES, PROFILE_RULES},
         spans_are_sent,
     },
@@ -162,6 +162,15 @@ async fn spans_go_to_the_collector_and_a_lost_collector_is_not_missed() {
         join_trace(&span, conversation);
         span.in_scope(|| tracing::info_span!("tool", otel.name = format!("tool {number}")).in_scope(|| ()));
     }
+    for (name, traceparent) in [
+        ("continues", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("is not sampled", "00-1bf7651916cd43dd8448eb211c80319d-b7ad6b7169203332-00"),
+        ("begins", "00-nonsense"),
+    ] {
+        let span = tracing::info_span!(parent: None, "job", otel.name = name);
+        continue_trace(&span, traceparent);
+        span.in_scope(|| ());
+    }
     tokio::task::spawn_blocking(|| telemetry.stop()).await.unwrap();
     assert!(!spans_are_sent());
 
@@ -176,6 +185,11 @@ async fn spans_go_to_the_collector_and_a_lost_collector_is_not_missed() {
     let contains = |bytes: &[u8]| received.lock().unwrap().windows(bytes.len()).any(|window| window == bytes);
     assert!(contains(b"GET /orders/{id}"));
     assert!(!contains(b"task.name"), "connections are no part of a trace");
+    assert!(contains(&0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes()));
+    assert!(contains(b"continues") && contains(b"begins"));
+    // The parent: field 4 of a span, eight bytes.
+    assert!(contains(&[&[0x22_u8, 8][..], &0xb7ad_6b71_6920_3331_u64.to_be_bytes()].concat()));
+    assert!(!contains(b"is not sampled"), "what its caller does not record is not recorded here");
     assert!(contains(&0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes()));
     let begun = u128::from_str_radix(&begun[3..35], 16).unwrap();
     assert!(

@@ -303,6 +303,8 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     if file.exists() {
         return Some(file);
     }
+    let required = std::env::var("PADDOCK_REQUIRE_DATA").as_deref() == Ok("1");
+    assert!(!required, "PADDOCK_REQUIRE_DATA=1 is set, and {} is not there", file.display());
     println!("skipped: {} is not there", file.display());
     None
 }

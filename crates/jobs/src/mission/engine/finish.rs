@@ -11,7 +11,7 @@ use crate::{
     Effects, Fault, Finish, NewJob,
     mission::{
         machine::Phase,
-        metrics::{MISSION_DURATION_SECONDS, MISSIONS_TOTAL},
+        metrics::{MISSION_DURATION_SECONDS, MISSIONS_SLOW_TOTAL, MISSIONS_TOTAL},
         store::{MissionRow, sql},
     },
 };
@@ -58,6 +58,7 @@ impl Turn<'_> {
         counter!(MISSIONS_TOTAL, "outcome" => mission.state.phase.name()).increment(1);
         let took = Duration::try_from(self.now.duration_since(mission.created_at));
         histogram!(MISSION_DURATION_SECONDS).record(took.unwrap_or_default());
+        self.tell_if_slow();
         if runs_its_job {
             let job = NewJob::kind(KIND_FINISH, json!({"mission": mission.id.to_string()}));
             self.upkeep(job, None).await?;
@@ -68,6 +69,24 @@ impl Turn<'_> {
         let ended = Box::pin(self.jobs.finish_in(self.tx, &tenant, id, finish)).await?;
         self.effects.ended.extend(ended);
         Ok(())
+    }
+
+    fn tell_if_slow(&self) {
+        let mission = &self.mission;
+        let began = mission.started_at.unwrap_or(mission.created_at);
+        let ran = Duration::try_from(self.now.duration_since(began)).unwrap_or_default();
+        if ran < self.engine.options.current().slow.get() {
+            return;
+        }
+        counter!(MISSIONS_SLOW_TOTAL).increment(1);
+        tracing::warn!(
+            event.name = "AI/Mission/Completed",
+            mission.id = %mission.id,
+            mission.definition = mission.definition.as_str(),
+            outcome = mission.state.phase.name(),
+            duration_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
+            "slow mission"
+        );
     }
 
     /// Forgets how the mission ended, because it goes on. It has its time once more.

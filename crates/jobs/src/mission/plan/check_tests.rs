@@ -150,6 +150,7 @@ fn the_examples_have_no_mistakes() {
     for text in [
         include_str!("../../../../../examples/missions/analyse-shops.yaml"),
         include_str!("../../../../../examples/missions/resize-and-publish.yaml"),
+        include_str!("../../../../../examples/missions/review-pages.yaml"),
     ] {
         assert_eq!(flaws(text), Vec::<String>::new());
     }

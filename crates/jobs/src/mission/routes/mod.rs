@@ -26,10 +26,7 @@ use super::{
     service::ListQuery,
     watch::{self, Watch},
 };
-use crate::{
-    JobId,
-    routes::{parse_id, request_trace},
-};
+use crate::{JobId, routes::parse_id};
 
 const TAG: &str = "missions";
 /// When a caller should look for the end of a mission that it did not wait for.
@@ -85,10 +82,9 @@ async fn start(
     State(missions): State<Missions>,
     caller: Caller,
     headers: HeaderMap,
-    Json(mut start): Json<StartMission>,
+    Json(start): Json<StartMission>,
 ) -> Result<Response, Problem> {
     let preference = Preference::of(&headers)?;
-    start.trace = start.trace.or_else(request_trace);
     let (id, existed) = missions.start(&caller, start).await?;
     let view = match preference.wait {
         Some(wait) if !preference.respond_async => missions.wait(caller.tenant(), id, wait).await?,

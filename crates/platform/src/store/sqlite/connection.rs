@@ -298,7 +298,7 @@ fn error_of(error: &rusqlite::Error) -> Option<StoreError> {
         | ErrorCode::PermissionDenied => StoreError::Io(reason()),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(reason()),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
-            StoreError::Conflict("another process holds the database's lock".to_owned())
+            StoreError::Unavailable("another process holds the database's lock".to_owned())
         }
         ErrorCode::OperationInterrupted => {
             StoreError::Timeout { statement: String::new(), limit: Duration::ZERO }

@@ -43,7 +43,7 @@ pub struct Fixture {
     /// The tasks of the stores that were opened.
     pub tasks: Tasks,
     directory: Directory,
-    _server: Option<Arc<Server>>,
+    server: Option<Arc<Server>>,
 }
 
 impl Fixture {
@@ -51,12 +51,7 @@ impl Fixture {
     pub fn sqlite() -> Self {
         let options =
             StoreOptions { url: StoreUrl::Sqlite(PathBuf::from("test.db")), ..StoreOptions::default() };
-        Self {
-            options,
-            tasks: Tasks::default(),
-            directory: Directory::create("paddock-store"),
-            _server: None,
-        }
+        Self { options, tasks: Tasks::default(), directory: Directory::create("paddock-store"), server: None }
     }
 
     /// An empty database on the test process's PostgreSQL; `None` if there is no PostgreSQL.
@@ -70,7 +65,7 @@ impl Fixture {
             ..StoreOptions::default()
         };
         let directory = Directory::create("paddock-store");
-        Some(Self { options, tasks: Tasks::default(), directory, _server: Some(server) })
+        Some(Self { options, tasks: Tasks::default(), directory, server: Some(server) })
     }
 
     /// As [`Fixture::postgres`], on a server of its own that keeps what it acknowledges: for measuring, and for killing.
@@ -82,7 +77,7 @@ impl Fixture {
         let url = StoreUrl::Postgres(server.create_database().await);
         let options = StoreOptions { url, ..StoreOptions::default() };
         let directory = Directory::create("paddock-store");
-        Some(Self { options, tasks: Tasks::default(), directory, _server: Some(Arc::new(server)) })
+        Some(Self { options, tasks: Tasks::default(), directory, server: Some(Arc::new(server)) })
     }
 
     /// As [`Fixture::postgres`], on a server that speaks TLS and that `options.tls_ca` trusts.
@@ -98,7 +93,7 @@ impl Fixture {
             ..StoreOptions::default()
         };
         let directory = Directory::create("paddock-store");
-        Some(Self { options, tasks: Tasks::default(), directory, _server: Some(Arc::new(server)) })
+        Some(Self { options, tasks: Tasks::default(), directory, server: Some(Arc::new(server)) })
     }
 
     /// Whether it is PostgreSQL's.
@@ -109,6 +104,17 @@ impl Fixture {
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
         &self.directory.0
+    }
+
+    /// Ends its PostgreSQL at once, as a crash would. Only of [`Fixture::durable_postgres`], which keeps what it acknowledged
+    /// and is nobody else's. Blocking.
+    pub fn stop_postgres(&self) {
+        self.server.as_ref().expect("it is PostgreSQL's").stop();
+    }
+
+    /// Starts it again, and waits until it answers. Blocking.
+    pub fn resume_postgres(&self) {
+        self.server.as_ref().expect("it is PostgreSQL's").resume();
     }
 
     /// Opens the store; a second one is another server's view of the same data.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -32,15 +33,20 @@ const DURABLE_SETTINGS: &[&str] = &[
     "max_wal_size=2GB",
     "dynamic_shared_memory_type=mmap",
 ];
-/// Runs the server and ends with the test process: `cat` returns when the other end of its pipe is gone, by whatever
-/// means the process ended.
+/// Runs the server, stops and starts it as it is told, and ends with the test process: `read` fails when the other end of
+/// its pipe is gone, by whatever means the process ended.
 const GUARD: &str = r#"
 directory=$1; shift
-"$@" >"$directory/log" 2>&1 &
-server=$!
-cat >/dev/null
-kill -QUIT "$server" 2>/dev/null
-wait "$server"
+start() { "$@" >>"$directory/log" 2>&1 & server=$!; }
+stop() { kill -QUIT "$server" 2>/dev/null; wait "$server"; }
+start "$@"
+while read -r order; do
+  case $order in
+    start) start "$@" ;;
+    stop) stop ;;
+  esac
+done
+stop
 rm -rf "$directory"
 "#;
 
@@ -92,6 +98,7 @@ fn find_binaries() -> Option<PathBuf> {
 /// A running server.
 #[derive(Debug)]
 pub(super) struct Server {
+    binaries: PathBuf,
     guard: Child,
     directory: PathBuf,
     /// Set where it speaks TLS, and then on this port.
@@ -122,22 +129,39 @@ impl Server {
         }
         guard.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let guard = guard.spawn().expect("`setsid` runs");
-        let server = Self { guard, directory, tls_port };
-        server.wait_until_ready(binaries);
+        let server = Self { binaries: binaries.to_owned(), guard, directory, tls_port };
+        server.wait_until(true);
         server
     }
 
-    fn wait_until_ready(&self, binaries: &Path) {
+    /// Ends it at once and waits until it is gone: it starts again as after a crash.
+    pub(super) fn stop(&self) {
+        self.order("stop");
+        self.wait_until(false);
+    }
+
+    /// Starts it again, and waits until it answers.
+    pub(super) fn resume(&self) {
+        self.order("start");
+        self.wait_until(true);
+    }
+
+    fn order(&self, order: &str) {
+        let mut guard = self.guard.stdin.as_ref().expect("its input is a pipe");
+        writeln!(guard, "{order}").expect("the guard of PostgreSQL runs");
+    }
+
+    fn wait_until(&self, answers: bool) {
         let started = Instant::now();
         loop {
-            let mut ready = Command::new(binaries.join("pg_isready"));
+            let mut ready = Command::new(self.binaries.join("pg_isready"));
             ready.arg("-q").arg("-h").arg(&self.directory).stdin(Stdio::null());
             self.tls_port.map(|port| ready.arg("-p").arg(port.to_string()));
-            if ready.status().is_ok_and(|status| status.success()) {
+            if ready.status().is_ok_and(|status| status.success()) == answers {
                 return;
             }
             let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-            assert!(started.elapsed() < START_WAIT, "PostgreSQL did not start:\n{}", log());
+            assert!(started.elapsed() < START_WAIT, "PostgreSQL did not start or stop:\n{}", log());
             std::thread::sleep(POLL_INTERVAL);
         }
     }
