@@ -6,7 +6,7 @@ use paddock_platform::{config::nearest, units::HumanDuration};
 
 use super::{FormFile, Scenario, SetupFile, StepFile, VariableFile, VariableTable, data};
 use crate::{
-    driver::BuildContext,
+    driver::{BuildContext, Options as _},
     engine::{IN_FLIGHT_MAX, Load, LoadError, Pattern, WORKERS_MAX},
     record::Form,
     variables::{Source, Template, Variables},
@@ -146,10 +146,19 @@ impl Scenario {
             driver.get_ref().build(&context).map_err(|source| Placed::at(driver.span().start, source))?;
         }
         for part in &self.file.teardown {
-            let super::TeardownFile::Command(command) = part.get_ref();
-            for template in command.run.iter().chain(command.env.values()).chain(&command.dir) {
-                let bound = template.bind(&context.variables);
-                bound.map_err(|missing| Placed::at(part.span().start, missing))?;
+            let error = |message: String| Placed::at(part.span().start, message);
+            match part.get_ref() {
+                super::TeardownFile::Command(command) => {
+                    for template in command.run.iter().chain(command.env.values()).chain(&command.dir) {
+                        template.bind(&context.variables).map_err(|missing| error(missing.to_string()))?;
+                    }
+                }
+                super::TeardownFile::Measure(command) if command.figures.is_empty() => {
+                    return Err(error("`measure` needs `figures`".to_owned()));
+                }
+                super::TeardownFile::Measure(command) => {
+                    command.build(&context).map_err(|source| error(source.to_string()))?;
+                }
             }
         }
         Ok(())

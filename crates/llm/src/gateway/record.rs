@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use metrics::counter;
+use metrics::{counter, histogram};
 use tracing::Span;
 
 use super::{Inner, call::Call};
@@ -14,7 +14,7 @@ use crate::{
     config::LogMode,
     dialect::usage::Usage,
     govern::{Claim, Dims, Entry, LogEntry, Pico},
-    metrics::{LLM_CALLS_TOTAL, LLM_RETRIES_TOTAL},
+    metrics::{LLM_CALL_ATTEMPTS, LLM_CALLS_TOTAL, LLM_RETRIES_TOTAL},
     resilience::Lane,
     routing::Target,
 };
@@ -91,6 +91,9 @@ impl Record {
             served.lane.metrics.answered(&usage, cost, took);
         }
         counter!(LLM_CALLS_TOTAL, "api" => self.call.api.operation(), "outcome" => outcome).increment(1);
+        if self.attempts > 0 {
+            histogram!(LLM_CALL_ATTEMPTS).record(f64::from(self.attempts));
+        }
         if self.attempts > 1 {
             counter!(LLM_RETRIES_TOTAL).increment(u64::from(self.attempts - 1));
         }

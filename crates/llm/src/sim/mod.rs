@@ -12,6 +12,8 @@ mod options;
 mod script;
 mod server;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub use options::{SimOptions, Spread};
 pub use server::SimServer;
