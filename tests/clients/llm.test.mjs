@@ -10,9 +10,15 @@ import { generateText, streamText } from 'ai';
 import OpenAI from 'openai';
 import { scratch, serve } from './paddock.mjs';
 
-const CONFIG = ['openai', 'anthropic', 'gemini']
-  .map((dialect) => `[[llm.providers]]\nname = "${dialect}"\ndialect = "${dialect}"\nurl = "sim:?seed=5"\n`)
-  .concat('[[llm.providers]]\nname = "limited"\nurl = "sim:?rpm=1&retry_after=100ms"\nmodels = ["limited"]\n')
+// Of this seed, the first request is refused for its limits and the next three are not.
+const HESITANT = 'sim:?seed=189&limit=0.5&retry_after=300ms';
+const provider = (name, url, more = '') => `[[llm.providers]]\nname = "${name}"\nurl = "${url}"\n${more}`;
+// The gateway waits for no place, so that its callers have to.
+const CONFIG = ['[llm]\nwait_max = "0s"\n']
+  .concat(['openai', 'anthropic', 'gemini'].map((dialect) => provider(dialect, 'sim:?seed=5', `dialect = "${dialect}"\n`)))
+  .concat(provider('limited', 'sim:?rpm=1&retry_after=300ms', 'models = ["limited"]\n'))
+  .concat(['hesitant-one', 'hesitant-two'].map((name) => provider(name, HESITANT)))
+  .concat(provider('failing', 'sim:?error=1'))
   .join('');
 const MODELS = ['openai/m', 'anthropic/m', 'gemini/m'];
 const WEATHER = { type: 'object', properties: { city: { const: 'Paris' } }, required: ['city'] };
@@ -31,6 +37,16 @@ before(async () => {
 after(async () => {
   for (const hook of hooks.reverse()) await hook();
 });
+/** A `fetch` that keeps what each attempt of an SDK was answered. */
+function watched() {
+  const answers = [];
+  const watch = async (...request) => {
+    const answer = await fetch(...request);
+    answers.push(answer);
+    return answer;
+  };
+  return { answers, watch };
+}
 const openai = (options = {}) => new OpenAI({ baseURL: `${base}/llm/v1`, apiKey: 'unused', ...options });
 const anthropic = (options = {}) => new Anthropic({ baseURL: `${base}/llm`, apiKey: 'unused', ...options });
 
@@ -188,12 +204,41 @@ describe('embeddings, models, failures, retries', () => {
     }, Anthropic.APIError);
   });
 
-  test('retries when told to wait', async () => {
+  test('says that a limit is reached, and when to come back', async () => {
     const request = { model: 'limited', messages: user('hello') };
     await openai().chat.completions.create(request);
     const again = openai({ maxRetries: 0 }).chat.completions.create(request);
-    await assert.rejects(again, OpenAI.RateLimitError);
+    await assert.rejects(again, (error) => {
+      assert.ok(error instanceof OpenAI.RateLimitError, String(error));
+      assert.equal(error.headers.get('retry-after-ms'), '300');
+      return true;
+    });
   });
+
+  const CALLS = {
+    'openai SDK': (model, options) => openai(options).chat.completions.create({ model, messages: user('hello') }),
+    'anthropic SDK': (model, options) => anthropic(options).messages.create({ model, max_tokens: 50, messages: user('hello') }),
+  };
+  for (const [index, [sdk, call]] of Object.entries(CALLS).entries()) {
+    const number = ['one', 'two'][index];
+
+    test(`${sdk}: waits as long as it is told, tries again and succeeds`, async () => {
+      const { answers, watch } = watched();
+      const answer = await call(`hesitant-${number}/m`, { maxRetries: 2, fetch: watch });
+      assert.ok(answer.id);
+      assert.equal(answers[0].status, 429);
+      assert.equal(answers[0].headers.get('retry-after-ms'), '300');
+      assert.ok(answers.length > 1);
+      assert.equal(answers.at(-1).status, 200);
+    });
+
+    test(`${sdk}: does not repeat what the gateway has repeated`, async () => {
+      const { answers, watch } = watched();
+      await assert.rejects(call(`failing/${number}`, { maxRetries: 2, fetch: watch }), { status: 502 });
+      assert.equal(answers.length, 1, 'it was told not to try again');
+      assert.equal(answers[0].headers.get('x-should-retry'), 'false');
+    });
+  }
 });
 
 describe('other people\'s frameworks', () => {

@@ -16,7 +16,10 @@ use support::{PATIENCE, TestServer, page, run, text};
 
 const PROVIDERS: &str = "llm.providers=[{ name = 'openai', url = 'sim:?seed=5' }, \
      { name = 'anthropic', dialect = 'anthropic', url = 'sim:?seed=5' }, \
-     { name = 'gemini', dialect = 'gemini', url = 'sim:?seed=5', models = ['kettle', 'm'] }]";
+     { name = 'gemini', dialect = 'gemini', url = 'sim:?seed=5', models = ['kettle', 'm'] }, \
+     { name = 'hesitant-one', url = 'sim:?seed=189&limit=0.5&retry_after=300ms' }, \
+     { name = 'hesitant-two', url = 'sim:?seed=189&limit=0.5&retry_after=300ms' }, \
+     { name = 'failing', url = 'sim:?error=1' }]";
 
 /// Says that a test does nothing, which is a failure where its client is required.
 fn skip(required: &str, reason: &str) {
@@ -47,7 +50,8 @@ fn the_official_python_sdks_work_with_every_dialect() {
     if !python.is_file() {
         return skip("PADDOCK_REQUIRE_PYTHON", "`scripts/setup.sh test` installs the SDKs for Python");
     }
-    let server = TestServer::start_plain(&["--set", PROVIDERS]);
+    // The gateway waits for no place, so that its callers have to.
+    let server = TestServer::start_plain(&["--set", PROVIDERS, "--set", "llm.wait_max=0s"]);
     let output = Command::new(python).arg("llm_sdk.py").arg(&server.base).current_dir(dir).output().unwrap();
     assert!(output.status.success() && output.stdout.ends_with(b"ok\n"), "{}", text(&output));
 }
