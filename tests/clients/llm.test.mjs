@@ -22,6 +22,7 @@ const CONFIG = ['[llm]\nwait_max = "0s"\n']
   .join('');
 const MODELS = ['openai/m', 'anthropic/m', 'gemini/m'];
 const WEATHER = { type: 'object', properties: { city: { const: 'Paris' } }, required: ['city'] };
+const THING = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'], additionalProperties: false };
 const PICTURE = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 const user = (content) => [{ role: 'user', content }];
 
@@ -91,10 +92,9 @@ for (const model of MODELS) {
         { type: 'text', text: 'What is it?' },
         { type: 'image_url', image_url: { url: `data:image/png;base64,${PICTURE}` } },
       ];
-      const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'], additionalProperties: false };
       const { choices } = await openai().chat.completions.create({
         model, messages: user(content),
-        response_format: { type: 'json_schema', json_schema: { name: 'thing', strict: true, schema } },
+        response_format: { type: 'json_schema', json_schema: { name: 'thing', strict: true, schema: THING } },
       });
       assert.deepEqual(JSON.parse(choices[0].message.content), { ok: true });
     });
@@ -112,6 +112,15 @@ for (const model of MODELS) {
       assert.equal(text, 'Hello there');
       assert.equal(last.type, 'response.completed');
       assert.equal(last.response.usage.output_tokens, 2);
+    });
+
+    test('uses responses that follow a schema', async () => {
+      const format = { type: 'json_schema', name: 'thing', strict: true, schema: THING };
+      const request = { model, input: 'a thing', text: { format } };
+      const { output_text: text } = await openai().responses.create(request);
+      assert.deepEqual(JSON.parse(text), { ok: true });
+      const streamed = await openai().responses.stream(request).finalResponse();
+      assert.deepEqual(JSON.parse(streamed.output_text), { ok: true });
     });
   });
 
@@ -150,6 +159,15 @@ for (const model of MODELS) {
       assert.equal(next.content[0].text, 'It is mild');
       const streamed = await anthropic().messages.stream(request).finalMessage();
       assert.deepEqual(streamed.content[0].input, { city: 'Paris' });
+    });
+
+    test('answers in JSON, whole and streamed', async () => {
+      const format = { type: 'json_schema', schema: THING };
+      const request = { model, max_tokens: 50, messages: user('a thing'), output_config: { format } };
+      const message = await anthropic().messages.create(request);
+      assert.deepEqual(JSON.parse(message.content[0].text), { ok: true });
+      const streamed = await anthropic().messages.stream(request).finalMessage();
+      assert.deepEqual(JSON.parse(streamed.content[0].text), { ok: true });
     });
 
     test('sees pictures and counts tokens', async () => {

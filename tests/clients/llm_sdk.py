@@ -61,6 +61,12 @@ def sees_pictures(model):
 
 def structures_output(model):
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+    named = {"type": "json_schema", "name": "thing", "schema": schema, "strict": True}
+    answer = vendor.responses.create(model=model, input="a thing", text={"format": named})
+    assert json.loads(answer.output_text) == {"ok": True}, answer
+    asked = {"format": {"type": "json_schema", "schema": schema}}
+    message = claude.messages.create(model=model, max_tokens=50, messages=said("a thing"), output_config=asked)
+    assert json.loads(message.content[0].text) == {"ok": True}, message
     answer = vendor.chat.completions.create(
         model=model,
         messages=said("a thing"),
