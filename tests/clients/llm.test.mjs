@@ -120,7 +120,7 @@ for (const model of MODELS) {
       const { output_text: text } = await openai().responses.create(request);
       assert.deepEqual(JSON.parse(text), { ok: true });
       const streamed = await openai().responses.stream(request).finalResponse();
-      assert.deepEqual(JSON.parse(streamed.output_text), { ok: true });
+      assert.deepEqual(JSON.parse(streamed.output[0].content[0].text), { ok: true });
     });
   });
 
