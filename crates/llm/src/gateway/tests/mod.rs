@@ -7,6 +7,7 @@ mod failures;
 mod governance;
 mod pairs;
 mod relay;
+mod routing;
 mod semantic;
 mod streams;
 
