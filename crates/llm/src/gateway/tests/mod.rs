@@ -5,6 +5,7 @@ mod complete;
 mod durable;
 mod failures;
 mod governance;
+mod guards;
 mod pairs;
 mod relay;
 mod routing;
@@ -21,6 +22,7 @@ use paddock_platform::{
     config::{Live, Section},
     identity::Caller,
     store::testing::Fixture,
+    task::Tasks,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -144,6 +146,14 @@ pub(super) async fn read(response: http::Response<Body>) -> Read {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Read { status: parts.status, headers: parts.headers, body }
+}
+
+/// Serves a router on loopback.
+pub(super) async fn serve(tasks: &Tasks, router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tasks.spawn("test-server", async move { axum::serve(listener, router).await.unwrap() });
+    format!("http://{address}")
 }
 
 /// Events of a stream: names and data.
