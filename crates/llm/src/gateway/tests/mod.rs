@@ -7,10 +7,12 @@ mod failures;
 mod governance;
 mod guards;
 mod pairs;
+mod probes;
 mod relay;
 mod routing;
 mod semantic;
 mod streams;
+mod teams;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
