@@ -157,9 +157,9 @@ impl Record {
             self.span.record("paddock.llm.provider", &*served.lane.provider);
             self.span.record("paddock.llm.credential", &*served.lane.credential.name);
         }
-        self.span.record("gen_ai.usage.input_tokens", usage.input);
-        self.span.record("gen_ai.usage.output_tokens", usage.output);
-        self.span.record("paddock.llm.attempts", self.attempts);
+        self.span.record("gen_ai.usage.input_tokens", int(usage.input));
+        self.span.record("gen_ai.usage.output_tokens", int(usage.output));
+        self.span.record("paddock.llm.attempts", i64::from(self.attempts));
         if outcome != "ok" {
             self.span.record("error.type", outcome);
             self.span.record("otel.status_code", "ERROR");
@@ -177,6 +177,11 @@ impl Drop for Record {
     }
 }
 
+/// `OpenTelemetry` knows numbers with a sign only; others arrive at a collector as text.
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// A span in the words of `OpenTelemetry`'s `GenAI` conventions, where spans are sent.
 fn span_of(call: &Call) -> Span {
     if !paddock_platform::telemetry::spans_are_sent() {
@@ -189,7 +194,7 @@ fn span_of(call: &Call) -> Span {
         otel.kind = "client",
         gen_ai.operation.name = operation,
         gen_ai.request.model = call.facts.model.as_str(),
-        gen_ai.request.max_tokens = call.facts.tokens_out_max,
+        gen_ai.request.max_tokens = call.facts.tokens_out_max.map(int),
         gen_ai.provider.name = tracing::field::Empty,
         gen_ai.response.model = tracing::field::Empty,
         gen_ai.usage.input_tokens = tracing::field::Empty,
