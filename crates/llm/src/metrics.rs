@@ -248,3 +248,19 @@ pub fn describe() {
     describe_counter!(LLM_CACHE_TOTAL, Unit::Count, "Cacheable calls, by what the cache had");
     describe_gauge!(LLM_PROVIDER_UP, Unit::Count, "Whether providers answered their last probe");
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_metric_is_in_the_documentation() {
+        let documentation = include_str!("../../../docs/llm.md");
+        let constants = include_str!("metrics.rs").lines().filter_map(|line| line.strip_prefix("pub const "));
+        let names: Vec<&str> = constants
+            .filter_map(|constant| constant.split_once(": &str = \""))
+            .map(|(_, rest)| rest.trim_end_matches("\";"))
+            .collect();
+        assert!(names.len() > 20, "{names:?}");
+        let missing: Vec<&&str> = names.iter().filter(|name| !documentation.contains(**name)).collect();
+        assert!(missing.is_empty(), "docs/llm.md does not tell of {missing:?}");
+    }
+}
