@@ -354,6 +354,7 @@ fn assemble(
     validity::mark_intervals(&mut record.intervals, &samples.pressure);
     record.growth = growths(scenario, samples);
     metrics::fill(&mut record, &measured.figures, fixtures.ready_ms());
+    metrics::add_differences(&mut record.metrics, &scenario.file.differences);
     record.metrics.insert("generator_busy_ratio".to_owned(), measured.busy_ratio);
     let load = scenario.load(options.form).ok();
     let generator = validity::Generator {
