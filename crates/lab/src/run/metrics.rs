@@ -47,7 +47,7 @@ pub(super) fn add_differences(
     differences: &BTreeMap<String, DifferenceFile>,
 ) {
     for (name, DifferenceFile { of, less }) in differences {
-        if let (Some(of), Some(less)) = (metrics.get(of), metrics.get(less)) {
+        if let (Some(of), Some(less)) = (metrics.get(of).copied(), metrics.get(less).copied()) {
             metrics.insert(name.clone(), of - less);
         }
     }
