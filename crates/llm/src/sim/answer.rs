@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -19,7 +18,9 @@ use serde_json::{Value, json};
 use super::{
     SimOptions,
     directive::Directive,
-    generate, script,
+    generate,
+    pieces::{Bill, Faults, Piece, pieces},
+    script,
     steps::{output_tokens, steps_of, tokens_of},
 };
 use crate::{
@@ -274,6 +275,13 @@ impl Sim {
         (answer, false)
     }
 
+    /// Bills an answer that was said to its end.
+    pub(super) fn bill(&self, usage: &Usage) {
+        let mut said = self.0.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.input += usage.input;
+        said.output += usage.output;
+    }
+
     /// What it has done, and what its callers are billed for.
     fn stats(&self) -> Value {
         let requests = self.0.requests.load(Ordering::Relaxed);
@@ -406,61 +414,6 @@ impl Sim {
             request.dimensions.map_or(self.0.options.dimensions, |count| count.clamp(1, 4096) as u32);
         let seed = self.0.options.seed;
         request.texts.iter().map(|text| generate::embedding(text, seed, dimensions)).collect()
-    }
-}
-
-/// What happens to an answer on its way.
-struct Faults {
-    latency: Duration,
-    break_at: Option<usize>,
-    stall_at: Option<usize>,
-    fail_at: Option<usize>,
-}
-
-/// Something that is sent after a while; an error breaks the connection.
-struct Piece(Duration, Result<Bytes, std::io::Error>);
-
-impl Piece {
-    const fn say(bytes: Bytes) -> Self {
-        Self(Duration::ZERO, Ok(bytes))
-    }
-
-    fn after(wait: Duration, bytes: Vec<u8>) -> Self {
-        Self(wait, Ok(Bytes::from(bytes)))
-    }
-
-    fn broken() -> Self {
-        Self(Duration::ZERO, Err(std::io::Error::other("the simulated provider breaks off")))
-    }
-}
-
-/// An answer in pieces; the bill goes out with the last of them.
-fn pieces(said: VecDeque<Piece>, bill: Option<Bill>) -> UpstreamBody {
-    UpstreamBody::Stream(Box::pin(stream::unfold((said, bill), |(mut said, mut bill)| async move {
-        let Piece(wait, bytes) = said.pop_front()?;
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        if said.is_empty()
-            && let Some(bill) = bill.take()
-        {
-            bill.send();
-        }
-        Some((bytes, (said, bill)))
-    })))
-}
-
-/// What an answer costs its caller, once it is said.
-struct Bill {
-    sim: Sim,
-    usage: Usage,
-}
-
-impl Bill {
-    fn send(self) {
-        let mut said = self.sim.0.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.input += self.usage.input;
-        said.output += self.usage.output;
     }
 }
 

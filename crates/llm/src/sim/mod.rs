@@ -9,6 +9,7 @@ mod answer;
 mod directive;
 mod generate;
 mod options;
+mod pieces;
 mod script;
 mod server;
 mod steps;
