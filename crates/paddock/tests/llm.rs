@@ -211,7 +211,7 @@ async fn metric(server: &TestServer, name: &str, labels: &[&str]) -> Option<f64>
         client().get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();
     let line = metrics.lines().find(|line| {
         let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']));
-        rest.is_some_and(|rest| labels.iter().all(|label| rest.contains(label)))
+        rest.is_some_and(|rest| labels.iter().all(|label| rest.contains(*label)))
     })?;
     line.rsplit_once(' ')?.1.parse().ok()
 }

@@ -211,7 +211,7 @@ fn the_alerts_are_about_metrics_that_there_are() {
     let is_metric = |word: &&str| {
         ["llm_", "gen_ai_client_", "gen_ai_server_", "jobs_", "agents_", "http_", "config_"]
             .iter()
-            .any(|prefix| word.starts_with(prefix))
+            .any(|prefix| word.starts_with(*prefix))
     };
     let words = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let mut names: Vec<&str> = words.filter(is_metric).collect();
@@ -221,7 +221,7 @@ fn the_alerts_are_about_metrics_that_there_are() {
     let crates = ["agents", "jobs", "llm", "platform"].map(|name| page("crates").join(name).join("src"));
     let sources: String = crates.iter().map(|dir| sources(dir)).collect();
     for name in names {
-        let of_histogram = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        let of_histogram = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(*suffix));
         let is_there = |name: &str| sources.contains(&format!("\"{name}\""));
         assert!(is_there(name) || of_histogram.is_some_and(is_there), "no metric is called {name}");
     }

@@ -1,6 +1,7 @@
 //! Providers that are asked whether they are there.
 
 use std::{
+    future::{Ready, ready},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,20 +27,21 @@ struct Vendor {
     probes: AtomicUsize,
 }
 
-async fn models(State(vendor): State<Arc<Vendor>>) -> StatusCode {
+fn models(State(vendor): State<Arc<Vendor>>) -> Ready<StatusCode> {
     vendor.probes.fetch_add(1, Ordering::Relaxed);
-    if vendor.is_up.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    let is_up = vendor.is_up.load(Ordering::Relaxed);
+    ready(if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE })
 }
 
-async fn complete(State(vendor): State<Arc<Vendor>>) -> Result<Json<Value>, StatusCode> {
+fn complete(State(vendor): State<Arc<Vendor>>) -> Ready<Result<Json<Value>, StatusCode>> {
     if !vendor.is_up.load(Ordering::Relaxed) {
-        return Err(StatusCode::SERVICE_UNAVAILABLE);
+        return ready(Err(StatusCode::SERVICE_UNAVAILABLE));
     }
-    Ok(Json(json!({
+    ready(Ok(Json(json!({
         "id": "c", "object": "chat.completion", "created": 1, "model": "m",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-    })))
+    }))))
 }
 
 /// Waits until something holds.
