@@ -10,12 +10,19 @@ import { generateText, streamText } from 'ai';
 import OpenAI from 'openai';
 import { scratch, serve } from './paddock.mjs';
 
-const CONFIG = ['openai', 'anthropic', 'gemini']
-  .map((dialect) => `[[llm.providers]]\nname = "${dialect}"\ndialect = "${dialect}"\nurl = "sim:?seed=5"\n`)
-  .concat('[[llm.providers]]\nname = "limited"\nurl = "sim:?rpm=1&retry_after=100ms"\nmodels = ["limited"]\n')
+// Of this seed, the first request is refused for its limits and the next three are not.
+const HESITANT = 'sim:?seed=189&limit=0.5&retry_after=300ms';
+const provider = (name, url, more = '') => `[[llm.providers]]\nname = "${name}"\nurl = "${url}"\n${more}`;
+// The gateway waits for no place, so that its callers have to.
+const CONFIG = ['[llm]\nwait_max = "0s"\n']
+  .concat(['openai', 'anthropic', 'gemini'].map((dialect) => provider(dialect, 'sim:?seed=5', `dialect = "${dialect}"\n`)))
+  .concat(provider('limited', 'sim:?rpm=1&retry_after=300ms', 'models = ["limited"]\n'))
+  .concat(['hesitant-one', 'hesitant-two'].map((name) => provider(name, HESITANT)))
+  .concat(provider('failing', 'sim:?error=1'))
   .join('');
 const MODELS = ['openai/m', 'anthropic/m', 'gemini/m'];
 const WEATHER = { type: 'object', properties: { city: { const: 'Paris' } }, required: ['city'] };
+const THING = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'], additionalProperties: false };
 const PICTURE = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 const user = (content) => [{ role: 'user', content }];
 
@@ -31,6 +38,16 @@ before(async () => {
 after(async () => {
   for (const hook of hooks.reverse()) await hook();
 });
+/** A `fetch` that keeps what each attempt of an SDK was answered. */
+function watched() {
+  const answers = [];
+  const watch = async (...request) => {
+    const answer = await fetch(...request);
+    answers.push(answer);
+    return answer;
+  };
+  return { answers, watch };
+}
 const openai = (options = {}) => new OpenAI({ baseURL: `${base}/llm/v1`, apiKey: 'unused', ...options });
 const anthropic = (options = {}) => new Anthropic({ baseURL: `${base}/llm`, apiKey: 'unused', ...options });
 
@@ -75,10 +92,9 @@ for (const model of MODELS) {
         { type: 'text', text: 'What is it?' },
         { type: 'image_url', image_url: { url: `data:image/png;base64,${PICTURE}` } },
       ];
-      const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'], additionalProperties: false };
       const { choices } = await openai().chat.completions.create({
         model, messages: user(content),
-        response_format: { type: 'json_schema', json_schema: { name: 'thing', strict: true, schema } },
+        response_format: { type: 'json_schema', json_schema: { name: 'thing', strict: true, schema: THING } },
       });
       assert.deepEqual(JSON.parse(choices[0].message.content), { ok: true });
     });
@@ -96,6 +112,15 @@ for (const model of MODELS) {
       assert.equal(text, 'Hello there');
       assert.equal(last.type, 'response.completed');
       assert.equal(last.response.usage.output_tokens, 2);
+    });
+
+    test('uses responses that follow a schema', async () => {
+      const format = { type: 'json_schema', name: 'thing', strict: true, schema: THING };
+      const request = { model, input: 'a thing', text: { format } };
+      const { output_text: text } = await openai().responses.create(request);
+      assert.deepEqual(JSON.parse(text), { ok: true });
+      const streamed = await openai().responses.stream(request).finalResponse();
+      assert.deepEqual(JSON.parse(streamed.output[0].content[0].text), { ok: true });
     });
   });
 
@@ -134,6 +159,15 @@ for (const model of MODELS) {
       assert.equal(next.content[0].text, 'It is mild');
       const streamed = await anthropic().messages.stream(request).finalMessage();
       assert.deepEqual(streamed.content[0].input, { city: 'Paris' });
+    });
+
+    test('answers in JSON, whole and streamed', async () => {
+      const format = { type: 'json_schema', schema: THING };
+      const request = { model, max_tokens: 50, messages: user('a thing'), output_config: { format } };
+      const message = await anthropic().messages.create(request);
+      assert.deepEqual(JSON.parse(message.content[0].text), { ok: true });
+      const streamed = await anthropic().messages.stream(request).finalMessage();
+      assert.deepEqual(JSON.parse(streamed.content[0].text), { ok: true });
     });
 
     test('sees pictures and counts tokens', async () => {
@@ -188,12 +222,41 @@ describe('embeddings, models, failures, retries', () => {
     }, Anthropic.APIError);
   });
 
-  test('retries when told to wait', async () => {
+  test('says that a limit is reached, and when to come back', async () => {
     const request = { model: 'limited', messages: user('hello') };
     await openai().chat.completions.create(request);
     const again = openai({ maxRetries: 0 }).chat.completions.create(request);
-    await assert.rejects(again, OpenAI.RateLimitError);
+    await assert.rejects(again, (error) => {
+      assert.ok(error instanceof OpenAI.RateLimitError, String(error));
+      assert.equal(error.headers.get('retry-after-ms'), '300');
+      return true;
+    });
   });
+
+  const CALLS = {
+    'openai SDK': (model, options) => openai(options).chat.completions.create({ model, messages: user('hello') }),
+    'anthropic SDK': (model, options) => anthropic(options).messages.create({ model, max_tokens: 50, messages: user('hello') }),
+  };
+  for (const [index, [sdk, call]] of Object.entries(CALLS).entries()) {
+    const number = ['one', 'two'][index];
+
+    test(`${sdk}: waits as long as it is told, tries again and succeeds`, async () => {
+      const { answers, watch } = watched();
+      const answer = await call(`hesitant-${number}/m`, { maxRetries: 2, fetch: watch });
+      assert.ok(answer.id);
+      assert.equal(answers[0].status, 429);
+      assert.equal(answers[0].headers.get('retry-after-ms'), '300');
+      assert.ok(answers.length > 1);
+      assert.equal(answers.at(-1).status, 200);
+    });
+
+    test(`${sdk}: does not repeat what the gateway has repeated`, async () => {
+      const { answers, watch } = watched();
+      await assert.rejects(call(`failing/${number}`, { maxRetries: 2, fetch: watch }), { status: 502 });
+      assert.equal(answers.length, 1, 'it was told not to try again');
+      assert.equal(answers[0].headers.get('x-should-retry'), 'false');
+    });
+  }
 });
 
 describe('other people\'s frameworks', () => {

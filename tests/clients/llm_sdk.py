@@ -1,6 +1,7 @@
 """The official Python SDKs of OpenAI and Anthropic, against simulated providers of every dialect.
 
-Usage: llm_sdk.py BASE, where the server's providers are called `openai`, `anthropic` and `gemini`.
+Usage: llm_sdk.py BASE, where the server's providers are called `openai`, `anthropic` and `gemini`; of `hesitant-one` and
+`hesitant-two` each refuses its first call for its limits, and `failing` fails.
 """
 
 import json
@@ -60,6 +61,12 @@ def sees_pictures(model):
 
 def structures_output(model):
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+    named = {"type": "json_schema", "name": "thing", "schema": schema, "strict": True}
+    answer = vendor.responses.create(model=model, input="a thing", text={"format": named})
+    assert json.loads(answer.output_text) == {"ok": True}, answer
+    asked = {"format": {"type": "json_schema", "schema": schema}}
+    message = claude.messages.create(model=model, max_tokens=50, messages=said("a thing"), output_config=asked)
+    assert json.loads(message.content[0].text) == {"ok": True}, message
     answer = vendor.chat.completions.create(
         model=model,
         messages=said("a thing"),
@@ -118,6 +125,30 @@ def fails_as_the_vendors_do():
         anthropic.APIError,
         lambda: list(claude.messages.create(model="gemini/m", max_tokens=50, messages=broken, stream=True)),
     )
+
+
+def tries_again_when_that_helps():
+    def calls(number):
+        answers = []
+        hooks = {"response": [answers.append]}
+        openai_client = openai.DefaultHttpxClient(event_hooks=hooks)
+        anthropic_client = anthropic.DefaultHttpxClient(event_hooks=hooks)
+        if number == "one":
+            client = vendor.with_options(max_retries=2, http_client=openai_client)
+            return answers, lambda model: client.chat.completions.create(model=model, messages=said("hello"))
+        client = claude.with_options(max_retries=2, http_client=anthropic_client)
+        return answers, lambda model: client.messages.create(model=model, max_tokens=50, messages=said("hello"))
+
+    for number, failure in [("one", openai.InternalServerError), ("two", anthropic.InternalServerError)]:
+        answers, call = calls(number)
+        assert call(f"hesitant-{number}/m").id
+        statuses = [answer.status_code for answer in answers]
+        assert statuses[0] == 429 and len(statuses) > 1 and statuses[-1] == 200, statuses
+        assert answers[0].headers["retry-after-ms"] == "300", answers[0].headers
+        answers, call = calls(number)
+        raises(failure, lambda: call(f"failing/{number}"))
+        assert [answer.status_code for answer in answers] == [502], "it was told not to try again"
+        assert answers[0].headers["x-should-retry"] == "false", answers[0].headers
 
 
 def waits_for(batch):
@@ -180,6 +211,7 @@ for name in MODELS:
         check(name)
 embeds()
 fails_as_the_vendors_do()
+tries_again_when_that_helps()
 carries_batches_out()
 answers_later()
 print("ok")

@@ -130,6 +130,37 @@ async fn a_server_that_dies_makes_the_run_partial() {
     assert!(record.metrics["error_ratio"] > 0.9, "{:?}", record.metrics);
 }
 
+/// A tear-down that measures with a script.
+fn measure(script: &str) -> String {
+    format!(
+        "[[teardown]]\nmeasure = {{ run = [\"sh\", \"-c\", {script:?}], figures = {{ left_count = \"/left\" }} }}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_load_left_behind_is_measured_before_the_server_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = measure("kill -0 \"$(cat pid)\" && echo '{\"left\": 3}'");
+    let scenario = scenario(dir.path(), "{ closed = { users = 1, iterations = 2 } }", "/", &script);
+    let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
+    assert_gone(dir.path());
+    assert_eq!(record.partial, None);
+    assert!((record.metrics["left_count"] - 3.0).abs() < f64::EPSILON);
+    assert!(!record.metrics.contains_key("wall_s"), "what the command itself took is not the run's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_last_measurement_fails_is_partial() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = measure("echo nobody knows >&2; exit 3");
+    let scenario = scenario(dir.path(), "{ closed = { users = 1, iterations = 2 } }", "/", &script);
+    let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
+    assert_gone(dir.path());
+    let partial = record.partial.unwrap();
+    assert!(partial.contains("after the load") && partial.contains("nobody knows"), "{partial}");
+    assert_eq!(record.totals(), (2, 2, 0));
+}
+
 struct StopAtOnce(CancellationToken);
 
 impl Observer for StopAtOnce {

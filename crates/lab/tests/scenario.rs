@@ -178,6 +178,30 @@ fn a_data_file_gives_its_rows_and_says_what_is_wrong_with_it() {
 }
 
 #[test]
+fn what_is_measured_last_and_what_is_a_difference_is_checked() {
+    let with = |text: &str| parse(&OK.replacen("[short]", &format!("{text}\n[short]"), 1));
+    with("[differences]\nadded_ms = { of = \"a_ms\", less = \"b_ms\" }").unwrap();
+    with("[[teardown]]\nmeasure = { run = [\"x\", \"${port}\"], figures = { left_count = \"/left\" } }")
+        .unwrap();
+    for (text, expected) in [
+        ("[differences]\nadded_ms = { of = \"a_ms\", less = \"b_s\" }", "and `b_s` has another"),
+        ("[differences]\nadded_ms = { of = \"a_ms\" }", "less"),
+        ("[[teardown]]\nmeasure = { run = [\"x\"] }", "`measure` needs `figures`"),
+        (
+            "[[teardown]]\nmeasure = { run = [\"${prot}\"], figures = { a_ms = \"/a\" } }",
+            "did you mean `port`?",
+        ),
+        (
+            "[[teardown]]\nmeasure = { run = [\"x\"], figures = { a_ms = \"a\" } }",
+            "`a` is not a JSON pointer",
+        ),
+    ] {
+        let message = with(text).unwrap_err();
+        assert!(message.contains(expected) && message.starts_with("example.toml:"), "{expected}: {message}");
+    }
+}
+
+#[test]
 fn thresholds_and_names_are_checked() {
     let message = error("target = 10", "target = 10\nacceptable = 5");
     assert!(message.contains("must not be stricter"), "{message}");

@@ -15,6 +15,8 @@ use crate::dialect::usage::Usage;
 pub const LLM_CALLS_TOTAL: &str = "llm_calls_total";
 /// Attempts at providers, by provider, credential, model and outcome.
 pub const LLM_ATTEMPTS_TOTAL: &str = "llm_attempts_total";
+/// How many attempts calls took.
+pub const LLM_CALL_ATTEMPTS: &str = "llm_call_attempts";
 /// Attempts that a call took beyond its first.
 pub const LLM_RETRIES_TOTAL: &str = "llm_retries_total";
 /// Second attempts that were started because the first did not begin to answer.
@@ -57,12 +59,15 @@ pub const LLM_CACHE_TOTAL: &str = "llm_cache_total";
 pub const LLM_PROVIDER_UP: &str = "llm_provider_up";
 
 /// Buckets as the `GenAI` conventions advise, for durations and tokens.
-pub const BUCKETS: [Buckets; 4] = [
+pub const BUCKETS: [Buckets; 5] = [
     Buckets { metric: GEN_AI_OPERATION_DURATION_SECONDS, bounds: &DURATIONS },
     Buckets { metric: GEN_AI_TIME_TO_FIRST_TOKEN_SECONDS, bounds: &FIRST_TOKENS },
     Buckets { metric: GEN_AI_TOKEN_USAGE, bounds: &TOKENS },
     Buckets { metric: LLM_OVERHEAD_SECONDS, bounds: &OVERHEADS },
+    Buckets { metric: LLM_CALL_ATTEMPTS, bounds: &ATTEMPTS },
 ];
+/// Four are the most without hedging.
+const ATTEMPTS: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 5.0];
 const DURATIONS: [f64; 14] =
     [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 const FIRST_TOKENS: [f64; 16] =
@@ -198,6 +203,7 @@ pub fn describe() {
         Unit::Count,
         "Attempts at providers, by provider, credential, model and outcome"
     );
+    describe_histogram!(LLM_CALL_ATTEMPTS, Unit::Count, "Attempts that calls of models took");
     describe_counter!(LLM_RETRIES_TOTAL, Unit::Count, "Attempts beyond the first of a call");
     describe_counter!(
         LLM_HEDGES_TOTAL,
@@ -241,4 +247,20 @@ pub fn describe() {
     describe_counter!(LLM_LOG_DROPPED_TOTAL, Unit::Count, "Entries of the request log that were not kept");
     describe_counter!(LLM_CACHE_TOTAL, Unit::Count, "Cacheable calls, by what the cache had");
     describe_gauge!(LLM_PROVIDER_UP, Unit::Count, "Whether providers answered their last probe");
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_metric_is_in_the_documentation() {
+        let documentation = include_str!("../../../docs/llm.md");
+        let constants = include_str!("metrics.rs").lines().filter_map(|line| line.strip_prefix("pub const "));
+        let names: Vec<&str> = constants
+            .filter_map(|constant| constant.split_once(": &str = \""))
+            .map(|(_, rest)| rest.trim_end_matches("\";"))
+            .collect();
+        assert!(names.len() > 20, "{names:?}");
+        let missing: Vec<&&str> = names.iter().filter(|name| !documentation.contains(**name)).collect();
+        assert!(missing.is_empty(), "docs/llm.md does not tell of {missing:?}");
+    }
 }

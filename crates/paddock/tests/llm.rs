@@ -7,16 +7,20 @@ mod support;
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::Instant,
 };
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{PATIENCE, TestServer, page, run, text};
+use support::{PATIENCE, TestServer, TestSite, page, run, text};
 
 const PROVIDERS: &str = "llm.providers=[{ name = 'openai', url = 'sim:?seed=5' }, \
      { name = 'anthropic', dialect = 'anthropic', url = 'sim:?seed=5' }, \
-     { name = 'gemini', dialect = 'gemini', url = 'sim:?seed=5', models = ['kettle', 'm'] }]";
+     { name = 'gemini', dialect = 'gemini', url = 'sim:?seed=5', models = ['kettle', 'm'] }, \
+     { name = 'hesitant-one', url = 'sim:?seed=189&limit=0.5&retry_after=300ms' }, \
+     { name = 'hesitant-two', url = 'sim:?seed=189&limit=0.5&retry_after=300ms' }, \
+     { name = 'failing', url = 'sim:?error=1' }]";
 
 /// Says that a test does nothing, which is a failure where its client is required.
 fn skip(required: &str, reason: &str) {
@@ -47,7 +51,8 @@ fn the_official_python_sdks_work_with_every_dialect() {
     if !python.is_file() {
         return skip("PADDOCK_REQUIRE_PYTHON", "`scripts/setup.sh test` installs the SDKs for Python");
     }
-    let server = TestServer::start_plain(&["--set", PROVIDERS]);
+    // The gateway waits for no place, so that its callers have to.
+    let server = TestServer::start_plain(&["--set", PROVIDERS, "--set", "llm.wait_max=0s"]);
     let output = Command::new(python).arg("llm_sdk.py").arg(&server.base).current_dir(dir).output().unwrap();
     assert!(output.status.success() && output.stdout.ends_with(b"ok\n"), "{}", text(&output));
 }
@@ -198,6 +203,110 @@ async fn a_batch_survives_a_kill_and_asks_no_line_twice() {
     let content = client().get(file).send().await.unwrap().text().await.unwrap();
     assert_eq!(content.lines().count(), 40);
     assert_eq!(sim.answers().await.0, 40, "each line was billed once");
+}
+
+/// The value of a metric with these labels, whatever others it has.
+async fn metric(server: &TestServer, name: &str, labels: &[&str]) -> Option<f64> {
+    let metrics =
+        client().get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();
+    let line = metrics.lines().find(|line| {
+        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']));
+        rest.is_some_and(|rest| labels.iter().all(|label| rest.contains(*label)))
+    })?;
+    line.rsplit_once(' ')?.1.parse().ok()
+}
+
+/// Waits until a metric has a value: they are rendered once a second.
+async fn metric_becomes(server: &TestServer, name: &str, labels: &[&str], value: f64) {
+    let started = Instant::now();
+    loop {
+        let now = metric(server, name, labels).await;
+        if now.is_some_and(|now| (now - value).abs() < f64::EPSILON) {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{name} {labels:?} is {now:?} and not {value}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// A member of a message of a collector's protocol (OTLP), in Protocol Buffers' encoding.
+fn member(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[tag, u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
+}
+
+/// An attribute that is a text, as it is in a span on its way to a collector.
+fn text_attribute(key: &str, value: &str) -> Vec<u8> {
+    [member(0x0a, key.as_bytes()), member(0x12, &member(0x0a, value.as_bytes()))].concat()
+}
+
+/// An attribute that is a number below 128.
+fn number_attribute(key: &str, value: u8) -> Vec<u8> {
+    [member(0x0a, key.as_bytes()), member(0x12, &[0x18, value])].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_seen_in_the_words_of_open_telemetry() {
+    let received = Arc::new(Mutex::new(Vec::<u8>::new()));
+    let sink = Arc::clone(&received);
+    let collect = async move |body: axum::body::Bytes| sink.lock().unwrap().extend_from_slice(&body);
+    let routes = axum::Router::new().route("/v1/traces", axum::routing::post(collect));
+    let collector = TestSite::start(routes).await;
+    let otlp = format!("telemetry.otlp={}", collector.base);
+    let mut server = TestServer::start_plain(&["--set", PROVIDERS, "--set", &otlp]);
+    let ask = async |body: Value| {
+        let call = client()
+            .post(format!("{}/llm/v1/chat/completions", server.base))
+            .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        call.json(&body).send().await.unwrap().status().as_u16()
+    };
+    let messages = json!([{"role": "user", "content": "[sim reply=\"Hello there\"]"}]);
+    assert_eq!(ask(json!({"model": "gemini/kettle", "max_tokens": 77, "messages": messages})).await, 200);
+    assert_eq!(ask(json!({"model": "failing/pot", "messages": messages})).await, 502);
+
+    let of_call = ["gen_ai_provider_name=\"gemini\"", "gen_ai_request_model=\"kettle\""];
+    for name in
+        ["gen_ai_client_operation_duration_seconds_count", "gen_ai_server_time_to_first_token_seconds_count"]
+    {
+        metric_becomes(&server, name, &of_call, 1.0).await;
+    }
+    let tokens_out = [of_call[0], of_call[1], "gen_ai_token_type=\"output\""];
+    metric_becomes(&server, "gen_ai_client_token_usage_sum", &tokens_out, 2.0).await;
+
+    server.signal(Signal::TERM);
+    server.wait();
+    let received = received.lock().unwrap().clone();
+    let count = |bytes: &[u8]| received.windows(bytes.len()).filter(|part| *part == bytes).count();
+    for (key, value) in [
+        ("gen_ai.operation.name", "chat"),
+        ("gen_ai.request.model", "gemini/kettle"),
+        ("gen_ai.response.model", "kettle"),
+        ("gen_ai.provider.name", "gemini"),
+        ("paddock.llm.credential", "none"),
+        ("error.type", "provider_failed"),
+    ] {
+        assert!(count(&text_attribute(key, value)) > 0, "{key}: {value}");
+    }
+    for (key, value) in [("gen_ai.request.max_tokens", 77), ("gen_ai.usage.output_tokens", 2)] {
+        assert!(count(&number_attribute(key, value)) > 0, "{key}: {value}");
+    }
+    assert!(count(b"chat gemini/kettle") > 0, "the name of its span");
+    let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes();
+    assert!(count(&trace) >= 4, "two requests and two calls, in the trace of who asked");
+}
+
+#[tokio::test]
+async fn probes_say_which_providers_are_there() {
+    let sim = Sim::start(&[]);
+    let gone = support::closed_port();
+    let providers = format!(
+        "llm.providers=[{{ name = 'here', url = '{}', probe = '/models' }}, \
+         {{ name = 'gone', url = '{gone}v1', probe = '/models' }}, {{ name = 'unasked', url = '{gone}v1' }}]",
+        sim.url
+    );
+    let server = TestServer::start_plain(&["--set", &providers, "--set", "llm.resilience.probe_interval=1s"]);
+    metric_becomes(&server, "llm_provider_up", &["provider=\"here\""], 1.0).await;
+    metric_becomes(&server, "llm_provider_up", &["provider=\"gone\""], 0.0).await;
+    assert_eq!(metric(&server, "llm_provider_up", &["provider=\"unasked\""]).await, None);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    last::measure,
     process::{SetupError, run_command},
     ready::Ready,
     server::Server,
@@ -27,6 +28,8 @@ pub(super) struct Fixtures {
     /// Whether other machines may be talked to.
     allow_target: bool,
     ready_ms: BTreeMap<String, f64>,
+    /// What was measured after the load.
+    figures: Vec<(String, f64)>,
     variables: Variables,
 }
 
@@ -109,6 +112,11 @@ impl Fixtures {
         &self.ready_ms
     }
 
+    /// What tear-down measured.
+    pub(super) fn take_figures(&mut self) -> Vec<(String, f64)> {
+        std::mem::take(&mut self.figures)
+    }
+
     /// Servers that have ended although nobody asked them to, each as a sentence fragment.
     pub(super) fn ended_servers(&mut self) -> Vec<String> {
         self.servers.iter_mut().filter_map(Server::ended).collect()
@@ -118,8 +126,14 @@ impl Fixtures {
     pub(super) async fn tear_down(&mut self, scenario: &Scenario) -> Result<(), SetupError> {
         let mut result = Ok(());
         for part in &scenario.file.teardown {
-            let TeardownFile::Command(file) = part.get_ref();
-            result = result.and(run_command(scenario, file, &self.variables).await);
+            let done = match part.get_ref() {
+                TeardownFile::Command(file) => run_command(scenario, file, &self.variables).await,
+                TeardownFile::Measure(options) => {
+                    let measured = measure(scenario, options, &self.variables).await;
+                    measured.map(|figures| self.figures.extend(figures))
+                }
+            };
+            result = result.and(done);
         }
         while let Some(server) = self.servers.pop() {
             server.stop().await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     record::{GENERATOR, Latency, ResourceSample, RunRecord},
+    scenario::DifferenceFile,
     statistics::median,
 };
 
@@ -38,6 +39,18 @@ pub(super) fn fill(
         record.repeats.insert(name.clone(), values.clone());
     }
     record.metrics = metrics;
+}
+
+/// Adds what one metric is beyond another; nothing where either was not measured.
+pub(super) fn add_differences(
+    metrics: &mut BTreeMap<String, f64>,
+    differences: &BTreeMap<String, DifferenceFile>,
+) {
+    for (name, DifferenceFile { of, less }) in differences {
+        if let (Some(of), Some(less)) = (metrics.get(of).copied(), metrics.get(less).copied()) {
+            metrics.insert(name.clone(), of - less);
+        }
+    }
 }
 
 /// What stands for the values of all operations.
@@ -174,6 +187,19 @@ mod tests {
         let failed = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0];
         assert!((reduced("failed_requests_count", &failed) - 3.0).abs() < 1e-9);
         assert!((reduced("retries_total", &failed) - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_difference_is_there_when_both_of_its_figures_are() {
+        let mut metrics = BTreeMap::from([("through_ms".to_owned(), 3.0), ("direct_ms".to_owned(), 1.0)]);
+        let difference = |less: &str| DifferenceFile { of: "through_ms".to_owned(), less: less.to_owned() };
+        let differences = BTreeMap::from([
+            ("added_ms".to_owned(), difference("direct_ms")),
+            ("unknown_ms".to_owned(), difference("absent_ms")),
+        ]);
+        add_differences(&mut metrics, &differences);
+        assert!((metrics["added_ms"] - 2.0).abs() < 1e-9);
+        assert!(!metrics.contains_key("unknown_ms"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! what in [`RunRecord::validity`].
 
 mod fixture;
+mod last;
 mod metrics;
 mod process;
 mod ready;
@@ -147,18 +148,25 @@ pub async fn execute(
     let result = measure(scenario, options, load, variables, &fixtures, observer, tasks, stop).await;
     let died = fixtures.ended_servers();
     let torn_down = fixtures.tear_down(scenario).await;
-    let (measured, samples) = result?;
+    let (mut measured, samples) = result?;
+    for (name, value) in fixtures.take_figures() {
+        measured.figures.entry(name).or_default().push(value);
+    }
     let mut record = assemble(scenario, options, environment, measured, &samples, &fixtures);
     record.scenario_hash = Some(scenario_hash);
-    if !died.is_empty() {
-        let partial = died.join(", ");
+    let mut partial = died;
+    if let Err(error) = torn_down {
+        tracing::warn!(error = %error, "tear-down failed");
+        if matches!(error, SetupError::Measure { .. }) {
+            partial.push(error.to_string());
+        }
+    }
+    if !partial.is_empty() {
+        let partial = partial.join(", ");
         record.partial = Some(match record.partial {
             Some(reason) => format!("{partial}; {reason}"),
             None => partial,
         });
-    }
-    if let Err(error) = torn_down {
-        tracing::warn!(error = %error, "tear-down failed");
     }
     Ok(record)
 }
@@ -346,6 +354,7 @@ fn assemble(
     validity::mark_intervals(&mut record.intervals, &samples.pressure);
     record.growth = growths(scenario, samples);
     metrics::fill(&mut record, &measured.figures, fixtures.ready_ms());
+    metrics::add_differences(&mut record.metrics, &scenario.file.differences);
     record.metrics.insert("generator_busy_ratio".to_owned(), measured.busy_ratio);
     let load = scenario.load(options.form).ok();
     let generator = validity::Generator {

@@ -74,6 +74,12 @@ pub enum SetupError {
         /// The end of what it printed.
         output: String,
     },
+    /// What should be measured after the load could not be.
+    #[error("nothing was measured after the load: {reason}")]
+    Measure {
+        /// Why not.
+        reason: String,
+    },
     /// A directory, port or address cannot be had.
     #[error("cannot prepare {what}")]
     Resource {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use paddock_platform::{config::nearest, units::HumanDuration};
 
-use super::{FormFile, Scenario, SetupFile, StepFile, VariableFile, VariableTable, data};
+use super::{DifferenceFile, FormFile, Scenario, SetupFile, StepFile, VariableFile, VariableTable, data};
 use crate::{
-    driver::BuildContext,
+    driver::{BuildContext, Options as _},
     engine::{IN_FLIGHT_MAX, Load, LoadError, Pattern, WORKERS_MAX},
+    quantity::Unit,
     record::Form,
     variables::{Source, Template, Variables},
 };
@@ -44,6 +45,14 @@ impl Scenario {
         for threshold in &file.thresholds {
             let valid = threshold.get_ref().validate();
             valid.map_err(|error| Placed::at(threshold.span().start, error))?;
+        }
+        for (name, DifferenceFile { of, less }) in &file.differences {
+            let unit = Unit::of_metric(name);
+            if let Some(other) = [of, less].into_iter().find(|other| Unit::of_metric(other) != unit) {
+                let message =
+                    format!("`{name}` is a difference of figures with its unit, and `{other}` has another");
+                return Err(Placed::at(self.offset_of("differences"), message));
+            }
         }
         for growth in &file.resources.growth_max {
             if !GROWING.contains(&growth.resource.as_str()) {
@@ -146,10 +155,19 @@ impl Scenario {
             driver.get_ref().build(&context).map_err(|source| Placed::at(driver.span().start, source))?;
         }
         for part in &self.file.teardown {
-            let super::TeardownFile::Command(command) = part.get_ref();
-            for template in command.run.iter().chain(command.env.values()).chain(&command.dir) {
-                let bound = template.bind(&context.variables);
-                bound.map_err(|missing| Placed::at(part.span().start, missing))?;
+            let error = |message: String| Placed::at(part.span().start, message);
+            match part.get_ref() {
+                super::TeardownFile::Command(command) => {
+                    for template in command.run.iter().chain(command.env.values()).chain(&command.dir) {
+                        template.bind(&context.variables).map_err(|missing| error(missing.to_string()))?;
+                    }
+                }
+                super::TeardownFile::Measure(command) if command.figures.is_empty() => {
+                    return Err(error("`measure` needs `figures`".to_owned()));
+                }
+                super::TeardownFile::Measure(command) => {
+                    command.build(&context).map_err(|source| error(source.to_string()))?;
+                }
             }
         }
         Ok(())

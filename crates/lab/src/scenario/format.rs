@@ -38,6 +38,9 @@ pub struct ScenarioFile {
     /// The kinds of operations.
     #[schemars(with = "Vec<StepFile>")]
     pub steps: Vec<Spanned<StepFile>>,
+    /// Figures that are what one figure is beyond another, by name: what stands between two ways to the same target.
+    #[serde(default)]
+    pub differences: BTreeMap<String, DifferenceFile>,
     /// The load for every change: seconds.
     #[schemars(with = "FormFile")]
     pub short: Spanned<FormFile>,
@@ -51,6 +54,16 @@ pub struct ScenarioFile {
     /// How processes are watched.
     #[serde(default)]
     pub resources: ResourcesFile,
+}
+
+/// What one figure is beyond another.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DifferenceFile {
+    /// The figure, for example `through_latency_p50_ms`.
+    pub of: String,
+    /// What is taken from it, for example `direct_latency_p50_ms`.
+    pub less: String,
 }
 
 /// How the processes that `setup` started, and the lab itself, are watched.

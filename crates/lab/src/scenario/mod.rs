@@ -20,7 +20,7 @@ use std::{
 pub(crate) use self::check::Environment;
 pub use self::{
     check::{GROWING, Placed},
-    format::{GrowthFile, ResourcesFile, ScenarioFile},
+    format::{DifferenceFile, GrowthFile, ResourcesFile, ScenarioFile},
     load::{BurstFile, ClosedFile, FormFile, RampFile, RateFile, ScheduleFile, StageFile, StagesFile},
     schema::schema,
     setup::{CommandFile, NameFile, ServerFile, SetupFile, SiteFile, TeardownFile},

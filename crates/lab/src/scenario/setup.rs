@@ -6,7 +6,7 @@ use paddock_platform::units::HumanDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::variables::Template;
+use crate::{driver::command::CommandOptions, variables::Template};
 
 /// One thing to prepare.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -89,4 +89,7 @@ pub struct NameFile {
 pub enum TeardownFile {
     /// Run a command to its end.
     Command(CommandFile),
+    /// Run a command to its end within a minute, and keep the figures in its output: what the load left behind. Only
+    /// what `figures` names is kept.
+    Measure(CommandOptions),
 }

@@ -6,6 +6,7 @@
 //!                                        └── another place ◀───┘ failed before its first token
 //! ```
 
+mod admit;
 mod answer;
 mod attempt;
 mod cache;
@@ -13,6 +14,7 @@ mod call;
 mod complete;
 mod complete_stream;
 mod decisions;
+mod deliver;
 mod embed;
 mod failed;
 mod looks;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use metrics::counter;
+use metrics::{counter, histogram};
 use tracing::Span;
 
 use super::{Inner, call::Call};
@@ -14,7 +14,7 @@ use crate::{
     config::LogMode,
     dialect::usage::Usage,
     govern::{Claim, Dims, Entry, LogEntry, Pico},
-    metrics::{LLM_CALLS_TOTAL, LLM_RETRIES_TOTAL},
+    metrics::{LLM_CALL_ATTEMPTS, LLM_CALLS_TOTAL, LLM_RETRIES_TOTAL},
     resilience::Lane,
     routing::Target,
 };
@@ -91,6 +91,9 @@ impl Record {
             served.lane.metrics.answered(&usage, cost, took);
         }
         counter!(LLM_CALLS_TOTAL, "api" => self.call.api.operation(), "outcome" => outcome).increment(1);
+        if self.attempts > 0 {
+            histogram!(LLM_CALL_ATTEMPTS).record(f64::from(self.attempts));
+        }
         if self.attempts > 1 {
             counter!(LLM_RETRIES_TOTAL).increment(u64::from(self.attempts - 1));
         }
@@ -154,9 +157,9 @@ impl Record {
             self.span.record("paddock.llm.provider", &*served.lane.provider);
             self.span.record("paddock.llm.credential", &*served.lane.credential.name);
         }
-        self.span.record("gen_ai.usage.input_tokens", usage.input);
-        self.span.record("gen_ai.usage.output_tokens", usage.output);
-        self.span.record("paddock.llm.attempts", self.attempts);
+        self.span.record("gen_ai.usage.input_tokens", int(usage.input));
+        self.span.record("gen_ai.usage.output_tokens", int(usage.output));
+        self.span.record("paddock.llm.attempts", i64::from(self.attempts));
         if outcome != "ok" {
             self.span.record("error.type", outcome);
             self.span.record("otel.status_code", "ERROR");
@@ -174,6 +177,11 @@ impl Drop for Record {
     }
 }
 
+/// `OpenTelemetry` knows numbers with a sign only; others arrive at a collector as text.
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// A span in the words of `OpenTelemetry`'s `GenAI` conventions, where spans are sent.
 fn span_of(call: &Call) -> Span {
     if !paddock_platform::telemetry::spans_are_sent() {
@@ -186,7 +194,7 @@ fn span_of(call: &Call) -> Span {
         otel.kind = "client",
         gen_ai.operation.name = operation,
         gen_ai.request.model = call.facts.model.as_str(),
-        gen_ai.request.max_tokens = call.facts.tokens_out_max,
+        gen_ai.request.max_tokens = call.facts.tokens_out_max.map(int),
         gen_ai.provider.name = tracing::field::Empty,
         gen_ai.response.model = tracing::field::Empty,
         gen_ai.usage.input_tokens = tracing::field::Empty,

@@ -319,6 +319,10 @@ mod tests {
         };
         let deny = guards("guards = [{ kind = 'deny', patterns = ['(?i)secret'] }]").unwrap();
         assert!(pass(&deny, "a Secret").await.is_err() && pass(&deny, "a plan").await.is_ok());
+        let allow = guards("guards = [{ kind = 'allow', patterns = ['^kettle', 'pot$'] }]").unwrap();
+        assert!(pass(&allow, "kettles").await.is_ok() && pass(&allow, "a teapot").await.is_ok());
+        let refused = pass(&allow, "a plan").await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::GuardRefused, "{refused}");
         let size = guards("guards = [{ kind = 'size', size_max = '4B' }]").unwrap();
         assert!(pass(&size, "12345").await.is_err() && pass(&size, "1234").await.is_ok());
         let elsewhere = guards("guards = [{ kind = 'deny', patterns = ['.'], models = ['x*'] }]").unwrap();

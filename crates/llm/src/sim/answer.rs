@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -19,7 +18,9 @@ use serde_json::{Value, json};
 use super::{
     SimOptions,
     directive::Directive,
-    generate, script,
+    generate,
+    pieces::{Bill, Faults, Piece, pieces},
+    script,
     steps::{output_tokens, steps_of, tokens_of},
 };
 use crate::{
@@ -61,6 +62,9 @@ struct Inner {
 struct Said {
     answers: u64,
     replayed: u64,
+    /// Tokens of answers that were said to their end: what their callers are billed for.
+    input: u64,
+    output: u64,
     by_key: HashMap<Vec<u8>, Answer>,
     /// The keys, the oldest first.
     order: VecDeque<Vec<u8>>,
@@ -74,7 +78,6 @@ enum Wanted {
     GeminiEmbeddings,
     Count,
     Models,
-    Stats,
 }
 
 /// Which faults a request meets.
@@ -106,14 +109,18 @@ impl Sim {
     {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        // Who asks how it went is no caller of the provider, and meets no fault.
+        if parts.uri.path().ends_with("/stats") {
+            return Ok(whole(&self.stats()));
+        }
+        let Some((dialect, wanted)) = wanted(parts.uri.path()) else {
+            return Ok(refuse(Dialect::OpenAi, StatusCode::NOT_FOUND, "no such path", None));
+        };
         let number = self.0.requests.fetch_add(1, Ordering::Relaxed);
         let options = &self.0.options;
         let random = fastrand::Rng::with_seed(options.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let key = parts.headers.get(IDEMPOTENCY_KEY).map(|key| key.as_bytes().to_vec());
         let mut luck = Luck { random, number, key };
-        let Some((dialect, wanted)) = wanted(parts.uri.path()) else {
-            return Ok(refuse(Dialect::OpenAi, StatusCode::NOT_FOUND, "no such path", None));
-        };
         if let Some(refused) = self.refused(dialect, &parts.headers, &mut luck)? {
             return Ok(refused);
         }
@@ -121,7 +128,6 @@ impl Sim {
             return Ok(refuse(dialect, StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", None));
         }
         let answered = match wanted {
-            Wanted::Stats => Ok(whole(&self.stats())),
             Wanted::Models => {
                 Ok(whole(&json!({"object": "list", "data": [{"id": "sim", "object": "model"}]})))
             }
@@ -214,6 +220,7 @@ impl Sim {
         }
         let answer = self.say(&request, &directive, model, format, luck);
         let (answer, is_again) = self.say_once(luck.key.take(), answer);
+        let bill = (!is_again).then(|| Bill { sim: self.clone(), usage: answer.usage });
         let faults = Faults {
             // What was said already is there at once.
             latency: if is_again { Duration::ZERO } else { latency + stall.unwrap_or_default() },
@@ -223,7 +230,7 @@ impl Sim {
         };
         if request.stream {
             let writer = StreamWriter::new(format, crate::clock::unix_s(), include_usage);
-            return Ok(self.stream(dialect, answer, writer, &faults));
+            return Ok(self.stream(dialect, answer, writer, &faults, bill));
         }
         let tokens = answer.usage.output as f64;
         let rate = options.tokens_per_s;
@@ -234,10 +241,13 @@ impl Sim {
         }
         let body = with_fingerprint(format, write_answer(format, &answer, crate::clock::unix_s()));
         if faults.break_at.is_none() {
+            if let Some(bill) = bill {
+                bill.send();
+            }
             return Ok(response(UpstreamBody::Whole(Some(body)), "application/json"));
         }
         let half = body.slice(..body.len() / 2);
-        Ok(response(pieces(VecDeque::from([Piece::say(half), Piece::broken()])), "application/json"))
+        Ok(response(pieces(VecDeque::from([Piece::say(half), Piece::broken()]), None), "application/json"))
     }
 
     fn break_at(&self, directive: &Directive, luck: &mut Luck) -> Option<usize> {
@@ -265,10 +275,24 @@ impl Sim {
         (answer, false)
     }
 
-    /// What it has done: what its callers would be billed for.
+    /// Bills an answer that was said to its end.
+    pub(super) fn bill(&self, usage: &Usage) {
+        let mut said = self.0.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.input += usage.input;
+        said.output += usage.output;
+    }
+
+    /// What it has done, and what its callers are billed for.
     fn stats(&self) -> Value {
+        let requests = self.0.requests.load(Ordering::Relaxed);
         let said = self.0.said.lock().unwrap_or_else(PoisonError::into_inner);
-        json!({"answers": said.answers, "replayed": said.replayed})
+        json!({
+            "requests": requests,
+            "answers": said.answers,
+            "replayed": said.replayed,
+            "input_tokens": said.input,
+            "output_tokens": said.output,
+        })
     }
 
     /// The answer to a request.
@@ -333,6 +357,7 @@ impl Sim {
         answer: Answer,
         mut writer: StreamWriter,
         faults: &Faults,
+        bill: Option<Bill>,
     ) -> Response<UpstreamBody> {
         let rate = self.0.options.tokens_per_s;
         let gap = if rate > 0.0 { Duration::from_secs_f64(1.0 / rate) } else { Duration::ZERO };
@@ -345,13 +370,13 @@ impl Sim {
             if faults.break_at == Some(index) {
                 said.push_back(Piece::after(wait, std::mem::take(&mut out)));
                 said.push_back(Piece::broken());
-                return response(pieces(said), "text/event-stream");
+                return response(pieces(said, None), "text/event-stream");
             }
             if faults.fail_at == Some(index) {
                 let error = LlmError::new(ErrorKind::Overloaded, "a simulated failure within the stream");
                 out.extend_from_slice(&failure::stream_event(Format::of_dialect(dialect), &error));
                 said.push_back(Piece::after(wait, std::mem::take(&mut out)));
-                return response(pieces(said), "text/event-stream");
+                return response(pieces(said, None), "text/event-stream");
             }
             if faults.stall_at == Some(index) {
                 wait += self.0.options.stall_for;
@@ -367,7 +392,7 @@ impl Sim {
         writer.write(Step::Usage(answer.usage), &mut out);
         writer.finish(&mut out);
         said.push_back(Piece::after(wait, out));
-        response(pieces(said), "text/event-stream")
+        response(pieces(said, bill), "text/event-stream")
     }
 
     fn embeddings(&self, body: &Bytes) -> Result<Response<UpstreamBody>, LlmError> {
@@ -392,41 +417,6 @@ impl Sim {
     }
 }
 
-/// What happens to an answer on its way.
-struct Faults {
-    latency: Duration,
-    break_at: Option<usize>,
-    stall_at: Option<usize>,
-    fail_at: Option<usize>,
-}
-
-/// Something that is sent after a while; an error breaks the connection.
-struct Piece(Duration, Result<Bytes, std::io::Error>);
-
-impl Piece {
-    const fn say(bytes: Bytes) -> Self {
-        Self(Duration::ZERO, Ok(bytes))
-    }
-
-    fn after(wait: Duration, bytes: Vec<u8>) -> Self {
-        Self(wait, Ok(Bytes::from(bytes)))
-    }
-
-    fn broken() -> Self {
-        Self(Duration::ZERO, Err(std::io::Error::other("the simulated provider breaks off")))
-    }
-}
-
-fn pieces(said: VecDeque<Piece>) -> UpstreamBody {
-    UpstreamBody::Stream(Box::pin(stream::unfold(said, |mut said| async move {
-        let Piece(wait, bytes) = said.pop_front()?;
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        Some((bytes, said))
-    })))
-}
-
 fn wanted(path: &str) -> Option<(Dialect, Wanted)> {
     let ends = |end: &str| path.ends_with(end);
     Some(match path {
@@ -440,7 +430,6 @@ fn wanted(path: &str) -> Option<(Dialect, Wanted)> {
         _ if ends(":streamGenerateContent") => (Dialect::Gemini, Wanted::GeminiStream),
         _ if ends(":batchEmbedContents") => (Dialect::Gemini, Wanted::GeminiEmbeddings),
         _ if ends("/models") => (Dialect::OpenAi, Wanted::Models),
-        _ if ends("/stats") => (Dialect::OpenAi, Wanted::Stats),
         _ => return None,
     })
 }

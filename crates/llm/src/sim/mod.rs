@@ -9,9 +9,12 @@ mod answer;
 mod directive;
 mod generate;
 mod options;
+mod pieces;
 mod script;
 mod server;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub use options::{SimOptions, Spread};
 pub use server::SimServer;

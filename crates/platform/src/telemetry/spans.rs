@@ -216,7 +216,8 @@ pub(crate) fn end(span: &Span, status: StatusCode) {
     if span.is_none() {
         return;
     }
-    span.record("http.response.status_code", status.as_u16());
+    // Numbers without a sign would arrive as text.
+    span.record("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }

@@ -3,7 +3,8 @@
 use http::HeaderName;
 use paddock_platform::{
     identity::{Caller, Scope, Tenant},
-    store::testing::on_each_engine,
+    params,
+    store::{Statement, testing::on_each_engine},
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -238,6 +239,49 @@ async fn the_request_log_keeps_what_its_mode_says() {
         assert_eq!(entry.get("request").is_some(), has_bodies);
         assert_eq!(entry["answer"].as_str().is_some_and(|answer| answer.contains("choices")), has_bodies);
     }
+}
+
+static AGE: Statement =
+    Statement::new("llm", "test_age_requests", "UPDATE llm_requests SET at_ms = at_ms - ?1 WHERE model = ?2");
+
+#[tokio::test]
+async fn calls_that_are_older_than_the_retention_are_forgotten() {
+    on_each_engine(async |fixture| {
+        let start = async || {
+            let live = paddock_platform::config::Live::new(options(PRICED));
+            let section = live.section(|options| options);
+            let gateway = crate::Gateway::open(section, fixture.open().await, &fixture.tasks).await.unwrap();
+            let (app, _) = crate::routes::router(gateway, None).split_for_parts();
+            app.layer(axum::Extension(Caller::local()))
+        };
+        let models_logged = async |app: &axum::Router, expected: &[&str]| {
+            for _ in 0..1000 {
+                let request = http::Request::get("/requests").body(axum::body::Body::empty()).unwrap();
+                let entries = read(app.clone().oneshot(request).await.unwrap()).await.json()["items"].clone();
+                let models = entries.as_array().into_iter().flatten();
+                let mut models: Vec<&str> = models.filter_map(|entry| entry["model"].as_str()).collect();
+                models.sort_unstable();
+                if models == expected {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            panic!("the log never had {expected:?}");
+        };
+        let app = start().await;
+        for model in ["m", "n"] {
+            let request = post("/v1/chat/completions", &chat(model, "hello"));
+            assert_eq!(app.clone().oneshot(request).await.unwrap().status(), 200);
+        }
+        models_logged(&app, &["m", "n"]).await;
+        let eight_days_ms = 8 * 24 * 3_600_000_i64;
+        let aged = fixture.open().await.execute(&AGE, params![eight_days_ms, "n"]).await.unwrap();
+        assert_eq!(aged, 1);
+        // It looks for old entries when it starts, and every minute.
+        let app = start().await;
+        models_logged(&app, &["m"]).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -5,10 +5,14 @@ mod complete;
 mod durable;
 mod failures;
 mod governance;
+mod guards;
 mod pairs;
+mod probes;
 mod relay;
+mod routing;
 mod semantic;
 mod streams;
+mod teams;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,6 +24,7 @@ use paddock_platform::{
     config::{Live, Section},
     identity::Caller,
     store::testing::Fixture,
+    task::Tasks,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -143,6 +148,14 @@ pub(super) async fn read(response: http::Response<Body>) -> Read {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Read { status: parts.status, headers: parts.headers, body }
+}
+
+/// Serves a router on loopback.
+pub(super) async fn serve(tasks: &Tasks, router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tasks.spawn("test-server", async move { axum::serve(listener, router).await.unwrap() });
+    format!("http://{address}")
 }
 
 /// Events of a stream: names and data.

@@ -127,12 +127,28 @@ async fn tools_are_called_across_every_pair() {
 async fn structured_output_follows_its_schema_across_every_pair() {
     let bench = Bench::start(PROVIDERS).await;
     let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]});
-    for model in MODELS {
-        let mut chat = request("/v1/chat/completions", model, "a thing", false);
-        let inner = json!({"name": "thing", "schema": schema});
-        chat["response_format"] = json!({"type": "json_schema", "json_schema": inner});
-        let answer = bench.post("/v1/chat/completions", chat).await.json();
-        assert_eq!(text_of("/v1/chat/completions", &answer), r#"{"ok":true}"#, "{model}");
+    let format = json!({"type": "json_schema", "name": "thing", "schema": schema});
+    let of_anthropic = json!({"type": "json_schema", "schema": schema});
+    // Each in its vendor's words; Anthropic has had two for it.
+    let asked = [
+        ("/v1/chat/completions", "response_format", json!({"type": "json_schema", "json_schema": format})),
+        ("/v1/responses", "text", json!({"format": format})),
+        ("/v1/messages", "output_config", json!({"format": of_anthropic})),
+        ("/v1/messages", "output_format", of_anthropic),
+    ];
+    for (path, member, value) in &asked {
+        for model in MODELS {
+            let body = |stream| {
+                let mut body = request(path, model, "a thing", stream);
+                body[*member] = value.clone();
+                body
+            };
+            let whole = bench.post(path, body(false)).await;
+            assert_eq!(whole.status, 200, "{path} {member} {model}: {whole:?}");
+            assert_eq!(text_of(path, &whole.json()), r#"{"ok":true}"#, "{path} {member} {model}");
+            let stream = bench.post(path, body(true)).await;
+            assert_eq!(text_of_stream(path, &stream.text()), r#"{"ok":true}"#, "{path} {member} {model}");
+        }
     }
 }
 
