@@ -30,6 +30,11 @@ pub(crate) fn everything() -> PathBuf {
     clients().join(EVERYTHING)
 }
 
+/// The program of the server without sessions.
+pub(crate) fn stateless() -> PathBuf {
+    support::page("crates/paddock/tests/gateway/stateless.mjs")
+}
+
 /// The Node that the packages bring: the suite needs a newer one than systems have.
 pub(crate) fn node() -> PathBuf {
     let at = |machine: &str| clients().join(format!("node_modules/node-linux-{machine}/bin/node"));
@@ -48,6 +53,13 @@ impl Reference {
         let path = if speaks == "sse" { "sse" } else { "mcp" };
         Self::start(path, |command, port| {
             command.arg(everything()).arg(speaks).env("PORT", port.to_string());
+        })
+    }
+
+    /// A server of 2026-07-28 alone, with what the suite asks of servers.
+    pub(crate) fn stateless() -> Self {
+        Self::start("mcp", |command, port| {
+            command.arg(stateless()).arg(port.to_string());
         })
     }
 
