@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
 
 mod conformance;
+mod entries;
 mod suite;
 #[path = "../support/mod.rs"]
 mod support;
