@@ -85,9 +85,18 @@ impl Origin {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// The configuration of a source that reads it, with more of its options.
+    /// The configuration of a source that reads it over HTTP, with more of its options.
     fn source(&self, more: &[String]) -> String {
-        let url = format!("url = \"{}/servers\"", self.base);
+        Self::source_at(&self.base, more)
+    }
+
+    /// The same where it lies.
+    fn local_source(&self) -> String {
+        Self::source_at(&format!("file://{}", self.dir.path().display()), &[])
+    }
+
+    fn source_at(base: &str, more: &[String]) -> String {
+        let url = format!("url = \"{base}/servers\"");
         let options = [&[url, "path = \"servers.json\"".to_owned()], more].concat().join(", ");
         format!("[[sources]]\nname = \"team\"\ninterval = \"1h\"\ngit = {{ {options} }}\n")
     }
@@ -207,6 +216,26 @@ async fn a_repository_that_breaks_over_http_loses_nothing() {
     assert_eq!((&status["phase"], &status["entries"]), (&json!("failed"), &json!(1)), "{status}");
     assert_eq!(test.names(LIST).await, ["a.b/one@1.0.0"]);
     test.stop().await;
+}
+
+#[tokio::test]
+async fn a_repository_that_vanishes_loses_nothing_and_is_read_when_it_is_back() {
+    let origin = Origin::start(false).await;
+    for source in [origin.source(&[]), origin.local_source()] {
+        let test = TestRegistry::with(&source).await;
+        assert_eq!(test.sync("team").await["entries"], 1);
+        let (place, away) = (origin.dir.path().join("servers"), origin.dir.path().join("away"));
+        std::fs::rename(&place, &away).unwrap();
+        for _ in 0..2 {
+            let status = test.sync("team").await;
+            assert_eq!((&status["phase"], &status["entries"]), (&json!("failed"), &json!(1)), "{status}");
+            assert_eq!(test.names(LIST).await, ["a.b/one@1.0.0"]);
+        }
+        std::fs::rename(&away, &place).unwrap();
+        let status = test.sync("team").await;
+        assert_eq!((&status["phase"], &status["failures"]), (&json!("complete"), &json!(0)), "{status}");
+        test.stop().await;
+    }
 }
 
 #[tokio::test]
