@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
 
+#[path = "registry/git.rs"]
+mod git;
 mod support;
 
 use std::{fs, path::Path};

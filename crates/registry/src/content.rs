@@ -217,8 +217,16 @@ impl Content {
     }
 
     /// If what was there before under the same name and version said something else, it was changed now.
-    fn rendered(&self, draft: Draft, is_latest: bool, reading: &Reading) -> Entry {
-        let changed_ms = match self.find(&draft.name, &draft.version) {
+    fn rendered(&self, mut draft: Draft, is_latest: bool, reading: &Reading) -> Entry {
+        let before = self.find(&draft.name, &draft.version);
+        // That nothing else came of looking again is no news to those who read.
+        if let Some(before) = before
+            && before.content == draft.content
+            && before.issues == draft.issues
+        {
+            draft.checked_ms = before.checked_ms;
+        }
+        let changed_ms = match before {
             Some(before) if before.content == draft.content => before.changed_ms,
             Some(_) => reading.now_ms,
             None => draft.first_seen_ms,

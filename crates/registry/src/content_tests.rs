@@ -17,11 +17,18 @@ struct Source {
     now_ms: i64,
     filter: Filter,
     strict: bool,
+    afresh: bool,
 }
 
 impl Source {
     fn new() -> Self {
-        Self { content: Content::default(), now_ms: 1_000, filter: Filter::default(), strict: false }
+        Self {
+            content: Content::default(),
+            now_ms: 1_000,
+            filter: Filter::default(),
+            strict: false,
+            afresh: false,
+        }
     }
 
     fn take(&mut self, items: &[Value], is_update: bool) -> Difference {
@@ -34,8 +41,8 @@ impl Source {
             strict: self.strict,
             now_ms: self.now_ms,
         };
-        let rules =
-            Rules { reading: &reading, filter: &self.filter, entries_max: 1_000, is_update, afresh: false };
+        let (filter, afresh) = (&self.filter, self.afresh);
+        let rules = Rules { reading: &reading, filter, entries_max: 1_000, is_update, afresh };
         let (content, difference) = self.content.next(&split(text.as_bytes()).unwrap(), &rules).unwrap();
         self.content = content;
         difference
@@ -81,6 +88,18 @@ fn an_entry_keeps_the_time_it_was_first_seen_and_gets_the_time_it_changed() {
     source.sync(&[server("a.b/a", "1.0.0", "two")]);
     let entry = &source.content.entries[0];
     assert_eq!((entry.first_seen_ms, entry.published_ms, entry.updated_ms), (2_000, 2_000, 3_000));
+}
+
+#[test]
+fn an_entry_that_is_read_again_is_no_news_unless_something_else_is_wrong_with_it() {
+    let mut source = Source::new();
+    let (plain, other) = (server("a.b/a", "1.0.0", "one"), server("a.b/a", "1.0.0", "two"));
+    source.sync(std::slice::from_ref(&plain));
+    source.afresh = true;
+    assert!(source.sync(&[plain]).is_empty());
+    assert_eq!(source.content.entries[0].checked_ms, 2_000);
+    source.sync(&[other]);
+    assert_eq!(source.content.entries[0].checked_ms, 4_000);
 }
 
 #[test]

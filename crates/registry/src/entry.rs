@@ -13,7 +13,7 @@ use crate::{claims::Claims, kinds::Kinds, validate::Issue};
 
 /// The key of what the official API says of an entry.
 pub const OFFICIAL_META: &str = "io.modelcontextprotocol.registry/official";
-/// The key of what Paddock adds: source, first seen, what is wrong with it.
+/// The key of what Paddock adds: source, first seen, when it was checked, what is wrong with it.
 pub const PADDOCK_META: &str = "dev.paddock/registry";
 /// The longest message beside a status.
 pub(crate) const STATUS_MESSAGE_LENGTH_MAX: usize = 500;
@@ -67,6 +67,8 @@ pub(crate) struct Entry {
     pub(crate) first_seen_ms: i64,
     /// When it was last seen to be another.
     pub(crate) changed_ms: i64,
+    /// When what is known to be wrong with it was found out.
+    pub(crate) checked_ms: i64,
     /// What it runs on and speaks.
     pub(crate) kinds: Kinds,
     /// Names and descriptions of its tools, where the publisher gave them.
@@ -109,6 +111,7 @@ pub(crate) struct Draft {
     pub(crate) content: ContentHash,
     pub(crate) issues: Box<[Issue]>,
     pub(crate) first_seen_ms: i64,
+    pub(crate) checked_ms: i64,
     pub(crate) kinds: Kinds,
     pub(crate) tools: Box<str>,
     pub(crate) claims: Arc<Claims>,
@@ -154,6 +157,7 @@ impl Draft {
     pub(crate) fn render(self, is_latest: bool, changed_ms: i64) -> Entry {
         let first_seen = Timestamp::from_millisecond(self.first_seen_ms).unwrap_or_default().to_string();
         let changed = Timestamp::from_millisecond(changed_ms).unwrap_or_default().to_string();
+        let checked = Timestamp::from_millisecond(self.checked_ms).unwrap_or_default().to_string();
         let official = &self.official;
         let published_at = official.published_at.as_deref().unwrap_or(&first_seen);
         let updated_at =
@@ -178,6 +182,9 @@ impl Draft {
         write_text(&mut out, &first_seen);
         out.extend_from_slice(b",\"changedAt\":");
         write_text(&mut out, &changed);
+        out.extend_from_slice(b",\"scan\":{\"checkedAt\":");
+        write_text(&mut out, &checked);
+        out.extend_from_slice(format!(",\"issues\":{}}}", self.issues.len()).as_bytes());
         if !self.issues.is_empty() {
             out.extend_from_slice(b",\"quarantine\":");
             out.extend(serde_json::to_vec(&self.issues).unwrap_or_else(|_| b"[]".to_vec()));
@@ -215,6 +222,7 @@ impl Draft {
             version: self.version,
             first_seen_ms: self.first_seen_ms,
             changed_ms,
+            checked_ms: self.checked_ms,
             kinds: self.kinds,
             tools: self.tools,
             haystack: self.haystack,
@@ -297,7 +305,13 @@ mod tests {
                 "updatedAt": "1970-01-01T00:00:02Z", "isLatest": true,
             })
         );
-        assert_eq!(value["_meta"][PADDOCK_META]["source"], "test");
+        assert_eq!(
+            value["_meta"][PADDOCK_META],
+            json!({
+                "source": "test", "firstSeenAt": "1970-01-01T00:00:01Z", "changedAt": "1970-01-01T00:00:02Z",
+                "scan": {"checkedAt": "1970-01-01T00:00:01Z", "issues": 0},
+            })
+        );
         assert_eq!(entry.server(), value["server"].to_string().as_bytes());
     }
 

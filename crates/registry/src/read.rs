@@ -37,6 +37,7 @@ pub(crate) struct Reading {
 pub(crate) struct Own {
     pub(crate) first_seen_ms: Option<i64>,
     pub(crate) changed_ms: Option<i64>,
+    pub(crate) checked_ms: Option<i64>,
 }
 
 /// An entry that is kept out, and why.
@@ -106,6 +107,7 @@ pub(crate) fn read(part: &Part<'_>, content: ContentHash, reading: &Reading) -> 
         content,
         issues: issues.into(),
         first_seen_ms: reading.now_ms,
+        checked_ms: reading.now_ms,
         kinds: Kinds::of(&server),
         tools: tools_of(&server),
         claims: Arc::clone(part.claims.as_ref().unwrap_or(&reading.claims)),
@@ -154,6 +156,7 @@ pub(crate) fn meta_of(meta: Option<&str>) -> (Official, Vec<(String, Box<str>)>,
                 let said: Value = serde_json::from_str(value.get()).unwrap_or_default();
                 own.first_seen_ms = millis(said["firstSeenAt"].as_str());
                 own.changed_ms = millis(said["changedAt"].as_str());
+                own.checked_ms = millis(said["scan"]["checkedAt"].as_str());
             }
             _ => {
                 let value = String::from_utf8(compact(value.get())).unwrap_or_default();

@@ -57,6 +57,8 @@ fn entry(kept: &Kept, reading: &Reading) -> Option<Entry> {
     draft.official.is_latest = kept.upstream_latest;
     draft.first_seen_ms = own.first_seen_ms?;
     let changed_ms = own.changed_ms.unwrap_or(draft.first_seen_ms);
+    // What was kept before checks were dated was checked when it changed.
+    draft.checked_ms = own.checked_ms.unwrap_or(changed_ms);
     Some(draft.render(is_latest, changed_ms))
 }
 
@@ -84,6 +86,7 @@ mod tests {
             assert_eq!(before.rendered, after.rendered);
             assert_eq!(before.upstream_latest, after.upstream_latest);
             assert_eq!((before.first_seen_ms, before.changed_ms), (after.first_seen_ms, after.changed_ms));
+            assert_eq!(before.checked_ms, after.checked_ms);
         }
     }
 }

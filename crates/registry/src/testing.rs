@@ -27,6 +27,7 @@ pub(crate) fn draft(name: &str, version: &str) -> Draft {
         tags: Box::default(),
         issues: Box::default(),
         first_seen_ms: 1_000,
+        checked_ms: 1_000,
         kinds: Kinds::default(),
         tools: Box::default(),
         claims: Arc::default(),

@@ -86,7 +86,12 @@ async fn bad_entries_are_kept_out_and_explained() {
         assert!(references.contains(&reference), "{reference}: {references:?}");
     }
     let marked = test.get("/registry/v0.1/servers/a.b%2Fflawed/versions/latest").await.json();
-    assert_eq!(marked["_meta"]["dev.paddock/registry"]["quarantine"][0]["path"], "repository");
+    let own = &marked["_meta"]["dev.paddock/registry"];
+    assert_eq!((&own["quarantine"][0]["path"], &own["scan"]["issues"]), (&json!("repository"), &json!(1)));
+    let good = test.get("/registry/v0.1/servers/a.b%2Fgood/versions/latest").await.json();
+    let scan = &good["_meta"]["dev.paddock/registry"]["scan"];
+    assert_eq!(scan["issues"], 0);
+    assert_eq!(scan["checkedAt"], own["scan"]["checkedAt"], "one sync checked both");
 }
 
 #[tokio::test]

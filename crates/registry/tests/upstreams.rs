@@ -14,7 +14,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::{http::StatusCode, response::IntoResponse};
+use axum::{
+    http::{HeaderValue, StatusCode},
+    response::IntoResponse,
+};
 use serde_json::{Value, json};
 use support::{TestRegistry, Upstream, json_answer, parameter, registry_page, serve, server};
 
@@ -129,6 +132,76 @@ async fn an_upstream_that_breaks_loses_nothing() {
     assert!(status["error"].as_str().unwrap().contains("403"), "{status}");
     assert_eq!(test.names(LIST).await.len(), 5);
     assert!(status["failures"].as_u64().unwrap() >= 2, "it tries again by itself, too: {status}");
+}
+
+#[tokio::test]
+async fn a_registry_of_one_page_is_fetched_again_only_when_it_has_changed() {
+    let conditional = Arc::new(AtomicUsize::new(0));
+    let script = |servers: Vec<Value>, tag: &'static str| {
+        let conditional = Arc::clone(&conditional);
+        move |uri: &axum::http::Uri, headers: &axum::http::HeaderMap| {
+            if let Some(known) = headers.get("if-none-match") {
+                conditional.fetch_add(1, Ordering::Relaxed);
+                if known == tag {
+                    return StatusCode::NOT_MODIFIED.into_response();
+                }
+            }
+            let mut response = registry_page(&servers, uri);
+            response.headers_mut().insert("etag", HeaderValue::from_static(tag));
+            response
+        }
+    };
+    let upstream = Upstream::start(script(five()[..2].to_vec(), "\"v1\"")).await;
+    // Always the whole: updates are asked for without a tag.
+    let source = upstream.source("up").replace("page_limit = 2", "page_limit = 2, full_interval = \"0s\"");
+    let test = TestRegistry::with(&source).await;
+    assert_eq!(test.sync("up").await["entries"], 2);
+    let before = conditional.load(Ordering::Relaxed);
+    let status = test.sync("up").await;
+    assert_eq!((&status["phase"], &status["entries"]), (&json!("complete"), &json!(2)), "{status}");
+    assert_eq!(conditional.load(Ordering::Relaxed), before + 1);
+
+    upstream.say(script(five()[..3].to_vec(), "\"v2\""));
+    assert_eq!(test.sync("up").await["entries"], 3);
+    let before = conditional.load(Ordering::Relaxed);
+    upstream.say(script(five()[..4].to_vec(), "\"v2\""));
+    assert_eq!(
+        test.sync("up").await["entries"],
+        4,
+        "a tag of the first of two pages says nothing of the second"
+    );
+    assert_eq!(conditional.load(Ordering::Relaxed), before);
+}
+
+#[tokio::test]
+async fn a_token_is_shown_for_every_page_and_read_anew_for_every_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "tok-123456\n").unwrap();
+    let servers = five();
+    let upstream = Upstream::start(move |uri, headers| {
+        if headers.get("authorization").is_some_and(|shown| shown == "Bearer tok-123456") {
+            return registry_page(&servers, uri);
+        }
+        (StatusCode::UNAUTHORIZED, "who are you?").into_response()
+    })
+    .await;
+    let with_token = format!("page_limit = 2, token = \"file:{}\"", token.display());
+    let test = TestRegistry::with(&upstream.source("up").replace("page_limit = 2", &with_token)).await;
+    let status = test.sync("up").await;
+    assert_eq!(status["entries"], 5, "{status}");
+
+    std::fs::write(&token, "tok-654321\n").unwrap();
+    let status = test.sync("up").await;
+    assert!(status["error"].as_str().unwrap().contains("401"), "{status}");
+    assert!(!status.to_string().contains("tok-654321"), "{status}");
+    assert_eq!(test.names(LIST).await.len(), 5);
+
+    std::fs::remove_file(&token).unwrap();
+    let status = test.sync("up").await;
+    assert_eq!((&status["phase"], &status["entries"]), (&json!("failed"), &json!(5)), "{status}");
+    std::fs::write(&token, "tok-123456\n").unwrap();
+    assert_eq!(test.sync("up").await["phase"], "complete");
 }
 
 #[tokio::test]

@@ -71,6 +71,13 @@ impl TestServer {
         Self::launch(dir, data, flags)
     }
 
+    /// Starts one with more in its environment.
+    pub(crate) fn start_with_env(env: &[(&str, &str)], flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        Self::launch_in(dir, data, env, flags)
+    }
+
     /// Starts one on the data directory of another that has ended.
     pub(crate) fn start_on(data: &Path) -> Self {
         Self::start_on_with(data, &[])
@@ -82,7 +89,12 @@ impl TestServer {
     }
 
     fn launch(dir: tempfile::TempDir, data: PathBuf, flags: &[&str]) -> Self {
+        Self::launch_in(dir, data, &[], flags)
+    }
+
+    fn launch_in(dir: tempfile::TempDir, data: PathBuf, env: &[(&str, &str)], flags: &[&str]) -> Self {
         let mut child = paddock()
+            .envs(env.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(&data)
             .args(flags)

@@ -5,8 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        self, CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult,
-        PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ServerCapabilities, ServerConfig,
+        self, CallToolRequestParams, CallToolResponse, CallToolResult, Implementation,
+        ListPromptsRequestMethod, ListPromptsResult, ListToolsResult, PaginatedRequestParams,
+        ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities, ServerConfig,
     },
     service::{Peer, RequestContext},
 };
@@ -162,6 +163,18 @@ impl ServerHandler for Handler {
         let guests = shared.toolbox.guests_of(&caller);
         let guests = guests.iter().filter_map(|guest| described_guest(guest));
         Ok(ListToolsResult::with_all_items(tools.cloned().chain(guests).collect()))
+    }
+
+    /// There are none, and none are declared. Older clients ask all the same, and are told so.
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        if context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28) {
+            return Err(ErrorData::method_not_found::<ListPromptsRequestMethod>());
+        }
+        Ok(ListPromptsResult::default())
     }
 
     async fn call_tool(

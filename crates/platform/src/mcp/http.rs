@@ -20,9 +20,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     calls::Client,
+    ended::Ended,
     handler::{Asking, Handler, Mcp},
 };
-use crate::{http::body_problem, identity::Caller, problem::Problem};
+use crate::{
+    http::body_problem,
+    identity::Caller,
+    problem::{NOT_FOUND, Problem},
+};
 
 /// The route, whose calls have deadlines of their own; exempt it from the edge's with
 /// [`RouteRules::UNTIMED`](crate::http::RouteRules::UNTIMED).
@@ -38,6 +43,7 @@ type Service = StreamableHttpService<Handler, NeverSessionManager>;
 struct Endpoint {
     mcp: Mcp,
     service: Service,
+    ended: Ended,
 }
 
 /// The route. `stopping` ends the answers that are still being streamed.
@@ -51,7 +57,11 @@ pub fn router(mcp: Mcp, stopping: CancellationToken) -> OpenApiRouter {
         .with_cancellation_token(stopping);
     let handler = Handler { mcp: mcp.clone(), asking: Asking::PerRequest };
     let service = Service::new(move || Ok(handler.clone()), Arc::default(), config);
-    OpenApiRouter::new().routes(routes!(post, end)).with_state(Endpoint { mcp, service })
+    OpenApiRouter::new().routes(routes!(post, end)).with_state(Endpoint {
+        mcp,
+        service,
+        ended: Ended::default(),
+    })
 }
 
 /// What has to be known of a message before it is taken apart.
@@ -80,20 +90,25 @@ struct Cancelled {
     path = "/mcp",
     tag = "tools",
     request_body(content = Object, description = "A JSON-RPC message"),
-    responses((status = 200, body = Object, description = "A JSON-RPC message, or a stream of them"), (status = 202))
+    responses((status = 200, body = Object, description = "A JSON-RPC message, or a stream of them"), (status = 202),
+        (status = 404, description = "The session was ended"))
 )]
 async fn post(State(endpoint): State<Endpoint>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = read(&parts, body).await?;
     let message = serde_json::from_slice::<Message>(&body).ok();
     let method = message.as_ref().map_or("", |message| message.method.as_str());
+    let client = client_of(&parts);
+    let begins = method == "initialize";
+    if !begins && client.as_ref().is_some_and(|client| endpoint.ended.contains(client)) {
+        return Err(Problem::new(NOT_FOUND, "this session was ended; initialize anew"));
+    }
     if method == "notifications/cancelled"
-        && let Some(client) = client_of(&parts)
+        && let Some(client) = &client
         && let Some(id) = message.as_ref().and_then(|message| message.params.as_ref()?.request_id.clone())
     {
-        endpoint.mcp.calls().cancel(&client, &id);
+        endpoint.mcp.calls().cancel(client, &id);
     }
-    let begins = method == "initialize";
     let request = Request::from_parts(parts, Body::from(body));
     let mut response = tower::ServiceExt::oneshot(endpoint.service, request)
         .await
@@ -106,12 +121,13 @@ async fn post(State(endpoint): State<Endpoint>, request: Request) -> Result<Resp
     Ok(response)
 }
 
-/// Ends a client's session: what it still has running is cancelled.
+/// Ends a client's session: what it still has running is cancelled, and its id is refused from then on.
 #[utoipa::path(delete, path = "/mcp", tag = "tools", responses((status = 204)))]
 async fn end(State(endpoint): State<Endpoint>, request: Request) -> StatusCode {
     let (parts, _) = request.into_parts();
     if let Some(client) = client_of(&parts) {
         endpoint.mcp.calls().cancel_all(&client);
+        endpoint.ended.add(client);
     }
     StatusCode::NO_CONTENT
 }

@@ -18,7 +18,10 @@ use super::{
     blocks::event,
     conversation::{Conversation, Exchange, Side, Unclaimed},
     error::GatewayError,
-    message::{Envelope, HEADER_MISMATCH, METHOD_NOT_FOUND, REQUEST_TIMEOUT, SERVER_ERROR, error_answer},
+    message::{
+        Envelope, HEADER_MISMATCH, INVALID_PARAMS, META_CAPABILITIES, META_VERSION, METHOD_NOT_FOUND,
+        REQUEST_TIMEOUT, SERVER_ERROR, error_answer,
+    },
     remote::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, STATELESS_SINCE},
     routes::{Asked, Guards, outcome_of, shown},
     sessions::{Behind, InUse},
@@ -46,7 +49,9 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 /// Answers a message.
 pub(super) async fn post(asked: Asked<'_>) -> Result<Response, Problem> {
     let version = text(asked.headers, PROTOCOL_VERSION);
-    if asked.envelope.method() == "initialize" {
+    let own = asked.envelope.head().and_then(|head| head.meta.and_then(|meta| meta.version));
+    let is_stateless = own.as_deref().or(version).is_some_and(|version| version >= STATELESS_SINCE);
+    if asked.envelope.method() == "initialize" && !is_stateless {
         return initialize(asked).await;
     }
     if let Some(id) = text(asked.headers, SESSION_ID) {
@@ -59,11 +64,12 @@ pub(super) async fn post(asked: Asked<'_>) -> Result<Response, Problem> {
         let Behind::Conversation(conversation) = in_use.0.behind.clone() else { return Err(no_session()) };
         return exchange(asked, &conversation, Some(in_use), false).await;
     }
-    let own = asked.envelope.head().and_then(|head| head.meta.and_then(|meta| meta.version));
-    if own.as_deref().or(version).is_some_and(|version| version >= STATELESS_SINCE) {
-        if let Some(mistake) = mismatch(&asked, own.as_deref()) {
+    if is_stateless {
+        let refused = mismatch(&asked, own.as_deref()).map(|mistake| (HEADER_MISMATCH, mistake));
+        let refused = refused.or_else(|| incomplete(&asked).map(|mistake| (INVALID_PARAMS, mistake)));
+        if let Some((code, mistake)) = refused {
             let id = asked.envelope.id.map(RawValue::get);
-            return Ok(json(StatusCode::BAD_REQUEST, error_answer(id, HEADER_MISMATCH, &mistake)));
+            return Ok(json(StatusCode::BAD_REQUEST, error_answer(id, code, &mistake)));
         }
         let conversation = asked.server.stateless().await?;
         return exchange(asked, &conversation, None, true).await;
@@ -91,6 +97,17 @@ fn mismatch(asked: &Asked<'_>, version: Option<&str>) -> Option<String> {
         (found != Some(wanted.as_str()))
             .then(|| format!("the header {name} does not say what the message says"))
     })
+}
+
+/// Every request says which version it is of and what its client can do: nothing is remembered from one to the next.
+fn incomplete(asked: &Asked<'_>) -> Option<String> {
+    if !asked.envelope.is_request() {
+        return None;
+    }
+    let meta = asked.envelope.head().and_then(|head| head.meta).unwrap_or_default();
+    let said = [(META_VERSION, meta.version.is_some()), (META_CAPABILITIES, meta.capabilities.is_some())];
+    let missing = said.into_iter().find(|(_, is_said)| !is_said);
+    missing.map(|(name, _)| format!("the request's _meta lacks {name}"))
 }
 
 /// Begins a session, with a conversation of its own.

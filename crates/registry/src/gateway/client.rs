@@ -14,7 +14,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::{
     conversation::{Conversation, Exchange},
     error::GatewayError,
-    message::{Envelope, META_VERSION},
+    message::{Envelope, META_CAPABILITIES, META_VERSION},
     remote::STATELESS_SINCE,
 };
 
@@ -102,7 +102,7 @@ impl Client {
         if self.is_stateless {
             params["_meta"][META_VERSION] = STATELESS_SINCE.into();
             params["_meta"]["io.modelcontextprotocol/clientInfo"] = client_info();
-            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+            params["_meta"][META_CAPABILITIES] = json!({});
         }
         if progress.is_some() {
             params["_meta"]["progressToken"] = 0.into();

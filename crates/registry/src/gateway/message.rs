@@ -8,6 +8,8 @@ use serde_json::{Value, json, value::RawValue};
 
 /// The member of `_meta` with the protocol's version, since 2026-07-28.
 pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// The member of `_meta` with what the client can do, since 2026-07-28.
+pub(super) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// The member of `_meta` with the request whose stream a notification belongs to.
 const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 const META_PROGRESS: &str = "progressToken";
@@ -59,6 +61,8 @@ pub(super) struct Meta<'a> {
     pub(super) subscription: Option<&'a RawValue>,
     #[serde(default, rename = "io.modelcontextprotocol/protocolVersion")]
     pub(super) version: Option<String>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
+    pub(super) capabilities: Option<&'a RawValue>,
 }
 
 impl<'a> Envelope<'a> {

@@ -170,7 +170,7 @@ impl Given<'_> {
                 reasons.push(format!("a package of {kind} does not speak over standard input"));
                 continue;
             }
-            match runner_of(kind) {
+            match runner_of(kind, is_here) {
                 Some(runner) => return self.package(package, runner),
                 None => reasons.push(format!("nothing here runs packages of {kind}")),
             }
@@ -255,7 +255,7 @@ impl Runner {
 }
 
 /// What runs packages of a kind on this machine, if there is something.
-fn runner_of(kind: &str) -> Option<Runner> {
+fn runner_of(kind: &str, is_here: impl Fn(&str) -> bool) -> Option<Runner> {
     let candidates: &[Runner] = match kind {
         "npm" => &[Runner::Npx],
         "pypi" => &[Runner::Uvx],
@@ -328,11 +328,33 @@ mod tests {
         };
         assert_eq!(command, ["npx", "-y", "@a/b@1.2.3", "/srv", "--mode", "fast"]);
         assert_eq!(env, [("LEVEL".to_owned(), "info".to_owned())]);
-        let Way::Program { command, .. } =
-            given.package(&json!({"identifier": "ghcr.io/a/b:2", "version": "2"}), Runner::Docker).unwrap()
-        else {
+        let entry = json!({"registryType": "pypi", "identifier": "a-b", "version": "0.4.1",
+            "runtimeArguments": [{"type": "named", "name": "--python", "value": "3.13"}],
+            "packageArguments": [{"type": "positional", "value": "serve"}]});
+        let Way::Program { command, .. } = given.package(&entry, Runner::Uvx).unwrap() else {
             panic!("a program")
         };
-        assert_eq!(command, ["docker", "run", "-i", "--rm", "ghcr.io/a/b:2"]);
+        assert_eq!(command, ["uvx", "--python", "3.13", "a-b==0.4.1", "serve"]);
+    }
+
+    #[test]
+    fn an_image_is_run_by_what_there_is_with_the_names_of_its_variables_alone() {
+        let mut options = options();
+        options.env.insert("LEVEL".to_owned(), "info".to_owned());
+        let given = Given { options: &options, secrets: BTreeMap::new(), token: None };
+        for (runner, identifier, image) in [
+            (Runner::Docker, "ghcr.io/a/b:2", "ghcr.io/a/b:2"),
+            (Runner::Podman, "localhost:5000/a/b", "localhost:5000/a/b:2"),
+        ] {
+            let entry = json!({"identifier": identifier, "version": "2"});
+            let Way::Program { command, env } = given.package(&entry, runner).unwrap() else {
+                panic!("a program")
+            };
+            assert_eq!(command, [runner.program(), "run", "-i", "--rm", "-e", "LEVEL", image]);
+            assert_eq!(env, [("LEVEL".to_owned(), "info".to_owned())]);
+        }
+        assert_eq!(runner_of("oci", |_| true), Some(Runner::Docker));
+        assert_eq!(runner_of("oci", |program| program == "podman"), Some(Runner::Podman));
+        assert_eq!(runner_of("oci", |program| program == "npx"), None);
     }
 }

@@ -61,7 +61,8 @@ async fn progress_of_a_call_is_streamed_before_its_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_without_sessions_are_answered_when_their_headers_say_what_their_messages_say() {
     let gateway = start("").await.ready().await;
-    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {}});
     let message = json!({"jsonrpc": "2.0", "id": "a", "method": "tools/call",
         "params": {"name": "echo", "arguments": {"text": "hi"}, "_meta": meta}});
     let ask = async |name: &str, message: &Value| {
@@ -82,6 +83,10 @@ async fn clients_without_sessions_are_answered_when_their_headers_say_what_their
     assert_eq!((status, &value(&body)["error"]["code"]), (StatusCode::BAD_REQUEST, &json!(-32020)));
     let unknown = json!({"jsonrpc": "2.0", "id": 1, "method": "no/such", "params": {"_meta": meta}});
     assert_eq!(ask("x", &unknown).await.0, StatusCode::NOT_FOUND);
+    let mut incomplete = message;
+    incomplete["params"]["_meta"] = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
+    let (status, _, body) = ask("echo", &incomplete).await;
+    assert_eq!((status, &value(&body)["error"]["code"]), (StatusCode::BAD_REQUEST, &json!(-32602)));
     gateway.stop().await;
 }
 
