@@ -147,7 +147,7 @@ impl Cluster {
         Some(placed.collect())
     }
 
-    /// Waits until so many servers run all agents, and all servers that run know.
+    /// Waits until so many servers run all agents, and all servers that run know and reach each other.
     async fn settled(&self, count: usize) {
         for name in self.servers.keys().copied() {
             let is_settled = async || {
@@ -155,7 +155,8 @@ impl Cluster {
                 let nodes = view["nodes"].as_array()?;
                 let each: Vec<u64> = nodes.iter().filter_map(|node| node["agents"].as_u64()).collect();
                 let placed = self.placed(name).await?;
-                let is_all = each.len() == count
+                let is_all = view["bus_up"] == true
+                    && each.len() == count
                     && each.iter().all(|agents| *agents > 0)
                     && each.iter().sum::<u64>() == AGENTS as u64
                     && placed.len() == AGENTS;
@@ -192,6 +193,14 @@ impl Cluster {
             Some((fence.parse().ok()?, number.parse().ok()?))
         };
         Some(text.lines().map(|text| line(text).unwrap_or_else(|| panic!("{answer}"))).collect())
+    }
+
+    /// Waits until an agent was told so many numbers.
+    async fn told(&self, of: &str, agent: &str, count: usize) {
+        eventually(&format!("{agent} was told {count} numbers"), async || {
+            self.log(of, agent).await.filter(|log| log.len() == count)
+        })
+        .await;
     }
 
     /// Waits until each agent was told all numbers, and sees that it was told each once, and never by a server that had
@@ -301,18 +310,12 @@ async fn durable_messages_arrive_without_the_bus_and_all_messages_with_it() {
     let memory = |number: u64| json!({ "performative": "inform", "receivers": [elsewhere], "content": number.to_string() });
     let (status, answer) = cluster.ask("a", Method::POST, "/agents/messages", &memory(0)).await.unwrap();
     assert!(status.is_success(), "{answer}");
-    let told = async |of: &str, count: usize| {
-        eventually("the agent was told", async || {
-            cluster.log(of, elsewhere).await.filter(|log| log.len() == count)
-        })
-        .await
-    };
-    told("a", 1).await;
+    cluster.told("a", elsewhere, 1).await;
 
     cluster.nats.stop();
     cluster.tell("a", elsewhere, 1).await;
     // On the server that runs it no bus is needed to ask.
-    told(node, 2).await;
+    cluster.told(node, elsewhere, 2).await;
     cluster.ask("a", Method::POST, "/agents/messages", &memory(2)).await.unwrap();
     eventually("a message in memory is a dead letter", async || {
         let (_, letters) = cluster.ask("a", Method::GET, "/agents/dead-letters", &Value::Null).await.ok()?;

@@ -104,7 +104,6 @@ async fn keep(core: &Core, nodes: &Nodes, term: &Term) -> &'static str {
 fn busy(core: &Core, nodes: &Nodes) -> Busy {
     let awake = core.awake.pin().len();
     Busy {
-        agents: nodes.here().len() as u64,
         awake: awake as u64,
         is_full: awake > core.limits.awake_max,
         seen: nodes.seen.load(Ordering::Acquire),

@@ -72,7 +72,7 @@ mod tests {
             labels: BTreeMap::from([("zone".to_owned(), name.to_owned())]),
             weight,
         };
-        Member { row, started_at: 0, renewed_ms: 0, left_ms: 1, agents: 0, awake: 0, is_full: false }
+        Member { row, started_at: 0, renewed_ms: 0, left_ms: 1, awake: 0, is_full: false }
     }
 
     fn shares(members: &[Member]) -> Vec<usize> {

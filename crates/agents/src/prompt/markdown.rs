@@ -62,6 +62,7 @@ struct FrontMatter {
     supervision: Supervision,
     #[serde(default)]
     placement: BTreeMap<String, String>,
+    #[serde(default)]
     schedule: Option<ScheduleDefinition>,
     #[serde(default)]
     config: Value,

@@ -29,16 +29,14 @@ statement!(LOCK, "lock_placement", "SELECT pg_advisory_xact_lock(7306093012)::te
 statement!(
     JOIN,
     "join_node",
-    "INSERT INTO agent_nodes (node, name, labels, weight, started_at, renewed_at, expires_at, agents, awake, is_full, \
-     seen) \
-     SELECT ?1, ?2, ?3, ?4::bigint, c.now, c.now, c.now + ?5::bigint, 0, 0, false, 0 \
+    "INSERT INTO agent_nodes (node, name, labels, weight, started_at, renewed_at, expires_at, awake, is_full, seen) \
+     SELECT ?1, ?2, ?3, ?4::bigint, c.now, c.now, c.now + ?5::bigint, 0, false, 0 \
      FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) AS c"
 );
 statement!(
     RENEW,
     "renew_node",
-    "UPDATE agent_nodes SET renewed_at = c.now, expires_at = c.now + ?2::bigint, agents = ?3, awake = ?4, is_full = ?5, \
-     seen = ?6 \
+    "UPDATE agent_nodes SET renewed_at = c.now, expires_at = c.now + ?2::bigint, awake = ?3, is_full = ?4, seen = ?5 \
      FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) AS c WHERE node = ?1"
 );
 statement!(LEAVE, "leave_node", "DELETE FROM agent_nodes WHERE node = ?1");
@@ -57,7 +55,7 @@ statement!(
 statement!(
     MEMBERS,
     "nodes",
-    "SELECT node, name, labels, weight, started_at, renewed_at, expires_at, agents, awake, is_full, \
+    "SELECT node, name, labels, weight, started_at, renewed_at, expires_at, awake, is_full, \
      (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now FROM agent_nodes ORDER BY node"
 );
 statement!(
@@ -154,7 +152,6 @@ pub(crate) struct Member {
     /// How long ago its lease was renewed, and how long it still is, in milliseconds.
     pub(crate) renewed_ms: i64,
     pub(crate) left_ms: i64,
-    pub(crate) agents: u64,
     pub(crate) awake: u64,
     pub(crate) is_full: bool,
 }
@@ -162,7 +159,6 @@ pub(crate) struct Member {
 /// How much a server does.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Busy {
-    pub(crate) agents: u64,
     pub(crate) awake: u64,
     pub(crate) is_full: bool,
     /// The last epoch that it knows of.
@@ -198,8 +194,8 @@ pub(crate) async fn join(store: &Store, row: NodeRow, lease_ms: i64) -> Result<(
 
 /// Goes on with a lease. Gives whether it still is one.
 pub(crate) async fn renew(store: &Store, node: &str, lease_ms: i64, busy: Busy) -> Result<bool, StoreError> {
-    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let params = params![node, lease_ms, count(busy.agents), count(busy.awake), busy.is_full, busy.seen];
+    let awake = i64::try_from(busy.awake).unwrap_or(i64::MAX);
+    let params = params![node, lease_ms, awake, busy.is_full, busy.seen];
     Ok(store.execute(&RENEW, params).await? == 1)
 }
 
@@ -245,7 +241,6 @@ pub(crate) async fn members(store: &Store) -> Result<Vec<Member>, StoreError> {
 fn member(row: &Row) -> Result<Member, StoreError> {
     let labels: String = row.get("labels")?;
     let now: i64 = row.get("now")?;
-    let count = |name: &str| row.get::<i64>(name).map(|count| u64::try_from(count).unwrap_or_default());
     Ok(Member {
         row: NodeRow {
             node: row.get("node")?,
@@ -256,8 +251,7 @@ fn member(row: &Row) -> Result<Member, StoreError> {
         started_at: row.get("started_at")?,
         renewed_ms: (now - row.get::<i64>("renewed_at")?).max(0),
         left_ms: row.get::<i64>("expires_at")? - now,
-        agents: count("agents")?,
-        awake: count("awake")?,
+        awake: row.get("awake")?,
         is_full: row.get("is_full")?,
     })
 }

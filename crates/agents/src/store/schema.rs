@@ -153,7 +153,6 @@ const SHARE: Migration = Migration::new(3, "share agents among servers", "").wit
          started_at BIGINT NOT NULL,
          renewed_at BIGINT NOT NULL,
          expires_at BIGINT NOT NULL,
-         agents BIGINT NOT NULL,
          awake BIGINT NOT NULL,
          is_full BOOLEAN NOT NULL,
          seen BIGINT NOT NULL

@@ -22,7 +22,7 @@ pub struct BusOptions {
     pub user: Option<String>,
     /// NATS: where the user's password is.
     pub password: Option<SecretRef>,
-    /// NATS: a file of certificates that vouch for it, beside those of the system; asks for TLS.
+    /// NATS: a file of certificates that vouch for it, instead of those of the system; asks for TLS.
     pub tls_ca: Option<PathBuf>,
     /// How long making a connection may take.
     #[serde(deserialize_with = "non_zero_duration")]
