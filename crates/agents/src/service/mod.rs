@@ -4,6 +4,7 @@ mod auction;
 mod contract_net;
 mod deploy;
 mod directory;
+mod health;
 mod look;
 mod messages;
 mod negotiate;
