@@ -20,6 +20,7 @@ use paddock_platform::{
     tool::{ToolContext, Toolbox},
 };
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -100,6 +101,8 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     /// The tasks of agents that are awake.
     pub(crate) lives: TaskTracker,
+    /// That an agent has its handler.
+    pub(crate) started: Notify,
     /// Seconds since the server began, more or less.
     pub(crate) tick: AtomicU64,
     /// The last place in the store's inboxes that was taken before the server began.

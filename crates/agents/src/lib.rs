@@ -69,6 +69,7 @@ mod journal;
 mod life;
 mod mailbox;
 mod nodes;
+mod order;
 mod prompt;
 mod protocol;
 mod remind;

@@ -110,6 +110,7 @@ impl Agents {
         definition: &AgentDefinition,
     ) -> Result<Vec<Scope>, AgentError> {
         definition.check(self.0.core.limits.mailbox_max)?;
+        self.check_order(caller.tenant(), definition)?;
         let mut scopes = Vec::new();
         for tool in &definition.tools {
             let scope = self.0.core.toolbox.get().and_then(|toolbox| toolbox.scope_of(tool));
@@ -219,11 +220,12 @@ impl Agents {
             key_id: caller.key_id().map(str::to_owned),
             scopes,
             definition,
+            created_at: Timestamp::now(),
         };
-        stored.version = store::put_agent(&self.0.core.store, &stored, Timestamp::now()).await?;
-        let version = stored.version;
+        let (version, since) = store::put_agent(&self.0.core.store, &stored, stored.created_at).await?;
+        stored.version = version;
         let tenant = stored.tenant.clone();
-        let cell = self.enlist(&tenant, self.agent_of(stored))?;
+        let cell = self.enlist(&tenant, self.agent_of(stored), since)?;
         // The store knows of no share any more.
         cell.set_split(None);
         self.reschedule(&cell).await?;
@@ -247,13 +249,18 @@ impl Agents {
         Agent { definition, version: stored.version, factory, caller }
     }
 
-    /// Puts an agent where messages find it.
-    pub(crate) fn enlist(&self, tenant: &Tenant, agent: Agent) -> Result<Arc<Cell>, AgentError> {
+    /// Puts an agent where messages find it, which was deployed first at this time.
+    pub(crate) fn enlist(
+        &self,
+        tenant: &Tenant,
+        agent: Agent,
+        since: Timestamp,
+    ) -> Result<Arc<Cell>, AgentError> {
         let core = &self.0.core;
         let space = core.space(tenant);
         let name = agent.definition.name.clone();
         let definition = Arc::clone(&agent.definition);
-        core.supervisor.join(tenant, &name, &definition.supervision);
+        core.supervisor.join(tenant, &definition, since);
         let (cell, before) = if let Some(cell) = space.agent(&name) {
             let before = Arc::clone(&cell.replace(agent, core.limits.mailbox_max).definition);
             (cell, Some(before))
@@ -398,8 +405,8 @@ impl Agents {
             }
         }
         for agent in stored {
-            let (tenant, status) = (agent.tenant.clone(), agent.status);
-            let cell = self.enlist(&tenant, self.agent_of(agent))?;
+            let (tenant, status, since) = (agent.tenant.clone(), agent.status, agent.created_at);
+            let cell = self.enlist(&tenant, self.agent_of(agent), since)?;
             cell.set_status(status);
             if status == AgentStatus::Failed {
                 cell.mailbox.close();
@@ -418,16 +425,5 @@ impl Agents {
             }
         }
         Ok(())
-    }
-
-    /// Runs those for whom something waits in the store.
-    pub(super) fn wake_backlogs(&self) {
-        for space in self.0.core.spaces.pin().values() {
-            for cell in space.cells() {
-                if cell.status() == AgentStatus::Active && cell.mailbox.len() > 0 {
-                    self.0.core.nudge(&cell);
-                }
-            }
-        }
     }
 }

@@ -8,6 +8,7 @@ mod health;
 mod look;
 mod messages;
 mod negotiate;
+mod recover;
 mod run;
 mod schedules;
 mod split;
@@ -37,7 +38,7 @@ use paddock_platform::{
     task::Tasks,
     tool::Toolbox,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
 pub use self::{
@@ -151,6 +152,7 @@ impl Agents {
             meters: Meters::new(),
             tasks: tasks.clone(),
             lives: TaskTracker::new(),
+            started: Notify::new(),
             tick: AtomicU64::new(1),
             place_before,
             nodes: nodes.clone(),
@@ -220,7 +222,7 @@ impl Agents {
         let factory = handler::factory(move || Box::new(make()));
         let caller = Caller::on_behalf(None, tenant.clone(), Vec::new());
         let agent = Agent { definition: Arc::new(definition), version: 0, factory, caller };
-        let cell = self.enlist(tenant, agent)?;
+        let cell = self.enlist(tenant, agent, Timestamp::now())?;
         let waiting = self.0.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&*cell.key);
         if let Some(waiting) = waiting {
             cell.mailbox.set_backlog(waiting);

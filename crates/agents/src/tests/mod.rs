@@ -7,6 +7,7 @@ mod durable;
 mod http;
 mod later;
 mod nodes;
+mod ordering;
 mod routing;
 mod supervising;
 mod support;
