@@ -21,10 +21,10 @@
 //! - [`sim`]: the simulated provider.
 //!
 //! # From within
-//! Areas that stand on this one ask a model with [`Gateway::complete`], or [`Gateway::stream`] piece by piece, on behalf of a
-//! [`Caller`](paddock_platform::identity::Caller): its tenant and key say whose limits, budget and records it is, and a call
-//! may carry the most that it may cost. An answer says what it cost, and has the calls of tools that the model wants; the
-//! loop is whose asks. There is no other way in.
+//! Areas that stand on this one ask a model with [`Gateway::complete`], or [`Gateway::stream`] piece by piece, or
+//! [`Gateway::embed`] for vectors of texts, on behalf of a [`Caller`](paddock_platform::identity::Caller): its tenant and key
+//! say whose limits, budget and records it is, and a call may carry the most that it may cost. An answer says what it cost,
+//! and has the calls of tools that the model wants; the loop is whose asks. There is no other way in.
 //!
 //! A call holds no lock across a wait. What it takes (a caller's budget, a lane's place) it gives back in `Drop`, so that
 //! a caller who goes away leaves nothing behind, and the provider's work for it ends.

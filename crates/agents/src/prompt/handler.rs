@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::{
     PromptDefinition,
     answer::{only_tells, performative_of, question},
-    memory::Memory,
-    run::{AskModel, Call, End, Run},
+    memory::{self, Memory},
+    model::Model,
+    run::{Call, End, Run},
 };
 use crate::{
     envelope,
@@ -71,7 +72,7 @@ struct Decision {
 /// An agent that is a model with instructions.
 pub(crate) struct PromptHandler {
     prompt: Arc<PromptDefinition>,
-    model: AskModel,
+    model: Arc<dyn Model>,
 }
 
 impl fmt::Debug for PromptHandler {
@@ -87,7 +88,7 @@ impl Handler for PromptHandler {
 }
 
 impl PromptHandler {
-    pub(crate) const fn new(prompt: Arc<PromptDefinition>, model: AskModel) -> Self {
+    pub(crate) const fn new(prompt: Arc<PromptDefinition>, model: Arc<dyn Model>) -> Self {
         Self { prompt, model }
     }
 
@@ -108,7 +109,7 @@ impl PromptHandler {
         messages.push(json!({ "role": "user", "content": text }));
         let mut run = Run::new(messages);
         let began = Instant::now();
-        let end = run.go(turn, &self.prompt, message.conversation.as_ref(), &self.model).await?;
+        let end = run.go(turn, &self.prompt, message.conversation.as_ref(), &*self.model).await?;
         self.end(turn, &message, run, end, began, Some(&text)).await
     }
 
@@ -131,7 +132,7 @@ impl PromptHandler {
         turn.send(Draft::reply(message, Performative::Confirm).json(&json!({ "id": decision.id })))?;
         run.decide(decision.approve, &decision.reason);
         let began = Instant::now();
-        let end = run.go(turn, &self.prompt, asked.conversation.as_ref(), &self.model).await?;
+        let end = run.go(turn, &self.prompt, asked.conversation.as_ref(), &*self.model).await?;
         self.end(turn, &asked, run, end, began, None).await
     }
 
@@ -211,20 +212,26 @@ impl PromptHandler {
         turn.send(Draft::reply(message, Performative::Agree).json(&told)).map(|_| ())
     }
 
-    /// Remembers a message; what falls out of the window goes into the summary, if there is to be one.
+    /// Remembers a message; what falls out of the window can be looked up and goes into the summary, as far as that is
+    /// wanted.
     async fn add(
         &self,
-        turn: &Turn,
+        turn: &mut Turn,
         memory: &mut Memory,
         role: &str,
         text: &str,
         conversation: Option<&Label>,
     ) {
-        if conversation.is_none() {
-            return;
+        let Some(conversation) = conversation else { return };
+        let definition = &self.prompt.memory;
+        let gone = memory.add(role, text, definition.window);
+        if definition.history > 0
+            && let Err(failure) = memory::set_aside(turn, conversation.as_str(), &gone, definition.history)
+        {
+            let text = format!("what was said before cannot be looked up any more: {failure}");
+            turn.log(tracing::Level::WARN, &text);
         }
-        let gone = memory.add(role, text, self.prompt.memory.window);
-        if gone.is_empty() || !self.prompt.memory.summary {
+        if gone.is_empty() || !definition.summary {
             return;
         }
         let said: Vec<String> = gone.iter().map(|gone| format!("{}: {}", gone.role, gone.content)).collect();
@@ -239,7 +246,7 @@ impl PromptHandler {
         ]);
         let request =
             json!({ "model": self.prompt.model, "messages": messages, "max_completion_tokens": 400 });
-        match (self.model)(request).await {
+        match self.model.ask(request).await {
             Ok(answer) => {
                 if let Some(summary) = answer["choices"][0]["message"]["content"].as_str() {
                     summary.clone_into(&mut memory.summary);

@@ -1,10 +1,48 @@
 //! Runs are kept in the words of chat completions; this says them to the model gateway, and its answers to runs.
 
-use paddock_llm::{CompleteInput, Completion, PromptMessage, PromptTool, PromptToolCall};
+use futures_util::future::BoxFuture;
+use paddock_llm::{CompleteInput, Completion, Gateway, PromptMessage, PromptTool, PromptToolCall};
+use paddock_platform::{identity::Caller, problem::Problem};
 use serde_json::{Value, json};
 
+/// What runs ask of models.
+pub(crate) trait Model: Send + Sync {
+    /// A request of chat completions in, its answer out.
+    fn ask(&self, request: Value) -> BoxFuture<'static, Result<Value, Problem>>;
+
+    /// The embeddings of texts by a model, in their order.
+    fn embed(&self, model: &str, texts: Vec<String>) -> BoxFuture<'static, Result<Vec<Vec<f32>>, Problem>>;
+}
+
+/// The models of the gateway, on behalf of a caller.
+pub(crate) struct GatewayModel {
+    gateway: Gateway,
+    caller: Caller,
+}
+
+impl GatewayModel {
+    pub(crate) const fn new(gateway: Gateway, caller: Caller) -> Self {
+        Self { gateway, caller }
+    }
+}
+
+impl Model for GatewayModel {
+    fn ask(&self, request: Value) -> BoxFuture<'static, Result<Value, Problem>> {
+        let (gateway, caller) = (self.gateway.clone(), self.caller.clone());
+        Box::pin(async move {
+            let completion = gateway.complete(&caller, input_of(&request)).await?;
+            Ok(answer_of(&completion))
+        })
+    }
+
+    fn embed(&self, model: &str, texts: Vec<String>) -> BoxFuture<'static, Result<Vec<Vec<f32>>, Problem>> {
+        let (gateway, caller, model) = (self.gateway.clone(), self.caller.clone(), model.to_owned());
+        Box::pin(async move { gateway.embed(&caller, &model, &texts).await })
+    }
+}
+
 /// What the gateway is asked.
-pub(crate) fn input_of(request: &Value) -> CompleteInput {
+fn input_of(request: &Value) -> CompleteInput {
     let mut input = CompleteInput {
         model: request["model"].as_str().unwrap_or_default().to_owned(),
         schema: request["response_format"]["json_schema"].get("schema").cloned(),
@@ -53,7 +91,7 @@ fn call_of(call: &Value) -> Option<PromptToolCall> {
 }
 
 /// What the gateway answered.
-pub(crate) fn answer_of(completion: &Completion) -> Value {
+fn answer_of(completion: &Completion) -> Value {
     let calls = completion.tool_calls.iter().map(|call| {
         let arguments = match &call.arguments {
             Value::String(text) => text.clone(),

@@ -2,25 +2,19 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
-use paddock_platform::problem::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{PromptDefinition, memory};
+use super::{PromptDefinition, memory, model::Model, recall};
 use crate::{handler::Failure, message::Label, turn::Turn};
 
 /// What of a tool's answer the model reads.
 const RESULT_MAX: usize = 64 << 10;
 /// Tools that the model may want at once.
 const CALLS_MAX: usize = 32;
-
-/// Asks a model: a request of chat completions in, its answer out.
-pub(crate) type AskModel = Arc<dyn Fn(Value) -> BoxFuture<'static, Result<Value, Problem>> + Send + Sync>;
 
 /// A tool call that the model wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,7 +83,7 @@ impl Run {
         turn: &mut Turn,
         prompt: &PromptDefinition,
         conversation: Option<&Label>,
-        model: &AskModel,
+        model: &dyn Model,
     ) -> Result<End, Failure> {
         let began = Instant::now();
         let before = self.spent_ms;
@@ -108,7 +102,7 @@ impl Run {
                     self.queue.push_front(call.clone());
                     return Ok(End::Waits(call));
                 }
-                if let Some(end) = self.call(turn, prompt, conversation, call, left).await? {
+                if let Some(end) = self.call(turn, prompt, conversation, model, call, left).await? {
                     return Ok(end);
                 }
                 continue;
@@ -125,6 +119,7 @@ impl Run {
         turn: &mut Turn,
         prompt: &PromptDefinition,
         conversation: Option<&Label>,
+        model: &dyn Model,
         call: Call,
         left: Duration,
     ) -> Result<Option<End>, Failure> {
@@ -143,7 +138,9 @@ impl Run {
         let text = |field: &str| call.input[field].as_str().unwrap_or_default().to_owned();
         let result = match call.name.as_str() {
             memory::REMEMBER if prompt.memory.facts => memory::remember(turn, &text("fact"))?,
-            memory::RECALL if prompt.memory.facts => memory::recall(turn, &text("question")),
+            memory::RECALL if prompt.memory.can_recall() => {
+                recall::recall(turn, &prompt.memory, conversation, model, &text("question"), left).await
+            }
             name => match tokio::time::timeout(left, turn.call_tool(name, call.input.clone())).await {
                 Ok(Ok(result)) => result,
                 // The model may do something about it.
@@ -166,7 +163,7 @@ impl Run {
         turn: &Turn,
         prompt: &PromptDefinition,
         conversation: Option<&Label>,
-        model: &AskModel,
+        model: &dyn Model,
         left: Duration,
     ) -> Option<End> {
         let limits = &prompt.limits;
@@ -184,7 +181,7 @@ impl Run {
         }
         self.steps += 1;
         let began = Instant::now();
-        let answer = match tokio::time::timeout(left, model(self.request(turn, prompt))).await {
+        let answer = match tokio::time::timeout(left, model.ask(self.request(turn, prompt))).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(problem)) => {
                 return Some(End::Failed(format!("the model cannot be had: {}", problem.detail)));
@@ -223,9 +220,7 @@ impl Run {
 
     fn request(&self, turn: &Turn, prompt: &PromptDefinition) -> Value {
         let mut tools = turn.home.host.tool_specs();
-        if prompt.memory.facts {
-            tools.extend(memory::tool_specs());
-        }
+        tools.extend(memory::tool_specs(&prompt.memory));
         let mut messages = vec![json!({ "role": "system", "content": prompt.system })];
         messages.extend(self.messages.iter().cloned());
         let mut request = json!({ "model": prompt.model, "messages": messages });

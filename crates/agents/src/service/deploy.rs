@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use paddock_platform::{
     blobs::BlobKey,
@@ -27,7 +26,7 @@ use crate::{
     error::AgentError,
     handler::{self, Factory, Failure, Handled, Handler},
     message::{AgentName, InvalidField, Message},
-    prompt::{PromptHandler, answer_of, input_of},
+    prompt::{GatewayModel, Model, PromptHandler},
     remote::RemoteHandler,
     store::{self, StoredAgent},
     turn::Turn,
@@ -123,16 +122,9 @@ impl Agents {
         if let Some(prompt) = &definition.prompt {
             caller.require(Scope::write("llm")).map_err(AgentError::Refused)?;
             scopes.push(Scope::write("llm"));
-            let known = self.0.models.models_for(caller);
-            // `provider/model` may be anything that the provider has.
-            if !prompt.model.contains('/') && !known.iter().any(|(name, _)| *name == prompt.model) {
-                let known: Vec<String> = known.into_iter().map(|(name, _)| name).take(20).collect();
-                let detail = if known.is_empty() {
-                    format!("there is no model `{}`: none is configured (`[llm]`)", prompt.model)
-                } else {
-                    format!("there is no model `{}`, only {}", prompt.model, known.join(", "))
-                };
-                return Err(InvalidField::new("prompt.model", detail).into());
+            self.check_model(caller, "prompt.model", &prompt.model)?;
+            if let Some(embeddings) = &prompt.memory.embeddings {
+                self.check_model(caller, "prompt.memory.embeddings", embeddings)?;
             }
         }
         if let Some(wasm) = &definition.wasm {
@@ -148,6 +140,21 @@ impl Agents {
         scopes.sort_unstable_by_key(ToString::to_string);
         scopes.dedup();
         Ok(scopes)
+    }
+
+    fn check_model(&self, caller: &Caller, field: &'static str, model: &str) -> Result<(), InvalidField> {
+        let known = self.0.models.models_for(caller);
+        // `provider/model` may be anything that the provider has.
+        if model.contains('/') || known.iter().any(|(name, _)| name == model) {
+            return Ok(());
+        }
+        let known: Vec<String> = known.into_iter().map(|(name, _)| name).take(20).collect();
+        let detail = if known.is_empty() {
+            format!("there is no model `{model}`: none is configured (`[llm]`)")
+        } else {
+            format!("there is no model `{model}`, only {}", known.join(", "))
+        };
+        Err(InvalidField::new(field, detail))
     }
 
     /// Sees to it that a component is ready that another server took.
@@ -171,18 +178,10 @@ impl Agents {
     /// What makes the agent's handlers.
     pub(super) fn factory(&self, definition: &Arc<AgentDefinition>, caller: &Caller) -> Factory {
         if let Some(prompt) = &definition.prompt {
-            let (prompt, models, caller) = (Arc::new(prompt.clone()), self.0.models.clone(), caller.clone());
+            let prompt = Arc::new(prompt.clone());
+            let model: Arc<dyn Model> = Arc::new(GatewayModel::new(self.0.models.clone(), caller.clone()));
             return handler::factory(move || {
-                let (models, caller) = (models.clone(), caller.clone());
-                let ask = Arc::new(move |request: serde_json::Value| {
-                    let (models, caller) = (models.clone(), caller.clone());
-                    let answer: BoxFuture<'static, _> = Box::pin(async move {
-                        let completion = models.complete(&caller, input_of(&request)).await?;
-                        Ok(answer_of(&completion))
-                    });
-                    answer
-                });
-                Box::new(PromptHandler::new(Arc::clone(&prompt), ask))
+                Box::new(PromptHandler::new(Arc::clone(&prompt), Arc::clone(&model)))
             });
         }
         if let Some(wasm) = definition.wasm.clone() {

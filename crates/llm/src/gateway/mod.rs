@@ -13,6 +13,7 @@ mod call;
 mod complete;
 mod complete_stream;
 mod decisions;
+mod embed;
 mod failed;
 mod looks;
 mod record;

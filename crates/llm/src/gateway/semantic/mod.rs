@@ -12,13 +12,11 @@ use std::{
 };
 
 use axum::response::Response;
-use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body_util::BodyExt;
+use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use index::{Bounds, Bucket, Index, Match};
@@ -107,19 +105,19 @@ impl Gateway {
     /// The embedding of a text, by a call of the same caller.
     fn embed(&self, call: &Call, model: &str, text: &str) -> BoxFuture<'static, Option<Vec<f32>>> {
         let (gateway, caller) = (self.clone(), call.caller.clone());
-        let body =
-            Bytes::from(json!({"model": model, "input": text, "encoding_format": "float"}).to_string());
+        let (model, texts) = (model.to_owned(), [text.to_owned()]);
         async move {
-            let response = gateway.serve(Api::Embeddings, &caller, HeaderMap::new(), body).await;
-            let status = response.status();
-            let bytes = response.into_body().collect().await.ok()?.to_bytes();
-            if !status.is_success() {
-                tracing::debug!(%status, "a question could not be embedded; it is answered without the semantic cache");
-                return None;
+            match gateway.embed(&caller, &model, &texts).await {
+                Ok(vectors) => vectors.into_iter().next(),
+                Err(problem) => {
+                    let error = problem.detail;
+                    tracing::debug!(
+                        error,
+                        "a question could not be embedded; it is answered without the semantic cache"
+                    );
+                    None
+                }
             }
-            let answer: Value = serde_json::from_slice(&bytes).ok()?;
-            let numbers = answer["data"][0]["embedding"].as_array()?;
-            numbers.iter().map(|number| number.as_f64().map(|number| number as f32)).collect()
         }
         .boxed()
     }
@@ -225,6 +223,8 @@ fn take_text(content: &mut Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

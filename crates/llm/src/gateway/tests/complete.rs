@@ -141,3 +141,19 @@ async fn what_may_not_be_asked_is_refused_with_its_status() {
     let refused = bench.gateway.stream(&Caller::local(), orphan).await.unwrap_err();
     assert!(refused.detail.contains("tool_call_id"), "{refused}");
 }
+
+#[tokio::test]
+async fn texts_are_embedded_and_one_that_has_no_embeddings_says_so() {
+    let bench = Bench::start(EVERY_DIALECT).await;
+    let texts = ["a green kettle", "something else", "kettle a green"].map(str::to_owned);
+    for model in ["openai/m", "gemini/m"] {
+        let vectors = bench.gateway.embed(&Caller::local(), model, &texts).await.unwrap();
+        assert_eq!(vectors.len(), 3);
+        let dot = |left: usize, right: usize| -> f32 {
+            vectors[left].iter().zip(&vectors[right]).map(|(left, right)| left * right).sum()
+        };
+        assert!(dot(0, 2) > 0.99 && dot(0, 1) < 0.9, "{model}");
+    }
+    let refused = bench.gateway.embed(&Caller::local(), "anthropic/m", &texts).await.unwrap_err();
+    assert_eq!(refused.kind.status.as_u16(), 400);
+}
