@@ -31,8 +31,8 @@ use crate::{
     dead::{DeadLetter, DeadLetters, DeadReason},
     deliver::stopped,
     journal::{Journal, Note, What},
-    life,
-    message::{AgentName, Label, Message},
+    life, live,
+    message::{AgentName, Content, Label, Message},
     metrics::{AGENTS_DEAD_LETTERS_TOTAL, AGENTS_TOOL_CALLS_TOTAL, Meters},
     nodes::Nodes,
     remind::Reminders,
@@ -309,6 +309,11 @@ impl Host for Seat {
         let own = granted.map(|tool| spec(tool.name, tool.description, &tool.input_schema));
         let guests = agent.definition.tools.iter().filter_map(|name| toolbox.guest(&agent.caller, name));
         own.chain(guests.map(|tool| spec(&tool.name, &tool.description, &tool.input_schema))).collect()
+    }
+
+    fn tell(&self, hearer: &Label, event: &Value) -> bool {
+        let told = live::told(&self.cell.name, hearer, Content::json(event));
+        self.core.deliver(&self.cell.space, &told).count > 0
     }
 
     fn note(&self, conversation: Option<&Label>, kind: &'static str, entry: Value) {

@@ -67,6 +67,7 @@ mod guests;
 mod handler;
 mod journal;
 mod life;
+mod live;
 mod mailbox;
 mod nodes;
 mod order;

@@ -1,14 +1,21 @@
 //! Runs are kept in the words of chat completions; this says them to the model gateway, and its answers to runs.
 
-use futures_util::future::BoxFuture;
-use paddock_llm::{CompleteInput, Completion, Gateway, PromptMessage, PromptTool, PromptToolCall};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, future::BoxFuture};
+use paddock_llm::{
+    CompleteInput, Completion, CompletionStream, Gateway, PROVIDER_FAILED, Piece, PromptMessage, PromptTool,
+    PromptToolCall,
+};
 use paddock_platform::{identity::Caller, problem::Problem};
 use serde_json::{Value, json};
 
+use crate::live::Teller;
+
 /// What runs ask of models.
 pub(crate) trait Model: Send + Sync {
-    /// A request of chat completions in, its answer out.
-    fn ask(&self, request: Value) -> BoxFuture<'static, Result<Value, Problem>>;
+    /// A request of chat completions in, its answer out. What the model says is told as it says it, if somebody hears it.
+    fn ask(&self, request: Value, teller: Option<Arc<Teller>>) -> BoxFuture<'static, Result<Value, Problem>>;
 
     /// The embeddings of texts by a model, in their order.
     fn embed(&self, model: &str, texts: Vec<String>) -> BoxFuture<'static, Result<Vec<Vec<f32>>, Problem>>;
@@ -27,10 +34,14 @@ impl GatewayModel {
 }
 
 impl Model for GatewayModel {
-    fn ask(&self, request: Value) -> BoxFuture<'static, Result<Value, Problem>> {
+    fn ask(&self, request: Value, teller: Option<Arc<Teller>>) -> BoxFuture<'static, Result<Value, Problem>> {
         let (gateway, caller) = (self.gateway.clone(), self.caller.clone());
         Box::pin(async move {
-            let completion = gateway.complete(&caller, input_of(&request)).await?;
+            let input = input_of(&request);
+            let completion = match teller {
+                None => gateway.complete(&caller, input).await?,
+                Some(teller) => told(gateway.stream(&caller, input).await?, &teller).await?,
+            };
             Ok(answer_of(&completion))
         })
     }
@@ -39,6 +50,21 @@ impl Model for GatewayModel {
         let (gateway, caller, model) = (self.gateway.clone(), self.caller.clone(), model.to_owned());
         Box::pin(async move { gateway.embed(&caller, &model, &texts).await })
     }
+}
+
+/// Tells what comes of an answer, and gives the whole.
+async fn told(mut stream: CompletionStream, teller: &Teller) -> Result<Completion, Problem> {
+    while let Some(piece) = stream.next().await {
+        match piece? {
+            Piece::Text(text) => teller.text(&text),
+            Piece::Thinking(_) => {}
+            Piece::Whole(whole) => {
+                teller.end_text();
+                return Ok(*whole);
+            }
+        }
+    }
+    Err(Problem::new(PROVIDER_FAILED, "the answer broke off"))
 }
 
 /// What the gateway is asked.

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::{handler::PromptHandler, markdown::from_markdown, model::Model};
 use crate::{
     handler::{Failure, Handled, Handler},
+    live::{self, Teller},
     message::{Address, Draft, Label, Message, Performative},
-    turn::Turn,
+    turn::{Turn, detached::Told},
 };
 
 /// A model that gives these answers one after the other, and notes what it was asked.
@@ -28,9 +29,13 @@ struct Script {
 }
 
 impl Model for Script {
-    fn ask(&self, request: Value) -> BoxFuture<'static, Result<Value, Problem>> {
+    fn ask(&self, request: Value, teller: Option<Arc<Teller>>) -> BoxFuture<'static, Result<Value, Problem>> {
         self.asked.lock().unwrap().push(request);
         let next = self.answers.lock().unwrap().pop_front();
+        if let (Some(teller), Some(next)) = (teller, &next) {
+            teller.text(next["choices"][0]["message"]["content"].as_str().unwrap_or_default());
+            teller.end_text();
+        }
         Box::pin(ready(next.ok_or_else(|| Problem::new(OVERLOADED, "nothing more to say"))))
     }
 
@@ -288,4 +293,34 @@ async fn what_fell_out_of_the_window_can_be_looked_up() {
     assert_eq!(found[0], json!({ "messages": [{ "role": "user", "content": "My order is number 4711" }] }));
     let tools = asked[0]["tools"].as_array().unwrap();
     assert_eq!((tools.len(), &tools[0]["function"]["name"]), (1, &json!("recall")));
+}
+
+#[tokio::test]
+async fn who_wants_to_hear_it_is_told_what_happens_on_the_way() {
+    let (model, _) = model(vec![calls("lab_echo", &json!({ "x": 1 })), says("done")]);
+    let mut handler = handler("approve: [lab_echo]", model);
+    let told = Told::default();
+    let tools = |_: &str, input: Value| -> BoxFuture<'static, Result<Value, Problem>> {
+        Box::pin(ready(Ok(json!({ "with": input }))))
+    };
+    let mut turn = Turn::detached("a".parse().unwrap()).with_tools_and_told(tools, Arc::clone(&told));
+    let hearer = Address::Caller(live::hearing(Label::of("me")));
+    let to: Address = "a".parse().unwrap();
+    let asked = Draft::new(Performative::Request, to).text("x").reply_with(Label::of("r")).from(hearer);
+    handle(&mut handler, &mut turn, asked).await.unwrap();
+    let id = told.lock().unwrap()[0]["approval"]["id"].as_str().unwrap().to_owned();
+    handle(&mut handler, &mut turn, decision(&id, true)).await.unwrap();
+    let told = told.lock().unwrap().clone();
+    let events: Vec<&str> = told.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["approval", "tool", "tool_result", "text"]);
+    assert_eq!(told[1]["input"], json!({ "x": 1 }));
+    assert!(told[2]["duration_ms"].is_u64() && told[2].get("error").is_none());
+    assert_eq!((&told[3]["text"], &told[3]["step"]), (&json!("done"), &json!(2)));
+    // Nobody else is told anything.
+    let told = Told::default();
+    let (model, _) = self::model(vec![says("done")]);
+    let mut turn = Turn::detached("a".parse().unwrap()).with_tools_and_told(tools, Arc::clone(&told));
+    let mut handler = self::handler("", model);
+    handle(&mut handler, &mut turn, ask("x")).await.unwrap();
+    assert!(told.lock().unwrap().is_empty());
 }

@@ -4,6 +4,7 @@ mod auction;
 mod contract_net;
 mod deploy;
 mod directory;
+mod follow;
 mod health;
 mod look;
 mod messages;
@@ -41,6 +42,7 @@ use paddock_platform::{
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::follow::{Followed, News};
 pub use self::{
     deploy::{ModuleView, Validation},
     look::{AgentView, DefinitionView, VersionView},

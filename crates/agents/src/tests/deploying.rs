@@ -15,7 +15,13 @@ fn agent(agent: &str, more: &str) -> AgentDefinition {
 }
 
 fn ask(agent: &str, input: impl Into<Value>) -> ExecuteInput {
-    ExecuteInput { agent: agent.to_owned(), input: input.into(), conversation: None, timeout: Some(30.0) }
+    ExecuteInput {
+        agent: agent.to_owned(),
+        input: input.into(),
+        conversation: None,
+        timeout: Some(30.0),
+        hearer: None,
+    }
 }
 
 #[tokio::test]
