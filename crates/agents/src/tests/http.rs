@@ -14,7 +14,7 @@ const MARKDOWN: &str =
     "---\nname: helper\ndescription: Helps\nmodel: sim\ncapabilities: [help]\n---\nYou help.";
 
 pub(super) struct Client {
-    app: Router,
+    pub(super) app: Router,
     pub(super) server: Server,
     _fixture: Fixture,
 }

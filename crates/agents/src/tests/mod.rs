@@ -8,6 +8,7 @@ mod http;
 mod later;
 mod nodes;
 mod ordering;
+mod remote;
 mod routing;
 mod supervising;
 mod support;
