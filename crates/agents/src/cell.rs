@@ -122,6 +122,8 @@ pub(crate) const ORDER_PARK: u8 = 4;
 pub(crate) const ORDER_LOOK: u8 = 8;
 /// To write what it did and make room: another server is to run the agent.
 pub(crate) const ORDER_LEAVE: u8 = 16;
+/// To make its handler, although no message asks for it yet: others come after it.
+pub(crate) const ORDER_START: u8 = 32;
 
 /// One agent.
 pub(crate) struct Cell {
@@ -139,6 +141,8 @@ pub(crate) struct Cell {
     owner: RwLock<Option<Arc<str>>>,
     /// Whether what it got on schedule last still waits.
     pub(crate) has_scheduled: AtomicBool,
+    /// Whether the task that runs it has made its handler, or tried to.
+    pub(crate) has_started: AtomicBool,
     /// When it is due on schedule, in milliseconds.
     due_ms: AtomicI64,
     agent: RwLock<Arc<Agent>>,
@@ -170,6 +174,7 @@ impl Cell {
             allowance: AtomicI64::new(0),
             owner: RwLock::new(None),
             has_scheduled: AtomicBool::new(false),
+            has_started: AtomicBool::new(false),
             due_ms: AtomicI64::new(NEVER),
             agent: RwLock::new(Arc::new(agent)),
             split: RwLock::default(),

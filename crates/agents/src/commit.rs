@@ -185,6 +185,12 @@ impl Committer {
         written.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// How many changes wait to be written, and how many may.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let max = self.0.max_capacity();
+        (max - self.0.capacity(), max)
+    }
+
     /// Says which agents this server runs, after everything that was handed in before.
     pub(crate) async fn place(&self, placement: Placement) -> Result<Taken, StoreError> {
         let (done, placed) = oneshot::channel();

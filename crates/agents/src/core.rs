@@ -20,6 +20,7 @@ use paddock_platform::{
     tool::{ToolContext, Toolbox},
 };
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -30,8 +31,8 @@ use crate::{
     dead::{DeadLetter, DeadLetters, DeadReason},
     deliver::stopped,
     journal::{Journal, Note, What},
-    life,
-    message::{AgentName, Label, Message},
+    life, live,
+    message::{AgentName, Content, Label, Message},
     metrics::{AGENTS_DEAD_LETTERS_TOTAL, AGENTS_TOOL_CALLS_TOTAL, Meters},
     nodes::Nodes,
     remind::Reminders,
@@ -100,6 +101,8 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     /// The tasks of agents that are awake.
     pub(crate) lives: TaskTracker,
+    /// That an agent has its handler.
+    pub(crate) started: Notify,
     /// Seconds since the server began, more or less.
     pub(crate) tick: AtomicU64,
     /// The last place in the store's inboxes that was taken before the server began.
@@ -306,6 +309,11 @@ impl Host for Seat {
         let own = granted.map(|tool| spec(tool.name, tool.description, &tool.input_schema));
         let guests = agent.definition.tools.iter().filter_map(|name| toolbox.guest(&agent.caller, name));
         own.chain(guests.map(|tool| spec(&tool.name, &tool.description, &tool.input_schema))).collect()
+    }
+
+    fn tell(&self, hearer: &Label, event: &Value) -> bool {
+        let told = live::told(&self.cell.name, hearer, Content::json(event));
+        self.core.deliver(&self.cell.space, &told).count > 0
     }
 
     fn note(&self, conversation: Option<&Label>, kind: &'static str, entry: Value) {

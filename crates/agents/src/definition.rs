@@ -31,7 +31,7 @@ const RESERVED: [&str; 9] = [
     "propose",
     "nodes",
 ];
-/// How many capabilities, topics and tools an agent may have of each.
+/// How many capabilities, topics, tools and agents before it an agent may have of each.
 const TERMS_MAX: usize = 100;
 
 /// An agent: its name, what it can do, what it may use, and what it is: exactly one of `prompt`, `wasm` and `remote`.
@@ -62,6 +62,9 @@ pub struct AgentDefinition {
     /// them all, any will do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub placement: BTreeMap<String, String>,
+    /// Agents that it depends on: they are started before it when the server starts, and come before it in a group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AgentName>,
     /// When it gets a request by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleDefinition>,
@@ -169,6 +172,7 @@ impl AgentDefinition {
             mailbox: MailboxDefinition::default(),
             supervision: Supervision::default(),
             placement: BTreeMap::new(),
+            after: Vec::new(),
             schedule: None,
             config: Value::Null,
             prompt: None,
@@ -207,6 +211,7 @@ impl AgentDefinition {
             ("capabilities", self.capabilities.len()),
             ("topics", self.topics.len()),
             ("tools", self.tools.len()),
+            ("after", self.after.len()),
         ] {
             if count > TERMS_MAX {
                 return Err(InvalidField::new(field, format!("has {TERMS_MAX} entries at most")));

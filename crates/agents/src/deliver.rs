@@ -13,6 +13,7 @@ use crate::{
     commit::{Change, Place, Post},
     core::{Core, Delivered, Trouble},
     dead::DeadReason,
+    live,
     mailbox::{AWAY, Delivery, Pushed, Refusal},
     message::{Address, AgentName, Draft, Label, Message, Performative},
     nodes::Passed,
@@ -59,8 +60,7 @@ impl Core {
                 delivered.count += 1;
                 return;
             }
-            let askers = space.askers.pin();
-            let is_told = askers.get(id).is_some_and(|asker| asker.try_send(Arc::clone(message)).is_ok())
+            let is_told = space.answer(id, message)
                 || self.nodes.as_ref().is_some_and(|nodes| {
                     nodes.pass_answer(self, &self.space(&space.tenant), address, message)
                 });
@@ -348,6 +348,9 @@ impl Core {
         message: &Arc<Message>,
         troubles: Vec<Trouble>,
     ) {
+        if live::is_told(message) {
+            return;
+        }
         for trouble in troubles {
             if !message.performative.is_answer() {
                 self.tell_failure(space, message, &trouble);

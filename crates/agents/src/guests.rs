@@ -108,6 +108,7 @@ impl ToolSource for AgentTools {
                 input: input.input,
                 conversation: input.conversation,
                 timeout: Some(left.as_secs_f64()),
+                hearer: None,
             };
             let done = agents.execute(&context.caller, asked).await?;
             let text = done.output.as_str().map_or_else(|| done.output.to_string(), str::to_owned);

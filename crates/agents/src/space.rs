@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     cell::Cell,
+    live,
     message::{Address, AgentName, Capability, Label, Message, Pick, Topic},
 };
 
@@ -133,6 +134,15 @@ impl Space {
         for topic in &topics {
             self.leave_topic(topic, cell);
         }
+    }
+
+    /// Gives a message to somebody outside who waits for answers. What is only told on the way leaves room for the answer.
+    pub(crate) fn answer(&self, asker: &Label, message: &Arc<Message>) -> bool {
+        let askers = self.askers.pin();
+        askers.get(asker).is_some_and(|asker| {
+            let has_room = !live::is_told(message) || asker.capacity() * 2 > asker.max_capacity();
+            has_room && asker.try_send(Arc::clone(message)).is_ok()
+        })
     }
 
     pub(crate) fn agent(&self, name: &AgentName) -> Option<Arc<Cell>> {

@@ -6,12 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use paddock_platform::{identity::Tenant, units::HumanDuration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::message::{AgentName, InvalidField, Label};
+use crate::{
+    definition::AgentDefinition,
+    message::{AgentName, InvalidField, Label},
+    order,
+};
 
 /// Which agents of a group are restarted when one of them fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -22,7 +27,7 @@ pub enum Strategy {
     OneForOne,
     /// All of the group.
     OneForAll,
-    /// That one, and those that joined the group after it.
+    /// That one, and those of the group that come after it: those that are `after` it, and those that were deployed later.
     RestForOne,
 }
 
@@ -86,9 +91,36 @@ pub(crate) struct Supervisor {
 
 #[derive(Debug, Default)]
 struct Group {
-    /// In the order in which they joined.
-    members: Vec<AgentName>,
+    members: Vec<Member>,
+    /// Whether they are in their order: those first that others come after, and of these those that were deployed first.
+    is_sorted: bool,
     restarts: VecDeque<Instant>,
+}
+
+#[derive(Debug)]
+struct Member {
+    name: AgentName,
+    after: Vec<AgentName>,
+    /// When it was deployed first.
+    since: Timestamp,
+}
+
+impl Group {
+    /// The names of its members, in their order.
+    fn names(&mut self) -> Vec<AgentName> {
+        if !self.is_sorted {
+            let agents: Vec<(AgentName, Vec<AgentName>)> =
+                self.members.iter().map(|member| (member.name.clone(), member.after.clone())).collect();
+            let depths = order::depths(&agents);
+            let mut members: Vec<(usize, Member)> = depths.into_iter().zip(self.members.drain(..)).collect();
+            members.sort_by(|(depth, left), (other, right)| {
+                (depth, left.since, &left.name).cmp(&(other, right.since, &right.name))
+            });
+            self.members.extend(members.into_iter().map(|(_, member)| member));
+            self.is_sorted = true;
+        }
+        self.members.iter().map(|member| member.name.clone()).collect()
+    }
 }
 
 /// Counts one more restart, and gives whether there were too many.
@@ -102,12 +134,15 @@ fn is_too_many(restarts: &mut VecDeque<Instant>, max: u32, within: Duration, now
 }
 
 impl Supervisor {
-    /// An agent is there, or has another group.
-    pub(crate) fn join(&self, tenant: &Tenant, name: &AgentName, supervision: &Supervision) {
-        self.leave(tenant, name);
-        if let Some(label) = &supervision.group {
+    /// An agent is there, since this time, or is another than before.
+    pub(crate) fn join(&self, tenant: &Tenant, definition: &AgentDefinition, since: Timestamp) {
+        self.leave(tenant, &definition.name);
+        if let Some(label) = &definition.supervision.group {
+            let (name, after) = (definition.name.clone(), definition.after.clone());
             let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-            groups.entry((tenant.clone(), label.clone())).or_default().members.push(name.clone());
+            let group = groups.entry((tenant.clone(), label.clone())).or_default();
+            group.members.push(Member { name, after, since });
+            group.is_sorted = false;
         }
     }
 
@@ -117,7 +152,7 @@ impl Supervisor {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         groups.retain(|(of, _), group| {
             if of == tenant {
-                group.members.retain(|member| member != name);
+                group.members.retain(|member| member.name != *name);
             }
             !group.members.is_empty()
         });
@@ -145,18 +180,19 @@ impl Supervisor {
         };
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let group = groups.entry((tenant.clone(), label.clone())).or_default();
-        if !group.members.contains(name) {
-            group.members.push(name.clone());
+        let mut members = group.names();
+        if !members.contains(name) {
+            members.push(name.clone());
         }
         if is_too_many(&mut group.restarts, max, within, now) {
             group.restarts.clear();
-            return Decision::GiveUp(group.members.clone());
+            return Decision::GiveUp(members);
         }
-        let from = group.members.iter().position(|member| member == name).unwrap_or_default();
+        let from = members.iter().position(|member| member == name).unwrap_or_default();
         Decision::Restart(match supervision.strategy {
             Strategy::OneForOne => vec![name.clone()],
-            Strategy::OneForAll => group.members.clone(),
-            Strategy::RestForOne => group.members[from..].to_vec(),
+            Strategy::OneForAll => members,
+            Strategy::RestForOne => members.split_off(from),
         })
     }
 }
@@ -175,10 +211,39 @@ mod tests {
 
     fn three(strategy: Strategy) -> (Supervisor, Supervision) {
         let (supervisor, supervision) = (Supervisor::default(), supervision(strategy, Some("g")));
-        for member in ["a", "b", "c"] {
-            supervisor.join(&Tenant::local(), &name(member), &supervision);
+        for (member, at) in ["a", "b", "c"].into_iter().zip(1..) {
+            join(&supervisor, &supervision, member, &[], at);
         }
         (supervisor, supervision)
+    }
+
+    fn join(supervisor: &Supervisor, supervision: &Supervision, member: &str, after: &[&str], at: i64) {
+        let after = after.iter().map(|first| name(first)).collect();
+        let supervision = supervision.clone();
+        let definition = AgentDefinition { supervision, after, ..AgentDefinition::native(name(member)) };
+        supervisor.join(&Tenant::local(), &definition, Timestamp::from_second(at).unwrap());
+    }
+
+    #[test]
+    fn a_group_is_in_the_order_of_dependencies_and_then_of_first_deployments() {
+        let supervision = Supervision { restarts_max: 100, ..supervision(Strategy::RestForOne, Some("g")) };
+        let supervisor = Supervisor::default();
+        let members: [(&str, &[&str], i64); 5] =
+            [("a", &["z", "elsewhere"], 1), ("m", &[], 3), ("z", &["m"], 4), ("b", &[], 2), ("m", &[], 3)];
+        for (member, after, at) in members {
+            join(&supervisor, &supervision, member, after, at);
+        }
+        let expected: [(&str, &[&str]); 5] = [
+            ("b", &["b", "m", "z", "a"]),
+            ("m", &["m", "z", "a"]),
+            ("z", &["z", "a"]),
+            ("a", &["a"]),
+            ("unknown", &["unknown"]),
+        ];
+        for (failed, restarted) in expected {
+            let decision = supervisor.failed(&Tenant::local(), &name(failed), &supervision, Instant::now());
+            assert_eq!(decision, Decision::Restart(restarted.iter().map(|text| name(text)).collect()));
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub(crate) trait Host: Send + Sync {
     fn tool_specs(&self) -> Vec<Value>;
     /// Notes something in the timeline of a conversation.
     fn note(&self, conversation: Option<&Label>, kind: &'static str, entry: Value);
+    /// Tells somebody who wants to hear it what the agent does. Gives whether they, or their server, took it.
+    fn tell(&self, hearer: &Label, event: &Value) -> bool;
 }
 
 impl fmt::Debug for Turn {
@@ -207,19 +209,27 @@ impl Turn {
 /// Turns without a server, for tests of handlers.
 #[cfg(test)]
 pub(crate) mod detached {
+    use std::sync::Mutex;
+
     use super::*;
 
     type Tools = dyn Fn(&str, Value) -> BoxFuture<'static, Result<Value, Problem>> + Send + Sync;
 
-    struct Alone(Option<Box<Tools>>);
+    /// What was told to those who hear.
+    pub(crate) type Told = Arc<Mutex<Vec<Value>>>;
+
+    struct Alone {
+        tools: Option<Box<Tools>>,
+        told: Told,
+    }
 
     impl Host for Alone {
         fn may_call(&self, _: &str) -> bool {
-            self.0.is_some()
+            self.tools.is_some()
         }
 
         fn call_tool(&self, name: &str, input: Value) -> BoxFuture<'static, Result<Value, Problem>> {
-            match &self.0 {
+            match &self.tools {
                 Some(tools) => tools(name, input),
                 None => Box::pin(std::future::ready(Err(Problem::not_found("tool", name)))),
             }
@@ -234,24 +244,29 @@ pub(crate) mod detached {
         }
 
         fn note(&self, _: Option<&Label>, _: &'static str, _: Value) {}
+
+        fn tell(&self, _: &Label, event: &Value) -> bool {
+            self.told.lock().unwrap().push(event.clone());
+            true
+        }
     }
 
     impl Turn {
-        fn alone(name: AgentName, tools: Option<Box<Tools>>) -> Self {
+        fn alone(name: AgentName, tools: Option<Box<Tools>>, told: Told) -> Self {
             let home = Home {
                 address: name.clone().into(),
                 name,
                 tenant: Tenant::local(),
                 epoch: 1,
                 limits: TurnLimits { sends: 100, state: 1 << 20, message: 1 << 20 },
-                host: Arc::new(Alone(tools)),
+                host: Arc::new(Alone { tools, told }),
             };
             Self::new(Arc::new(home), State::default())
         }
 
         /// A turn of nobody, without tools.
         pub(crate) fn detached(name: AgentName) -> Self {
-            Self::alone(name, None)
+            Self::alone(name, None, Told::default())
         }
 
         /// The same, with these tools.
@@ -259,7 +274,15 @@ pub(crate) mod detached {
         where
             F: Fn(&str, Value) -> BoxFuture<'static, Result<Value, Problem>> + Send + Sync + 'static,
         {
-            Self::alone(self.home.name.clone(), Some(Box::new(tools)))
+            self.with_tools_and_told(tools, Told::default())
+        }
+
+        /// The same, and what is told.
+        pub(crate) fn with_tools_and_told<F>(self, tools: F, told: Told) -> Self
+        where
+            F: Fn(&str, Value) -> BoxFuture<'static, Result<Value, Problem>> + Send + Sync + 'static,
+        {
+            Self::alone(self.home.name.clone(), Some(Box::new(tools)), told)
         }
 
         /// What it wants to send.

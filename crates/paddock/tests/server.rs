@@ -151,7 +151,7 @@ async fn it_says_whether_it_is_ready_and_what_it_measures() {
     let readiness = get_json(&server, "/readyz").await;
     let names: Vec<&str> =
         readiness["resources"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
-    for name in ["store", "browser", "disk", "memory", "configuration"] {
+    for name in ["store", "browser", "agents", "disk", "memory", "configuration"] {
         assert!(names.contains(&name), "{names:?}");
     }
     let metrics =

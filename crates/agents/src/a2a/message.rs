@@ -32,13 +32,16 @@ pub(super) const fn role(dialect: Dialect, is_user: bool) -> &'static str {
 }
 
 /// A message of ours as A2A has it.
-pub(crate) fn outgoing(message: &Message) -> Value {
+pub(crate) fn outgoing(message: &Message, dialect: Dialect) -> Value {
     let mut outgoing = json!({
         "messageId": message.id.to_string(),
-        "role": "ROLE_USER",
-        "parts": [part_of(&message.content, Dialect::V10)],
+        "role": role(dialect, true),
+        "parts": [part_of(&message.content, dialect)],
         "metadata": { "performative": message.performative.name(), "sender": message.sender.to_string() },
     });
+    if dialect == Dialect::V03 {
+        outgoing["kind"] = json!("message");
+    }
     if let Some(conversation) = &message.conversation {
         outgoing["contextId"] = json!(conversation.as_str());
     }
@@ -154,7 +157,11 @@ mod tests {
             .text("x")
             .conversation(Label::of("c"));
         let message = draft.from("me".parse().unwrap());
-        let sent = outgoing(&message);
+        let sent = outgoing(&message, Dialect::V10);
         assert_eq!((&sent["contextId"], &sent["metadata"]["performative"]), (&json!("c"), &json!("cfp")));
+        assert_eq!((&sent["role"], sent.get("kind")), (&json!("ROLE_USER"), None));
+        let sent = outgoing(&message, Dialect::V03);
+        assert_eq!((&sent["role"], &sent["kind"]), (&json!("user"), &json!("message")));
+        assert_eq!(sent["parts"][0], json!({ "kind": "text", "text": "x" }));
     }
 }

@@ -44,15 +44,15 @@ pub(crate) const VERSION_HEADER: &str = "a2a-version";
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 
 const PARSE_ERROR: i32 = -32700;
-const INVALID_REQUEST: i32 = -32600;
-const METHOD_NOT_FOUND: i32 = -32601;
-const INVALID_PARAMS: i32 = -32602;
+pub(crate) const INVALID_REQUEST: i32 = -32600;
+pub(crate) const METHOD_NOT_FOUND: i32 = -32601;
+pub(crate) const INVALID_PARAMS: i32 = -32602;
 const INTERNAL_ERROR: i32 = -32603;
 const TASK_NOT_FOUND: i32 = -32001;
 const TASK_NOT_CANCELABLE: i32 = -32002;
 const UNSUPPORTED_OPERATION: i32 = -32004;
 const CONTENT_TYPE_NOT_SUPPORTED: i32 = -32005;
-const VERSION_NOT_SUPPORTED: i32 = -32009;
+pub(crate) const VERSION_NOT_SUPPORTED: i32 = -32009;
 
 /// Routes that wait for agents.
 pub const UNTIMED_ROUTES: &[&str] = &["/a2a/{agent}"];
@@ -63,7 +63,7 @@ pub fn routes(agents: Agents) -> OpenApiRouter {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+pub(crate) enum Dialect {
     V03,
     V10,
 }

@@ -1,4 +1,7 @@
 //! Tasks that are followed: server-sent events, each an answer of JSON-RPC.
+//!
+//! What an agent's model says comes in pieces of the artifact as it says it. The last piece completes them, or replaces them
+//! where they were not what the agent came to.
 
 use std::{collections::VecDeque, convert::Infallible};
 
@@ -7,21 +10,17 @@ use axum::response::{
     sse::{Event, KeepAlive, Sse},
 };
 use futures_util::{StreamExt, stream};
-use paddock_jobs::{Job, JobEvent, JobState};
-use paddock_platform::{
-    events::{HEARTBEAT_INTERVAL, Place},
-    identity::Caller,
-};
+use paddock_jobs::{Job, JobState};
+use paddock_platform::{events::HEARTBEAT_INTERVAL, identity::Caller};
 use serde_json::{Value, json};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
     Call, Dialect, INTERNAL_ERROR, RpcError, UNSUPPORTED_OPERATION, envelope, error,
-    task::{context_of, status_of},
+    task::{artifact_of, context_of, status_of},
 };
 use crate::{
-    message::{AgentName, Performative},
-    service::Agents,
+    message::{AgentName, Content, Performative},
+    service::{Agents, Followed, News},
 };
 
 /// A task that is followed.
@@ -32,11 +31,34 @@ struct Following {
     dialect: Dialect,
     /// The id of the request.
     id: Value,
-    job: Job,
-    events: Receiver<JobEvent>,
+    followed: Followed,
+    /// The state that was told last.
+    state: JobState,
+    pieces: Pieces,
     ready: VecDeque<Value>,
-    has_ended: bool,
-    _place: Place,
+}
+
+/// The pieces of an artifact. The last one is kept back, so that there is something to say when it is the last.
+#[derive(Debug, Default)]
+struct Pieces {
+    told: String,
+    kept: String,
+}
+
+impl Pieces {
+    /// One more; gives the one that is told now, and whether it goes on with those before.
+    fn add(&mut self, text: &str) -> Option<(String, bool)> {
+        let piece = std::mem::replace(&mut self.kept, text.to_owned());
+        let goes_on = !self.told.is_empty();
+        self.told.push_str(&piece);
+        (!piece.is_empty()).then_some((piece, goes_on))
+    }
+
+    /// What is still to be told of a text so that all of it was; `None` if what was told is something else.
+    fn rest<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let is_begun = !self.told.is_empty();
+        text.strip_prefix(self.told.as_str()).filter(|rest| is_begun && !rest.is_empty())
+    }
 }
 
 impl Call<'_> {
@@ -50,29 +72,23 @@ impl Call<'_> {
             let event = Event::default().data(envelope(self.id, &event).to_string());
             return Ok(Sse::new(stream::iter([Ok::<_, Infallible>(event)])).into_response());
         }
-        let place = self.place()?;
-        // First subscribed, then begun: nothing falls in between.
-        let events = self.agents.0.jobs.subscribe();
-        let job = self.begin_task(sent).await?;
-        self.follow(job, events, place).await
+        let followed = self.agents.begin_followed(self.caller, self.task_input(sent)?).await;
+        self.follow(followed.map_err(|problem| error(INTERNAL_ERROR, problem.detail))?).await
     }
 
     pub(super) async fn stream_task(&self) -> Result<Response, RpcError> {
-        let place = self.place()?;
+        let place = self.agents.0.core.events.place();
+        let place = place.map_err(|problem| error(INTERNAL_ERROR, problem.detail))?;
         let events = self.agents.0.jobs.subscribe();
         let job = self.named_task().await?;
         if job.state.is_final() && self.dialect == Dialect::V10 {
             return Err(error(UNSUPPORTED_OPERATION, "the task has ended: there is nothing to follow"));
         }
-        self.follow(job, events, place).await
+        self.follow(Followed::new(self.agents, self.caller, job, events, None, place)).await
     }
 
-    fn place(&self) -> Result<Place, RpcError> {
-        self.agents.0.core.events.place().map_err(|problem| error(INTERNAL_ERROR, problem.detail))
-    }
-
-    async fn follow(&self, job: Job, events: Receiver<JobEvent>, place: Place) -> Result<Response, RpcError> {
-        let mut task = self.view(&job, true).await;
+    async fn follow(&self, followed: Followed) -> Result<Response, RpcError> {
+        let mut task = self.view(&followed.job, true).await;
         if self.dialect == Dialect::V10 {
             task = json!({ "task": task });
         }
@@ -82,11 +98,10 @@ impl Call<'_> {
             name: self.name.clone(),
             dialect: self.dialect,
             id: self.id.clone(),
-            has_ended: job.state.is_final(),
-            job,
-            events,
+            state: followed.job.state,
+            followed,
+            pieces: Pieces::default(),
             ready: VecDeque::from([task]),
-            _place: place,
         };
         let stopping = self.agents.0.core.events.stopping();
         let events = stream::unfold(following, |mut following| async move {
@@ -104,28 +119,30 @@ impl Following {
             if let Some(result) = self.ready.pop_front() {
                 return Some(Event::default().data(envelope(&self.id, &result).to_string()));
             }
-            if self.has_ended {
-                return None;
-            }
-            match self.events.recv().await {
-                Ok(event) if event.id != self.job.id || event.sequence <= self.job.changes => {}
-                // A task that is gone, or a store that is: the client asks again and is told.
-                Ok(_) | Err(RecvError::Lagged(_)) => {
-                    let job = self.agents.0.jobs.get(self.caller.tenant(), self.job.id).await.ok()?;
-                    self.look(job).await;
-                }
-                Err(RecvError::Closed) => return None,
+            match self.followed.next().await? {
+                News::Told(event) => self.hear(&event),
+                News::Job(job) => self.look(&job).await,
             }
         }
     }
 
-    /// Says what is new of the task.
-    async fn look(&mut self, job: Job) {
-        let before = std::mem::replace(&mut self.job, job).state;
-        let job = self.job.clone();
-        if job.state == before || (job.state == JobState::Waiting && before == JobState::Running) {
-            return;
+    /// The agent tells what it does.
+    fn hear(&mut self, event: &Value) {
+        match event["event"].as_str() {
+            Some("text") => {
+                let piece = self.pieces.add(event["text"].as_str().unwrap_or_default());
+                if let Some((text, goes_on)) = piece {
+                    let artifact = artifact_of(&self.followed.job, &Content::text(text), self.dialect);
+                    self.tell_artifact(artifact, goes_on, false);
+                }
+            }
+            // What was said before a tool is called is not what the agent came to.
+            Some("tool") => self.pieces = Pieces::default(),
+            _ => {}
         }
+    }
+
+    async fn artifact(&self, job: &Job) -> Option<Value> {
         let null = Value::Null;
         let call = Call {
             agents: &self.agents,
@@ -135,21 +152,43 @@ impl Following {
             id: &null,
             params: &null,
         };
-        if let Some(artifact) = call.artifact(&job).await {
-            let event = json!({
-                "taskId": job.id.to_string(), "contextId": context_of(&job), "artifact": artifact,
-                "append": false, "lastChunk": true,
-            });
-            self.ready.push_back(self.tagged(event, "artifact-update", "artifactUpdate"));
+        call.artifact(job).await
+    }
+
+    fn tell_artifact(&mut self, artifact: Value, goes_on: bool, is_last: bool) {
+        let job = &self.followed.job;
+        let event = json!({
+            "taskId": job.id.to_string(), "contextId": context_of(job), "artifact": artifact,
+            "append": goes_on, "lastChunk": is_last,
+        });
+        let event = self.tagged(event, "artifact-update", "artifactUpdate");
+        self.ready.push_back(event);
+    }
+
+    /// Says what is new of the task.
+    async fn look(&mut self, job: &Job) {
+        let before = std::mem::replace(&mut self.state, job.state);
+        if job.state == JobState::Waiting && before == JobState::Running {
+            return;
+        }
+        if let Some(artifact) = self.artifact(job).await {
+            let text = artifact["parts"][0]["text"].as_str();
+            match text.and_then(|text| self.pieces.rest(text)) {
+                Some(rest) => {
+                    let artifact = artifact_of(job, &Content::text(rest), self.dialect);
+                    self.tell_artifact(artifact, true, true);
+                }
+                None => self.tell_artifact(artifact, false, true),
+            }
         }
         let mut event = json!({
-            "taskId": job.id.to_string(), "contextId": context_of(&job), "status": status_of(&job, self.dialect),
+            "taskId": job.id.to_string(), "contextId": context_of(job), "status": status_of(job, self.dialect),
         });
-        self.has_ended = job.state.is_final();
         if self.dialect == Dialect::V03 {
-            event["final"] = json!(self.has_ended);
+            event["final"] = json!(job.state.is_final());
         }
-        self.ready.push_back(self.tagged(event, "status-update", "statusUpdate"));
+        let event = self.tagged(event, "status-update", "statusUpdate");
+        self.ready.push_back(event);
     }
 
     /// What tells one kind of event from another: a member of it in 0.3, and a member around it in 1.0.
@@ -161,5 +200,23 @@ impl Following {
             }
             Dialect::V10 => json!({ member: event }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_make_the_text_or_it_is_told_whole() {
+        let mut pieces = Pieces::default();
+        assert_eq!(pieces.rest("It rains"), None);
+        assert_eq!(pieces.add("It "), None);
+        assert_eq!(pieces.rest("It "), None, "nothing was told yet");
+        assert_eq!(pieces.add("ra"), Some(("It ".to_owned(), false)));
+        assert_eq!(pieces.add("ins"), Some(("ra".to_owned(), true)));
+        assert_eq!(pieces.rest("It rains"), Some("ins"));
+        assert_eq!(pieces.rest("It ra"), None, "the last piece says something");
+        assert_eq!(pieces.rest("The sun shines"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use paddock_jobs::{Job, JobError, JobFilter, JobId, JobState, NewJob, RetryPolicy};
+use paddock_jobs::{Job, JobError, JobFilter, JobId, JobState};
 use serde_json::{Value, json};
 
 use super::{
@@ -91,6 +91,12 @@ fn content_of(value: &Value) -> Content {
     value.as_str().map_or_else(|| Content::json(value), Content::text)
 }
 
+/// What an agent came to, or a piece of it, as the artifact of a job's task.
+pub(super) fn artifact_of(job: &Job, content: &Content, dialect: Dialect) -> Value {
+    let parts = [part_of(content, dialect)];
+    json!({ "artifactId": format!("{}-output", job.id), "name": "output", "parts": parts })
+}
+
 /// What was asked, as the message that began the task.
 fn request_of(job: &Job, dialect: Dialect) -> Value {
     let mut message = json!({
@@ -107,8 +113,8 @@ fn request_of(job: &Job, dialect: Dialect) -> Value {
 }
 
 impl Call<'_> {
-    /// Begins a task.
-    pub(super) async fn begin_task(&self, sent: Sent) -> Result<Job, RpcError> {
+    /// What a task asks of the agent.
+    pub(super) fn task_input(&self, sent: Sent) -> Result<ExecuteInput, RpcError> {
         if sent.performative != Performative::Request {
             return Err(error(UNSUPPORTED_OPERATION, "tasks are requests; wait for the answers to others"));
         }
@@ -122,18 +128,19 @@ impl Call<'_> {
                 "tasks take text and data; wait for the answer to bytes",
             ));
         };
-        let input = ExecuteInput {
+        Ok(ExecuteInput {
             agent: self.name.as_str().to_owned(),
             input,
             conversation: Some(sent.conversation.unwrap_or_else(Label::fresh).as_str().to_owned()),
             timeout: Some(ANSWER_TIMEOUT.as_secs_f64()),
-        };
-        let input = serde_json::to_value(&input).map_err(|cause| error(INTERNAL_ERROR, cause.to_string()))?;
-        // What an agent did, it may not do twice.
-        let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-        let job = NewJob { retry: Some(retry), ..NewJob::tool(EXECUTE, input) };
-        let accepted = self.agents.0.jobs.enqueue(self.caller, job).await;
-        let accepted = accepted.map_err(|cause| error(INTERNAL_ERROR, cause.to_string()))?;
+            hearer: None,
+        })
+    }
+
+    /// Begins a task.
+    pub(super) async fn begin_task(&self, sent: Sent) -> Result<Job, RpcError> {
+        let accepted = self.agents.begin(self.caller, &self.task_input(sent)?).await;
+        let accepted = accepted.map_err(|problem| error(INTERNAL_ERROR, problem.detail))?;
         accepted.job().ok_or_else(|| error(INTERNAL_ERROR, "the task cannot be read"))
     }
 
@@ -259,8 +266,7 @@ impl Call<'_> {
         }
         let result = self.agents.0.jobs.result(self.caller.tenant(), job.id).await.ok().flatten()?;
         let result: Value = serde_json::from_slice(&result).ok()?;
-        let parts = [part_of(&content_of(&result["output"]), self.dialect)];
-        Some(json!({ "artifactId": format!("{}-output", job.id), "name": "output", "parts": parts }))
+        Some(artifact_of(job, &content_of(&result["output"]), self.dialect))
     }
 
     /// A job as a task.

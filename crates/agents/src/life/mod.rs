@@ -18,7 +18,10 @@ use jiff::Timestamp;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::{
-    cell::{Agent, AgentStatus, Cell, ORDER_END, ORDER_LEAVE, ORDER_LOOK, ORDER_PARK, ORDER_RESTART, Split},
+    cell::{
+        Agent, AgentStatus, Cell, ORDER_END, ORDER_LEAVE, ORDER_LOOK, ORDER_PARK, ORDER_RESTART, ORDER_START,
+        Split,
+    },
     core::{Core, Seat, Trouble},
     dead::{DeadLetter, DeadReason},
     handler::Handler,
@@ -167,6 +170,7 @@ impl Life {
             subscriptions: Vec::new(),
             stop: Box::pin(stop.cancelled_owned()),
         };
+        cell.has_started.store(false, Ordering::Release);
         if !life.reload().await {
             return None;
         }
@@ -309,6 +313,9 @@ impl Life {
         if orders & ORDER_LOOK != 0 && self.is_outdated() {
             self.leave_snapshot().await;
             self.look_at_versions();
+        }
+        if orders & ORDER_START != 0 && self.start_early().await == Go::End {
+            return Go::End;
         }
         if self.dirty_since.is_some() && self.checkpoint(true).await == Go::End {
             return Go::End;

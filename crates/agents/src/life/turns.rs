@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::{CONFIG, Go, Life, RETRY_WAIT, SLOW_TURN, SNAPSHOT};
 use crate::{
-    cell::ORDER_RESTART,
+    cell::{AgentStatus, ORDER_RESTART},
     core::Trouble,
     dead::DeadReason,
     definition::AgentKind,
@@ -125,9 +125,38 @@ impl Life {
                 self.is_first = false;
                 self.handler = Some(handler);
                 self.succeeded(None).await;
+                self.has_started();
                 Ok(())
             }
         }
+    }
+
+    /// Makes the handler although no message asks for it yet: others come after the agent. What goes wrong the next
+    /// message meets again, and it is dealt with then.
+    pub(super) async fn start_early(&mut self) -> Go {
+        // Where two versions share the agent, a message says which of them is to work.
+        let is_to_start =
+            self.handler.is_none() && self.split.is_none() && self.cell.status() == AgentStatus::Active;
+        if is_to_start {
+            match self.make_handler().await {
+                Ok(()) => return self.checkpoint(false).await,
+                Err(None) => {
+                    self.turn.roll_back();
+                    return Go::End;
+                }
+                Err(Some(failure)) => {
+                    self.turn.roll_back();
+                    self.core.log(&self.cell, tracing::Level::ERROR, &failure.detail);
+                }
+            }
+        }
+        self.has_started();
+        Go::On
+    }
+
+    fn has_started(&self) {
+        self.cell.has_started.store(true, Ordering::Release);
+        self.core.started.notify_waiters();
     }
 
     /// One turn; `None` if the server stops meanwhile.

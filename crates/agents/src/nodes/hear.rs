@@ -85,7 +85,8 @@ impl Agents {
                 {
                     tracing::error!(%error, digest = wasm.module, "the component of an agent cannot be had");
                 }
-                self.enlist(&tenant, self.agent_of(stored))?
+                let since = stored.created_at;
+                self.enlist(&tenant, self.agent_of(stored), since)?
             }
         };
         self.follow_split(&cell).await?;

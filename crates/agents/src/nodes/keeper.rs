@@ -23,6 +23,7 @@ use crate::{
     mailbox::{AWAY, Delivery},
     message::AgentName,
     metrics::{AGENTS_NODES, AGENTS_OWNED, AGENTS_TAKEN_TOTAL},
+    order,
     service::Agents,
     store::nodes::{self, Member},
 };
@@ -292,7 +293,7 @@ impl Keeper {
         // What those that come sent before comes before what they send from here.
         self.fetch().await?;
         let mut cells = Vec::with_capacity(taken.agents.len());
-        for (key, epoch, waiting) in taken.agents {
+        for (key, epoch, waiting) in self.in_order(taken.agents) {
             let was_there = self.owners.contains_key(&key);
             let reason = if was_there { "moved" } else { "new" };
             counter!(AGENTS_TAKEN_TOTAL, "reason" => reason).increment(1);
@@ -310,6 +311,22 @@ impl Keeper {
             self.nodes.left(&self.core, &cells);
         }
         Ok(())
+    }
+
+    /// Those that others come after begin before them.
+    fn in_order(&self, mut taken: Vec<(String, i64, usize)>) -> Vec<(String, i64, usize)> {
+        let after = |key: &String| -> Vec<String> {
+            let Some(cell) = self.cell(key) else { return Vec::new() };
+            let agent = cell.agent();
+            agent.definition.after.iter().map(|name| format!("{}/{name}", cell.space.tenant)).collect()
+        };
+        let agents: Vec<(String, Vec<String>)> =
+            taken.iter().map(|(key, ..)| (key.clone(), after(key))).collect();
+        let depths = order::depths(&agents);
+        let depths: HashMap<&str, usize> =
+            agents.iter().zip(depths).map(|((key, _), depth)| (key.as_str(), depth)).collect();
+        taken.sort_by_key(|(key, ..)| depths.get(key.as_str()).copied());
+        taken
     }
 
     fn cell(&self, key: &str) -> Option<Arc<Cell>> {

@@ -99,9 +99,7 @@ async fn take(core: &Arc<Core>, frame: Frame, deadline: tokio::time::Instant) ->
             (Outcome::Taken, 0)
         }
         Address::Caller(asker) => {
-            let askers = space.askers.pin();
-            let is_there = askers.get(asker).is_some_and(|asker| asker.try_send(message).is_ok());
-            (if is_there { Outcome::Taken } else { Outcome::Nobody }, 0)
+            (if space.answer(asker, &message) { Outcome::Taken } else { Outcome::Nobody }, 0)
         }
         Address::Capability { .. } => (Outcome::Nobody, 0),
     }

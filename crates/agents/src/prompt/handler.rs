@@ -14,12 +14,14 @@ use uuid::Uuid;
 use super::{
     PromptDefinition,
     answer::{only_tells, performative_of, question},
-    memory::Memory,
-    run::{AskModel, Call, End, Run},
+    memory::{self, Memory},
+    model::Model,
+    run::{Call, End, Means, Run},
 };
 use crate::{
     envelope,
     handler::{Failure, Handled, Handler},
+    live::Teller,
     message::{Content, Draft, Label, Message, Performative},
     metrics::{AGENTS_RUN_DURATION_SECONDS, AGENTS_RUNS_TOTAL},
     turn::Turn,
@@ -71,7 +73,7 @@ struct Decision {
 /// An agent that is a model with instructions.
 pub(crate) struct PromptHandler {
     prompt: Arc<PromptDefinition>,
-    model: AskModel,
+    model: Arc<dyn Model>,
 }
 
 impl fmt::Debug for PromptHandler {
@@ -87,7 +89,7 @@ impl Handler for PromptHandler {
 }
 
 impl PromptHandler {
-    pub(crate) const fn new(prompt: Arc<PromptDefinition>, model: AskModel) -> Self {
+    pub(crate) const fn new(prompt: Arc<PromptDefinition>, model: Arc<dyn Model>) -> Self {
         Self { prompt, model }
     }
 
@@ -106,10 +108,7 @@ impl PromptHandler {
         }
         let mut messages = memory.messages();
         messages.push(json!({ "role": "user", "content": text }));
-        let mut run = Run::new(messages);
-        let began = Instant::now();
-        let end = run.go(turn, &self.prompt, message.conversation.as_ref(), &self.model).await?;
-        self.end(turn, &message, run, end, began, Some(&text)).await
+        self.go(turn, &message, Run::new(messages), Some(&text)).await
     }
 
     /// A decision about a call of a paused run.
@@ -130,20 +129,25 @@ impl PromptHandler {
         turn.home.host.note(approval.conversation.as_ref(), "approval", entry);
         turn.send(Draft::reply(message, Performative::Confirm).json(&json!({ "id": decision.id })))?;
         run.decide(decision.approve, &decision.reason);
-        let began = Instant::now();
-        let end = run.go(turn, &self.prompt, asked.conversation.as_ref(), &self.model).await?;
-        self.end(turn, &asked, run, end, began, None).await
+        self.go(turn, &asked, run, None).await
     }
 
-    async fn end(
+    /// Works on a message until there is an answer, or the run pauses; `text` is what it asks, if it is new.
+    async fn go(
         &mut self,
         turn: &mut Turn,
         message: &Message,
-        run: Run,
-        end: End,
-        began: Instant,
+        mut run: Run,
         text: Option<&str>,
     ) -> Result<(), Failure> {
+        let began = Instant::now();
+        let teller = Teller::new(&turn.home.host, message);
+        if let Some(teller) = &teller {
+            teller.begin_step(run.steps);
+        }
+        let (prompt, model) = (&*self.prompt, &*self.model);
+        let conversation = message.conversation.as_ref();
+        let end = run.go(turn, Means { prompt, model, conversation, teller: teller.as_ref() }).await?;
         let outcome = match &end {
             End::Text(_) | End::Value(_) => "answered",
             End::Waits(_) => "waits",
@@ -151,21 +155,26 @@ impl PromptHandler {
         };
         counter!(AGENTS_RUNS_TOTAL, "outcome" => outcome).increment(1);
         histogram!(AGENTS_RUN_DURATION_SECONDS).record(began.elapsed());
-        let conversation = message.conversation.clone();
-        let name = conversation.as_ref().map(Label::as_str);
+        let name = conversation.map(Label::as_str);
         let mut memory = Memory::load(turn, name);
         if let Some(text) = text {
-            self.add(turn, &mut memory, "user", text, conversation.as_ref()).await;
+            self.add(turn, &mut memory, "user", text, conversation).await;
         }
         let (performative, content) = match end {
-            End::Waits(call) => return self.pause(turn, message, run, call, &memory),
+            End::Waits(call) => {
+                let told = self.pause(turn, message, run, call, &memory)?;
+                if let (Some(teller), Some(told)) = (teller, told) {
+                    teller.approval(&told);
+                }
+                return Ok(());
+            }
             End::Text(text) => {
-                self.add(turn, &mut memory, "assistant", &text, conversation.as_ref()).await;
+                self.add(turn, &mut memory, "assistant", &text, conversation).await;
                 let content = Content::text(text);
                 (performative_of(message.performative, &content), content)
             }
             End::Value(value) => {
-                self.add(turn, &mut memory, "assistant", &value.to_string(), conversation.as_ref()).await;
+                self.add(turn, &mut memory, "assistant", &value.to_string(), conversation).await;
                 let content = Content::json(&value);
                 (performative_of(message.performative, &content), content)
             }
@@ -179,7 +188,7 @@ impl PromptHandler {
         turn.send(Draft::reply(message, performative).content(content)).map(|_| ())
     }
 
-    /// Keeps a run until somebody has decided.
+    /// Keeps a run until somebody has decided. Gives what it waits for, if it does.
     fn pause(
         &self,
         turn: &mut Turn,
@@ -187,10 +196,10 @@ impl PromptHandler {
         run: Run,
         call: Call,
         memory: &Memory,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Value>, Failure> {
         if turn.keys(PENDING).len() >= PENDING_MAX {
             let detail = format!("{PENDING_MAX} runs wait for approvals already");
-            return turn.send(Draft::reply(message, Performative::Refuse).text(detail)).map(|_| ());
+            return turn.send(Draft::reply(message, Performative::Refuse).text(detail)).map(|_| None);
         }
         let approval = PendingApproval {
             id: Uuid::now_v7().simple().to_string(),
@@ -208,23 +217,29 @@ impl PromptHandler {
         turn.keep_now();
         memory.keep(turn, message.conversation.as_ref().map(Label::as_str), &self.prompt.memory)?;
         let told = json!({ "waits_for": "approval", "approval": entry });
-        turn.send(Draft::reply(message, Performative::Agree).json(&told)).map(|_| ())
+        turn.send(Draft::reply(message, Performative::Agree).json(&told)).map(|_| Some(entry))
     }
 
-    /// Remembers a message; what falls out of the window goes into the summary, if there is to be one.
+    /// Remembers a message; what falls out of the window can be looked up and goes into the summary, as far as that is
+    /// wanted.
     async fn add(
         &self,
-        turn: &Turn,
+        turn: &mut Turn,
         memory: &mut Memory,
         role: &str,
         text: &str,
         conversation: Option<&Label>,
     ) {
-        if conversation.is_none() {
-            return;
+        let Some(conversation) = conversation else { return };
+        let definition = &self.prompt.memory;
+        let gone = memory.add(role, text, definition.window);
+        if definition.history > 0
+            && let Err(failure) = memory::set_aside(turn, conversation.as_str(), &gone, definition.history)
+        {
+            let text = format!("what was said before cannot be looked up any more: {failure}");
+            turn.log(tracing::Level::WARN, &text);
         }
-        let gone = memory.add(role, text, self.prompt.memory.window);
-        if gone.is_empty() || !self.prompt.memory.summary {
+        if gone.is_empty() || !definition.summary {
             return;
         }
         let said: Vec<String> = gone.iter().map(|gone| format!("{}: {}", gone.role, gone.content)).collect();
@@ -239,7 +254,7 @@ impl PromptHandler {
         ]);
         let request =
             json!({ "model": self.prompt.model, "messages": messages, "max_completion_tokens": 400 });
-        match (self.model)(request).await {
+        match self.model.ask(request, None).await {
             Ok(answer) => {
                 if let Some(summary) = answer["choices"][0]["message"]["content"].as_str() {
                     summary.clone_into(&mut memory.summary);

@@ -63,6 +63,8 @@ struct FrontMatter {
     #[serde(default)]
     placement: BTreeMap<String, String>,
     #[serde(default)]
+    after: Vec<AgentName>,
+    #[serde(default)]
     schedule: Option<ScheduleDefinition>,
     #[serde(default)]
     config: Value,
@@ -94,6 +96,7 @@ pub fn from_markdown(text: &str) -> Result<AgentDefinition, MarkdownError> {
         mailbox: front.mailbox,
         supervision: front.supervision,
         placement: front.placement,
+        after: front.after,
         schedule: front.schedule,
         config: front.config,
         prompt: Some(PromptDefinition {

@@ -6,18 +6,20 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::MemoryDefinition;
+use super::{MemoryDefinition, recall::Noted};
 use crate::{handler::Failure, turn::Turn};
 
 /// Keys of conversations in the state.
 const CONVERSATIONS: &str = "memory/";
+/// Keys of what fell out of their windows.
+const HISTORIES: &str = "history/";
 /// The key of which conversations there are, the quietest first.
 const INDEX: &str = "memories";
 /// The key of the facts.
-const FACTS: &str = "facts";
+pub(super) const FACTS: &str = "facts";
 /// Facts that are kept; the oldest is forgotten.
 const FACTS_MAX: usize = 200;
-/// The longest fact.
+/// The longest fact, and what of a message can be looked up.
 const FACT_MAX: usize = 2_000;
 /// What of one message is remembered.
 const TEXT_MAX: usize = 16 << 10;
@@ -43,18 +45,28 @@ pub(super) struct Memory {
     pub(super) messages: VecDeque<Remembered>,
 }
 
-fn read<T: serde::de::DeserializeOwned + Default>(turn: &Turn, key: &str) -> T {
+pub(super) fn read<T: serde::de::DeserializeOwned + Default>(turn: &Turn, key: &str) -> T {
     turn.get(key).and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-fn write(turn: &mut Turn, key: &str, value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn write(turn: &mut Turn, key: &str, value: &impl Serialize) -> Result<(), Failure> {
     let bytes = serde_json::to_vec(value).unwrap_or_default();
     turn.set(key, Bytes::from(bytes))
 }
 
+// Conversations have names of up to 256 bytes; keys are shorter.
 fn key(conversation: &str) -> String {
-    // Conversations have names of up to 256 bytes; keys are shorter.
     format!("{CONVERSATIONS}{}", blake3::hash(conversation.as_bytes()).to_hex())
+}
+
+/// Where what fell out of a conversation's window is kept.
+pub(super) fn history_key(conversation: &str) -> String {
+    format!("{HISTORIES}{}", blake3::hash(conversation.as_bytes()).to_hex())
+}
+
+fn cut(text: &str, size_max: usize) -> &str {
+    let end = (0..=text.len().min(size_max)).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 impl Memory {
@@ -64,8 +76,7 @@ impl Memory {
 
     /// Adds a message, and gives those that are too many.
     pub(super) fn add(&mut self, role: &str, content: &str, window: usize) -> Vec<Remembered> {
-        let end = (0..=content.len().min(TEXT_MAX)).rev().find(|end| content.is_char_boundary(*end));
-        let content = content[..end.unwrap_or(0)].to_owned();
+        let content = cut(content, TEXT_MAX).to_owned();
         self.messages.push_back(Remembered { role: role.to_owned(), content });
         let surplus = self.messages.len().saturating_sub(window);
         self.messages.drain(..surplus).collect()
@@ -87,6 +98,7 @@ impl Memory {
             && let Some(quietest) = index.pop_front()
         {
             turn.remove(&quietest);
+            turn.remove(&quietest.replacen(CONVERSATIONS, HISTORIES, 1));
         }
         write(turn, &key, self)?;
         write(turn, INDEX, &index)
@@ -110,9 +122,9 @@ pub(super) fn remember(turn: &mut Turn, fact: &str) -> Result<Value, Failure> {
     if fact.is_empty() || fact.len() > FACT_MAX {
         return Ok(json!({ "error": format!("a fact has 1 to {FACT_MAX} bytes") }));
     }
-    let mut facts: VecDeque<String> = read(turn, FACTS);
-    facts.retain(|known| known != fact);
-    facts.push_back(fact.to_owned());
+    let mut facts: VecDeque<Noted> = read(turn, FACTS);
+    facts.retain(|known| known.text != fact);
+    facts.push_back(Noted::new("", fact));
     while facts.len() > FACTS_MAX {
         facts.pop_front();
     }
@@ -120,31 +132,26 @@ pub(super) fn remember(turn: &mut Turn, fact: &str) -> Result<Value, Failure> {
     Ok(json!({ "remembered": true }))
 }
 
-/// The facts that have most words in common with a question.
-pub(super) fn recall(turn: &Turn, question: &str) -> Value {
-    let words = words_of(question);
-    let facts: Vec<String> = read(turn, FACTS);
-    let mut scored: Vec<(usize, usize, &String)> = facts
-        .iter()
-        .enumerate()
-        .map(|(age, fact)| {
-            let of_fact = words_of(fact);
-            (words.iter().filter(|word| of_fact.contains(word)).count(), age, fact)
-        })
-        .filter(|(score, ..)| words.is_empty() || *score > 0)
-        .collect();
-    scored.sort_unstable_by_key(|(score, age, _)| std::cmp::Reverse((*score, *age)));
-    let facts: Vec<&String> = scored.into_iter().take(10).map(|(.., fact)| fact).collect();
-    json!({ "facts": facts })
-}
-
-fn words_of(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 2);
-    words.map(str::to_lowercase).collect()
+/// Keeps messages that fell out of the window, so that they can be looked up: the last `history_max` of a conversation.
+pub(super) fn set_aside(
+    turn: &mut Turn,
+    conversation: &str,
+    gone: &[Remembered],
+    history_max: usize,
+) -> Result<(), Failure> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let key = history_key(conversation);
+    let mut history: VecDeque<Noted> = read(turn, &key);
+    history.extend(gone.iter().map(|gone| Noted::new(&gone.role, cut(&gone.content, FACT_MAX))));
+    let surplus = history.len().saturating_sub(history_max);
+    history.drain(..surplus);
+    write(turn, &key, &history)
 }
 
 /// The tools of the memory, as models are told of them.
-pub(super) fn tool_specs() -> [Value; 2] {
+pub(super) fn tool_specs(definition: &MemoryDefinition) -> Vec<Value> {
     let spec = |name: &str, description: &str, field: &str, about: &str| {
         let parameters = json!({
             "type": "object", "additionalProperties": false, "required": [field],
@@ -153,15 +160,22 @@ pub(super) fn tool_specs() -> [Value; 2] {
         let function = json!({ "name": name, "description": description, "parameters": parameters });
         json!({ "type": "function", "function": function })
     };
-    [
-        spec(
-            REMEMBER,
-            "Notes a fact for later, in any conversation.",
-            "fact",
-            "One sentence that stands by itself.",
-        ),
-        spec(RECALL, "Looks up facts that were noted before.", "question", "Words to look for."),
-    ]
+    let mut specs = Vec::new();
+    if definition.facts {
+        let about = "Notes a fact for later, in any conversation.";
+        specs.push(spec(REMEMBER, about, "fact", "One sentence that stands by itself."));
+    }
+    if definition.can_recall() {
+        let about = match (definition.facts, definition.history > 0) {
+            (true, true) => {
+                "Looks up facts that were noted before, and what was said earlier in this conversation."
+            }
+            (true, false) => "Looks up facts that were noted before.",
+            _ => "Looks up what was said earlier in this conversation.",
+        };
+        specs.push(spec(RECALL, about, "question", "What to look for."));
+    }
+    specs
 }
 
 #[cfg(test)]
@@ -196,13 +210,44 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_found_by_their_words() {
+    fn what_is_set_aside_has_a_bound_and_goes_with_its_conversation() {
         let mut turn = turn();
-        for fact in ["The shop closes at eight", "Anna prefers tea", "Anna lives in Bern"] {
-            remember(&mut turn, fact).unwrap();
+        let definition = MemoryDefinition { conversations_max: 1, ..MemoryDefinition::default() };
+        let said = |text: &str| Remembered { role: "user".to_owned(), content: text.to_owned() };
+        set_aside(&mut turn, "a", &[said("1"), said("2")], 3).unwrap();
+        set_aside(&mut turn, "a", &[said("3"), said(&"é".repeat(FACT_MAX))], 3).unwrap();
+        let kept: VecDeque<Noted> = read(&turn, &history_key("a"));
+        assert_eq!(kept.iter().map(|noted| noted.text.len()).collect::<Vec<_>>(), [1, 1, FACT_MAX]);
+        Memory::default().keep(&mut turn, Some("a"), &definition).unwrap();
+        assert!(turn.get(&history_key("a")).is_some());
+        Memory::default().keep(&mut turn, Some("b"), &definition).unwrap();
+        assert!(turn.get(&history_key("a")).is_none());
+    }
+
+    #[test]
+    fn a_fact_is_noted_once_and_the_oldest_is_forgotten() {
+        let mut turn = turn();
+        for number in 0..=FACTS_MAX {
+            remember(&mut turn, &format!("fact {number}")).unwrap();
         }
-        assert_eq!(recall(&turn, "what does Anna prefer, tea?")["facts"][0], "Anna prefers tea");
-        assert_eq!(recall(&turn, "weather")["facts"], json!([]));
+        remember(&mut turn, "fact 1").unwrap();
+        let facts: VecDeque<Noted> = read(&turn, FACTS);
+        assert_eq!(
+            (facts.len(), facts[0].text.as_str(), facts[199].text.as_str()),
+            (200, "fact 2", "fact 1")
+        );
         assert!(remember(&mut turn, " ").unwrap()["error"].is_string());
+    }
+
+    #[test]
+    fn a_model_is_told_of_what_there_is() {
+        let names = |facts, history| -> Vec<String> {
+            let definition = MemoryDefinition { facts, history, ..MemoryDefinition::default() };
+            let specs = tool_specs(&definition);
+            specs.iter().map(|spec| spec["function"]["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(true, 0), [REMEMBER, RECALL]);
+        assert_eq!(names(false, 9), [RECALL]);
+        assert!(names(false, 0).is_empty());
     }
 }

@@ -9,6 +9,7 @@ mod handler;
 mod markdown;
 mod memory;
 mod model;
+mod recall;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use utoipa::ToSchema;
 pub use self::handler::PendingApproval;
 pub(crate) use self::handler::{APPROVAL, PENDING, PromptHandler};
 pub use self::markdown::{MarkdownError, from_markdown};
-pub(crate) use self::model::{answer_of, input_of};
+pub(crate) use self::model::{GatewayModel, Model};
 use crate::message::InvalidField;
 
 /// The longest instructions.
@@ -93,13 +94,32 @@ pub struct MemoryDefinition {
     pub summary: bool,
     /// Whether the model may note facts and look them up again, in any conversation.
     pub facts: bool,
+    /// How many messages of a conversation, beyond the window, the model may look up.
+    pub history: usize,
+    /// The model whose embeddings tell what is near to what is looked up, beside common words; words alone when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embeddings: Option<String>,
     /// How many conversations are remembered; the one that was quiet for longest is forgotten.
     pub conversations_max: usize,
 }
 
 impl Default for MemoryDefinition {
     fn default() -> Self {
-        Self { window: 20, summary: false, facts: false, conversations_max: 100 }
+        Self {
+            window: 20,
+            summary: false,
+            facts: false,
+            history: 0,
+            embeddings: None,
+            conversations_max: 100,
+        }
+    }
+}
+
+impl MemoryDefinition {
+    /// Whether there is something that the model may look up.
+    const fn can_recall(&self) -> bool {
+        self.facts || self.history > 0
     }
 }
 
@@ -134,8 +154,20 @@ impl PromptDefinition {
                 return invalid(field, format!("must be 1 to {max}"));
             }
         }
-        if self.memory.window > 1_000 {
-            return invalid("prompt.memory.window", "must be 1000 at most".to_owned());
+        for (field, value) in
+            [("prompt.memory.window", self.memory.window), ("prompt.memory.history", self.memory.history)]
+        {
+            if value > 1_000 {
+                return invalid(field, "must be 1000 at most".to_owned());
+            }
+        }
+        if let Some(model) = &self.memory.embeddings {
+            let detail = match (model.trim().is_empty(), self.memory.can_recall()) {
+                (true, _) => "names no model",
+                (_, false) => "is of use with `facts` or `history` alone",
+                _ => return Ok(()),
+            };
+            return invalid("prompt.memory.embeddings", detail.to_owned());
         }
         Ok(())
     }

@@ -1,10 +1,74 @@
 //! Runs are kept in the words of chat completions; this says them to the model gateway, and its answers to runs.
 
-use paddock_llm::{CompleteInput, Completion, PromptMessage, PromptTool, PromptToolCall};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, future::BoxFuture};
+use paddock_llm::{
+    CompleteInput, Completion, CompletionStream, EmbedInput, Gateway, PROVIDER_FAILED, Piece, PromptMessage,
+    PromptTool, PromptToolCall,
+};
+use paddock_platform::{identity::Caller, problem::Problem};
 use serde_json::{Value, json};
 
+use crate::live::Teller;
+
+/// What runs ask of models.
+pub(crate) trait Model: Send + Sync {
+    /// A request of chat completions in, its answer out. What the model says is told as it says it, if somebody hears it.
+    fn ask(&self, request: Value, teller: Option<Arc<Teller>>) -> BoxFuture<'static, Result<Value, Problem>>;
+
+    /// The embeddings of texts by a model, in their order.
+    fn embed(&self, model: &str, texts: Vec<String>) -> BoxFuture<'static, Result<Vec<Vec<f32>>, Problem>>;
+}
+
+/// The models of the gateway, on behalf of a caller.
+pub(crate) struct GatewayModel {
+    gateway: Gateway,
+    caller: Caller,
+}
+
+impl GatewayModel {
+    pub(crate) const fn new(gateway: Gateway, caller: Caller) -> Self {
+        Self { gateway, caller }
+    }
+}
+
+impl Model for GatewayModel {
+    fn ask(&self, request: Value, teller: Option<Arc<Teller>>) -> BoxFuture<'static, Result<Value, Problem>> {
+        let (gateway, caller) = (self.gateway.clone(), self.caller.clone());
+        Box::pin(async move {
+            let input = input_of(&request);
+            let completion = match teller {
+                None => gateway.complete(&caller, input).await?,
+                Some(teller) => told(gateway.stream(&caller, input).await?, &teller).await?,
+            };
+            Ok(answer_of(&completion))
+        })
+    }
+
+    fn embed(&self, model: &str, texts: Vec<String>) -> BoxFuture<'static, Result<Vec<Vec<f32>>, Problem>> {
+        let input = EmbedInput { model: model.to_owned(), texts, dimensions: None };
+        self.gateway.embed(&self.caller, input)
+    }
+}
+
+/// Tells what comes of an answer, and gives the whole.
+async fn told(mut stream: CompletionStream, teller: &Teller) -> Result<Completion, Problem> {
+    while let Some(piece) = stream.next().await {
+        match piece? {
+            Piece::Text(text) => teller.text(&text),
+            Piece::Thinking(_) => {}
+            Piece::Whole(whole) => {
+                teller.end_text();
+                return Ok(*whole);
+            }
+        }
+    }
+    Err(Problem::new(PROVIDER_FAILED, "the answer broke off"))
+}
+
 /// What the gateway is asked.
-pub(crate) fn input_of(request: &Value) -> CompleteInput {
+fn input_of(request: &Value) -> CompleteInput {
     let mut input = CompleteInput {
         model: request["model"].as_str().unwrap_or_default().to_owned(),
         schema: request["response_format"]["json_schema"].get("schema").cloned(),
@@ -53,7 +117,7 @@ fn call_of(call: &Value) -> Option<PromptToolCall> {
 }
 
 /// What the gateway answered.
-pub(crate) fn answer_of(completion: &Completion) -> Value {
+fn answer_of(completion: &Completion) -> Value {
     let calls = completion.tool_calls.iter().map(|call| {
         let arguments = match &call.arguments {
             Value::String(text) => text.clone(),

@@ -6,21 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
-use paddock_platform::problem::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{PromptDefinition, memory};
-use crate::{handler::Failure, message::Label, turn::Turn};
+use super::{PromptDefinition, memory, model::Model, recall};
+use crate::{handler::Failure, live::Teller, message::Label, turn::Turn};
 
 /// What of a tool's answer the model reads.
 const RESULT_MAX: usize = 64 << 10;
 /// Tools that the model may want at once.
 const CALLS_MAX: usize = 32;
-
-/// Asks a model: a request of chat completions in, its answer out.
-pub(crate) type AskModel = Arc<dyn Fn(Value) -> BoxFuture<'static, Result<Value, Problem>> + Send + Sync>;
 
 /// A tool call that the model wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +38,16 @@ pub(crate) struct Run {
     spent_ms: u64,
     /// Whether the first call of the queue was approved.
     is_approved: bool,
+}
+
+/// What a run works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Means<'a> {
+    pub(crate) prompt: &'a PromptDefinition,
+    pub(crate) model: &'a dyn Model,
+    pub(crate) conversation: Option<&'a Label>,
+    /// For somebody who wants to hear what happens in it.
+    pub(crate) teller: Option<&'a Arc<Teller>>,
 }
 
 /// How a run ended, or why it pauses.
@@ -84,13 +89,8 @@ impl Run {
     }
 
     /// Goes on until it ends or pauses.
-    pub(crate) async fn go(
-        &mut self,
-        turn: &mut Turn,
-        prompt: &PromptDefinition,
-        conversation: Option<&Label>,
-        model: &AskModel,
-    ) -> Result<End, Failure> {
+    pub(crate) async fn go(&mut self, turn: &mut Turn, means: Means<'_>) -> Result<End, Failure> {
+        let prompt = means.prompt;
         let began = Instant::now();
         let before = self.spent_ms;
         let time_max = prompt.limits.time_max.get();
@@ -108,12 +108,12 @@ impl Run {
                     self.queue.push_front(call.clone());
                     return Ok(End::Waits(call));
                 }
-                if let Some(end) = self.call(turn, prompt, conversation, call, left).await? {
+                if let Some(end) = self.call(turn, means, call, left).await? {
                     return Ok(end);
                 }
                 continue;
             }
-            if let Some(end) = self.ask(turn, prompt, conversation, model, left).await {
+            if let Some(end) = self.ask(turn, means, left).await {
                 return Ok(end);
             }
         }
@@ -123,11 +123,11 @@ impl Run {
     async fn call(
         &mut self,
         turn: &mut Turn,
-        prompt: &PromptDefinition,
-        conversation: Option<&Label>,
+        means: Means<'_>,
         call: Call,
         left: Duration,
     ) -> Result<Option<End>, Failure> {
+        let Means { prompt, model, conversation, teller } = means;
         let signature =
             blake3::hash(format!("{} {}", call.name, call.input).as_bytes()).to_hex()[..16].to_owned();
         let count = self.calls.entry(signature).or_default();
@@ -139,11 +139,16 @@ impl Run {
             );
             return Ok(Some(End::Failed(detail)));
         }
+        if let Some(teller) = teller {
+            teller.tool(&call.name, &call.input);
+        }
         let began = Instant::now();
         let text = |field: &str| call.input[field].as_str().unwrap_or_default().to_owned();
         let result = match call.name.as_str() {
             memory::REMEMBER if prompt.memory.facts => memory::remember(turn, &text("fact"))?,
-            memory::RECALL if prompt.memory.facts => memory::recall(turn, &text("question")),
+            memory::RECALL if prompt.memory.can_recall() => {
+                recall::recall(turn, &prompt.memory, conversation, model, &text("question"), left).await
+            }
             name => match tokio::time::timeout(left, turn.call_tool(name, call.input.clone())).await {
                 Ok(Ok(result)) => result,
                 // The model may do something about it.
@@ -156,19 +161,16 @@ impl Run {
             "tool": call.name, "input": call.input, "duration_ms": took, "error": result.get("error"),
         });
         turn.home.host.note(conversation, "tool", entry);
+        if let Some(teller) = teller {
+            teller.tool_result(&call.name, result.get("error"), took);
+        }
         self.answer(&call.id, &result);
         Ok(None)
     }
 
     /// Asks the model once.
-    async fn ask(
-        &mut self,
-        turn: &Turn,
-        prompt: &PromptDefinition,
-        conversation: Option<&Label>,
-        model: &AskModel,
-        left: Duration,
-    ) -> Option<End> {
+    async fn ask(&mut self, turn: &Turn, means: Means<'_>, left: Duration) -> Option<End> {
+        let Means { prompt, model, conversation, teller } = means;
         let limits = &prompt.limits;
         if self.steps >= limits.steps_max {
             return Some(End::Failed(format!(
@@ -183,8 +185,12 @@ impl Run {
             )));
         }
         self.steps += 1;
+        if let Some(teller) = teller {
+            teller.begin_step(self.steps);
+        }
         let began = Instant::now();
-        let answer = match tokio::time::timeout(left, model(self.request(turn, prompt))).await {
+        let asked = model.ask(self.request(turn, prompt), teller.cloned());
+        let answer = match tokio::time::timeout(left, asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(problem)) => {
                 return Some(End::Failed(format!("the model cannot be had: {}", problem.detail)));
@@ -223,9 +229,7 @@ impl Run {
 
     fn request(&self, turn: &Turn, prompt: &PromptDefinition) -> Value {
         let mut tools = turn.home.host.tool_specs();
-        if prompt.memory.facts {
-            tools.extend(memory::tool_specs());
-        }
+        tools.extend(memory::tool_specs(&prompt.memory));
         let mut messages = vec![json!({ "role": "system", "content": prompt.system })];
         messages.extend(self.messages.iter().cloned());
         let mut request = json!({ "model": prompt.model, "messages": messages });

@@ -5,28 +5,57 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures_util::future::{BoxFuture, ready};
 use paddock_platform::problem::{OVERLOADED, Problem};
 use serde_json::{Value, json};
 
-use super::{handler::PromptHandler, markdown::from_markdown, run::AskModel};
+use super::{handler::PromptHandler, markdown::from_markdown, model::Model};
 use crate::{
     handler::{Failure, Handled, Handler},
+    live::{self, Teller},
     message::{Address, Draft, Label, Message, Performative},
-    turn::Turn,
+    turn::{Turn, detached::Told},
 };
 
+/// A model that gives these answers one after the other, and notes what it was asked.
+#[derive(Default)]
+struct Script {
+    answers: Mutex<VecDeque<Value>>,
+    asked: Arc<Mutex<Vec<Value>>>,
+    /// Texts that it was to embed, call by call.
+    embedded: Arc<Mutex<Vec<Vec<String>>>>,
+    /// Whether it embeds.
+    embeds: bool,
+}
+
+impl Model for Script {
+    fn ask(&self, request: Value, teller: Option<Arc<Teller>>) -> BoxFuture<'static, Result<Value, Problem>> {
+        self.asked.lock().unwrap().push(request);
+        let next = self.answers.lock().unwrap().pop_front();
+        if let (Some(teller), Some(next)) = (teller, &next) {
+            teller.text(next["choices"][0]["message"]["content"].as_str().unwrap_or_default());
+            teller.end_text();
+        }
+        Box::pin(ready(next.ok_or_else(|| Problem::new(OVERLOADED, "nothing more to say"))))
+    }
+
+    /// Drinks lie in one direction, and everything else in another.
+    fn embed(&self, model: &str, texts: Vec<String>) -> BoxFuture<'static, Result<Vec<Vec<f32>>, Problem>> {
+        assert_eq!(model, "near");
+        let is_drink = |text: &String| ["tea", "thirsty"].iter().any(|word| text.contains(word));
+        let vectors = texts.iter().map(|text| if is_drink(text) { vec![1.0, 0.1] } else { vec![0.1, 1.0] });
+        let vectors: Vec<Vec<f32>> = vectors.collect();
+        self.embedded.lock().unwrap().push(texts);
+        let failed = || Problem::new(OVERLOADED, "no embeddings today");
+        Box::pin(ready(self.embeds.then_some(vectors).ok_or_else(failed)))
+    }
+}
+
 /// A model that gives these answers one after the other, and what it was asked.
-fn model(answers: Vec<Value>) -> (AskModel, Arc<Mutex<Vec<Value>>>) {
-    let answers = Mutex::new(VecDeque::from(answers));
-    let asked = Arc::<Mutex<Vec<Value>>>::default();
-    let seen = Arc::clone(&asked);
-    let ask: AskModel = Arc::new(move |request: Value| {
-        seen.lock().unwrap().push(request);
-        let next = answers.lock().unwrap().pop_front();
-        let answer = next.ok_or_else(|| Problem::new(OVERLOADED, "nothing more to say"));
-        Box::pin(std::future::ready(answer))
-    });
-    (ask, asked)
+fn model(answers: Vec<Value>) -> (Arc<dyn Model>, Arc<Mutex<Vec<Value>>>) {
+    let script = Script { answers: Mutex::new(answers.into()), ..Script::default() };
+    let asked = Arc::clone(&script.asked);
+    (Arc::new(script), asked)
 }
 
 fn says(text: &str) -> Value {
@@ -38,7 +67,7 @@ fn calls(tool: &str, input: &Value) -> Value {
     json!({ "model": "m", "choices": [{ "message": { "content": null, "tool_calls": [call] } }], "usage": { "total_tokens": 10 } })
 }
 
-fn handler(front: &str, model: AskModel) -> PromptHandler {
+fn handler(front: &str, model: Arc<dyn Model>) -> PromptHandler {
     let text = format!("---\nname: a\nmodel: m\ntools: [lab_echo]\n{front}\n---\nBe brief.");
     let agent = from_markdown(&text).unwrap();
     agent.check(100).unwrap();
@@ -212,4 +241,86 @@ async fn facts_are_noted_and_found_in_another_conversation() {
     let found = asked[3]["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
     assert!(found.contains("Anna prefers tea"), "{found}");
     assert_eq!(asked[0]["tools"][0]["function"]["name"], "remember");
+}
+
+/// What was found by `recall`, call by call.
+fn found(asked: &[Value]) -> Vec<Value> {
+    let last = |asked: &Value| asked["messages"].as_array().unwrap().last().unwrap().clone();
+    let told = asked.iter().map(last).filter(|message| message["role"] == "tool");
+    told.map(|message| serde_json::from_str(message["content"].as_str().unwrap()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_is_near_in_meaning_is_found_without_a_common_word_and_embedded_once() {
+    for embeds in [true, false] {
+        let look = |question: &str| calls("recall", &json!({ "question": question }));
+        let answers =
+            vec![look("is she thirsty"), look("thirsty again"), look("where does Anna live"), says("done")];
+        let script = Script { answers: Mutex::new(answers.into()), embeds, ..Script::default() };
+        let (asked, embedded) = (Arc::clone(&script.asked), Arc::clone(&script.embedded));
+        let mut handler = handler("memory: {facts: true, embeddings: near}", Arc::new(script));
+        let mut turn = turn();
+        for fact in ["Anna prefers tea", "Anna lives in Bern"] {
+            super::memory::remember(&mut turn, fact).unwrap();
+        }
+        handle(&mut handler, &mut turn, ask("x")).await.unwrap();
+        let found = found(&asked.lock().unwrap());
+        let drink = if embeds { json!(["Anna prefers tea"]) } else { json!([]) };
+        assert_eq!((&found[0]["facts"], &found[1]["facts"]), (&drink, &drink));
+        // Words count where there are some, with embeddings and without.
+        assert_eq!(found[2]["facts"][0], "Anna lives in Bern");
+        let sizes: Vec<usize> = embedded.lock().unwrap().iter().map(Vec::len).collect();
+        assert_eq!(sizes, if embeds { [3, 1, 1] } else { [3, 3, 3] });
+    }
+}
+
+#[tokio::test]
+async fn what_fell_out_of_the_window_can_be_looked_up() {
+    let (model, asked) = model(vec![
+        says("Noted."),
+        says("Fine."),
+        calls("recall", &json!({ "question": "number of the order" })),
+        says("4711"),
+    ]);
+    let (mut handler, mut turn) = (handler("memory: {window: 2, history: 10}", model), turn());
+    handle(&mut handler, &mut turn, ask("My order is number 4711")).await.unwrap();
+    handle(&mut handler, &mut turn, ask("And the sun shines")).await.unwrap();
+    handle(&mut handler, &mut turn, ask("What was my order?")).await.unwrap();
+    let asked = asked.lock().unwrap();
+    let seen = asked[2]["messages"].to_string();
+    assert!(!seen.contains("4711"), "{seen}");
+    let found = found(&asked);
+    assert_eq!(found[0], json!({ "messages": [{ "role": "user", "content": "My order is number 4711" }] }));
+    let tools = asked[0]["tools"].as_array().unwrap();
+    assert_eq!((tools.len(), &tools[0]["function"]["name"]), (1, &json!("recall")));
+}
+
+#[tokio::test]
+async fn who_wants_to_hear_it_is_told_what_happens_on_the_way() {
+    let (model, _) = model(vec![calls("lab_echo", &json!({ "x": 1 })), says("done")]);
+    let mut handler = handler("approve: [lab_echo]", model);
+    let told = Told::default();
+    let tools = |_: &str, input: Value| -> BoxFuture<'static, Result<Value, Problem>> {
+        Box::pin(ready(Ok(json!({ "with": input }))))
+    };
+    let mut turn = Turn::detached("a".parse().unwrap()).with_tools_and_told(tools, Arc::clone(&told));
+    let hearer = Address::Caller(live::hearing(Label::of("me")));
+    let to: Address = "a".parse().unwrap();
+    let asked = Draft::new(Performative::Request, to).text("x").reply_with(Label::of("r")).from(hearer);
+    handle(&mut handler, &mut turn, asked).await.unwrap();
+    let id = told.lock().unwrap()[0]["approval"]["id"].as_str().unwrap().to_owned();
+    handle(&mut handler, &mut turn, decision(&id, true)).await.unwrap();
+    let told = told.lock().unwrap().clone();
+    let events: Vec<&str> = told.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["approval", "tool", "tool_result", "text"]);
+    assert_eq!(told[1]["input"], json!({ "x": 1 }));
+    assert!(told[2]["duration_ms"].is_u64() && told[2].get("error").is_none());
+    assert_eq!((&told[3]["text"], &told[3]["step"]), (&json!("done"), &json!(2)));
+    // Nobody else is told anything.
+    let told = Told::default();
+    let (model, _) = self::model(vec![says("done")]);
+    let mut turn = Turn::detached("a".parse().unwrap()).with_tools_and_told(tools, Arc::clone(&told));
+    let mut handler = self::handler("", model);
+    handle(&mut handler, &mut turn, ask("x")).await.unwrap();
+    assert!(told.lock().unwrap().is_empty());
 }

@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use paddock_platform::{
     blobs::BlobKey,
@@ -27,7 +26,7 @@ use crate::{
     error::AgentError,
     handler::{self, Factory, Failure, Handled, Handler},
     message::{AgentName, InvalidField, Message},
-    prompt::{PromptHandler, answer_of, input_of},
+    prompt::{GatewayModel, Model, PromptHandler},
     remote::RemoteHandler,
     store::{self, StoredAgent},
     turn::Turn,
@@ -110,6 +109,7 @@ impl Agents {
         definition: &AgentDefinition,
     ) -> Result<Vec<Scope>, AgentError> {
         definition.check(self.0.core.limits.mailbox_max)?;
+        self.check_order(caller.tenant(), definition)?;
         let mut scopes = Vec::new();
         for tool in &definition.tools {
             let scope = self.0.core.toolbox.get().and_then(|toolbox| toolbox.scope_of(tool));
@@ -122,16 +122,9 @@ impl Agents {
         if let Some(prompt) = &definition.prompt {
             caller.require(Scope::write("llm")).map_err(AgentError::Refused)?;
             scopes.push(Scope::write("llm"));
-            let known = self.0.models.models_for(caller);
-            // `provider/model` may be anything that the provider has.
-            if !prompt.model.contains('/') && !known.iter().any(|(name, _)| *name == prompt.model) {
-                let known: Vec<String> = known.into_iter().map(|(name, _)| name).take(20).collect();
-                let detail = if known.is_empty() {
-                    format!("there is no model `{}`: none is configured (`[llm]`)", prompt.model)
-                } else {
-                    format!("there is no model `{}`, only {}", prompt.model, known.join(", "))
-                };
-                return Err(InvalidField::new("prompt.model", detail).into());
+            self.check_model(caller, "prompt.model", &prompt.model)?;
+            if let Some(embeddings) = &prompt.memory.embeddings {
+                self.check_model(caller, "prompt.memory.embeddings", embeddings)?;
             }
         }
         if let Some(wasm) = &definition.wasm {
@@ -147,6 +140,21 @@ impl Agents {
         scopes.sort_unstable_by_key(ToString::to_string);
         scopes.dedup();
         Ok(scopes)
+    }
+
+    fn check_model(&self, caller: &Caller, field: &'static str, model: &str) -> Result<(), InvalidField> {
+        let known = self.0.models.models_for(caller);
+        // `provider/model` may be anything that the provider has.
+        if model.contains('/') || known.iter().any(|(name, _)| name == model) {
+            return Ok(());
+        }
+        let known: Vec<String> = known.into_iter().map(|(name, _)| name).take(20).collect();
+        let detail = if known.is_empty() {
+            format!("there is no model `{model}`: none is configured (`[llm]`)")
+        } else {
+            format!("there is no model `{model}`, only {}", known.join(", "))
+        };
+        Err(InvalidField::new(field, detail))
     }
 
     /// Sees to it that a component is ready that another server took.
@@ -170,18 +178,10 @@ impl Agents {
     /// What makes the agent's handlers.
     pub(super) fn factory(&self, definition: &Arc<AgentDefinition>, caller: &Caller) -> Factory {
         if let Some(prompt) = &definition.prompt {
-            let (prompt, models, caller) = (Arc::new(prompt.clone()), self.0.models.clone(), caller.clone());
+            let prompt = Arc::new(prompt.clone());
+            let model: Arc<dyn Model> = Arc::new(GatewayModel::new(self.0.models.clone(), caller.clone()));
             return handler::factory(move || {
-                let (models, caller) = (models.clone(), caller.clone());
-                let ask = Arc::new(move |request: serde_json::Value| {
-                    let (models, caller) = (models.clone(), caller.clone());
-                    let answer: BoxFuture<'static, _> = Box::pin(async move {
-                        let completion = models.complete(&caller, input_of(&request)).await?;
-                        Ok(answer_of(&completion))
-                    });
-                    answer
-                });
-                Box::new(PromptHandler::new(Arc::clone(&prompt), ask))
+                Box::new(PromptHandler::new(Arc::clone(&prompt), Arc::clone(&model)))
             });
         }
         if let Some(wasm) = definition.wasm.clone() {
@@ -219,11 +219,12 @@ impl Agents {
             key_id: caller.key_id().map(str::to_owned),
             scopes,
             definition,
+            created_at: Timestamp::now(),
         };
-        stored.version = store::put_agent(&self.0.core.store, &stored, Timestamp::now()).await?;
-        let version = stored.version;
+        let (version, since) = store::put_agent(&self.0.core.store, &stored, stored.created_at).await?;
+        stored.version = version;
         let tenant = stored.tenant.clone();
-        let cell = self.enlist(&tenant, self.agent_of(stored))?;
+        let cell = self.enlist(&tenant, self.agent_of(stored), since)?;
         // The store knows of no share any more.
         cell.set_split(None);
         self.reschedule(&cell).await?;
@@ -247,13 +248,18 @@ impl Agents {
         Agent { definition, version: stored.version, factory, caller }
     }
 
-    /// Puts an agent where messages find it.
-    pub(crate) fn enlist(&self, tenant: &Tenant, agent: Agent) -> Result<Arc<Cell>, AgentError> {
+    /// Puts an agent where messages find it, which was deployed first at this time.
+    pub(crate) fn enlist(
+        &self,
+        tenant: &Tenant,
+        agent: Agent,
+        since: Timestamp,
+    ) -> Result<Arc<Cell>, AgentError> {
         let core = &self.0.core;
         let space = core.space(tenant);
         let name = agent.definition.name.clone();
         let definition = Arc::clone(&agent.definition);
-        core.supervisor.join(tenant, &name, &definition.supervision);
+        core.supervisor.join(tenant, &definition, since);
         let (cell, before) = if let Some(cell) = space.agent(&name) {
             let before = Arc::clone(&cell.replace(agent, core.limits.mailbox_max).definition);
             (cell, Some(before))
@@ -398,8 +404,8 @@ impl Agents {
             }
         }
         for agent in stored {
-            let (tenant, status) = (agent.tenant.clone(), agent.status);
-            let cell = self.enlist(&tenant, self.agent_of(agent))?;
+            let (tenant, status, since) = (agent.tenant.clone(), agent.status, agent.created_at);
+            let cell = self.enlist(&tenant, self.agent_of(agent), since)?;
             cell.set_status(status);
             if status == AgentStatus::Failed {
                 cell.mailbox.close();
@@ -418,16 +424,5 @@ impl Agents {
             }
         }
         Ok(())
-    }
-
-    /// Runs those for whom something waits in the store.
-    pub(super) fn wake_backlogs(&self) {
-        for space in self.0.core.spaces.pin().values() {
-            for cell in space.cells() {
-                if cell.status() == AgentStatus::Active && cell.mailbox.len() > 0 {
-                    self.0.core.nudge(&cell);
-                }
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 use paddock_platform::identity::Caller;
 
 use super::Agents;
-use crate::prompt::from_markdown;
+use crate::{definition::AgentDefinition, order, prompt::from_markdown};
 
 impl Agents {
     /// Deploys the Markdown agents of `agents.dir`. One that cannot be deployed is logged, and keeps nobody from starting.
@@ -13,19 +13,28 @@ impl Agents {
             return;
         }
         let files = tokio::task::spawn_blocking(move || read_directory(&directory)).await.unwrap_or_default();
+        let mut agents = Vec::with_capacity(files.len());
         for (path, text) in files {
-            let deployed = match from_markdown(&text) {
-                Ok(definition) => {
-                    self.deploy(&Caller::local(), definition).await.map_err(|error| error.to_string())
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            match deployed {
+            match from_markdown(&text) {
+                Ok(definition) => agents.push((path, definition)),
+                Err(error) => tracing::error!(file = path, %error, "a Markdown agent cannot be read"),
+            }
+        }
+        for (path, definition) in in_order(agents) {
+            match self.deploy(&Caller::local(), definition).await {
                 Ok(version) => tracing::info!(file = path, version, "deployed a Markdown agent"),
-                Err(error) => tracing::error!(file = path, error, "a Markdown agent cannot be deployed"),
+                Err(error) => tracing::error!(file = path, %error, "a Markdown agent cannot be deployed"),
             }
         }
     }
+}
+
+/// Those first that others come after, and else by file.
+fn in_order(agents: Vec<(String, AgentDefinition)>) -> Vec<(String, AgentDefinition)> {
+    let names: Vec<_> = agents.iter().map(|(_, agent)| (agent.name.clone(), agent.after.clone())).collect();
+    let mut found: Vec<_> = order::depths(&names).into_iter().zip(agents).collect();
+    found.sort_by_key(|(depth, _)| *depth);
+    found.into_iter().map(|(_, agent)| agent).collect()
 }
 
 /// The Markdown files of a directory, by name.

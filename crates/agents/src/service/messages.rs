@@ -16,6 +16,7 @@ use crate::{
     core::Trouble,
     dead::DeadReason,
     error::{AGENT_FAILED, AgentError},
+    live,
     message::{
         Address, AgentName, Content, Delivery, Draft, Label, Message, MessageId, MessageView, Performative,
     },
@@ -64,6 +65,9 @@ pub struct ExecuteInput {
     /// How many seconds it may take; `agents.ask_timeout` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
+    /// To whom the agent tells what it does on its way. Streams set it: others have no name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hearer: Option<String>,
 }
 
 /// What an agent came to.
@@ -78,7 +82,7 @@ pub struct ExecuteOutput {
 }
 
 /// Somebody who waits for answers, as long as this is there.
-pub(super) struct Asker {
+pub(crate) struct Asker {
     pub(super) id: Label,
     pub(super) space: Arc<Space>,
     pub(super) answers: mpsc::Receiver<Arc<Message>>,
@@ -156,13 +160,25 @@ impl Agents {
     }
 
     pub(super) fn asker(&self, caller: &Caller) -> Result<Asker, AgentError> {
+        self.wait_as(caller, self.name_of_asker())
+    }
+
+    /// As [`Agents::asker`], for somebody who also wants to hear what is told before the answer.
+    pub(super) fn hearer(&self, caller: &Caller) -> Result<Asker, AgentError> {
+        self.wait_as(caller, live::hearing(self.name_of_asker()))
+    }
+
+    fn name_of_asker(&self) -> Label {
+        self.0.core.nodes.as_ref().map_or_else(Label::fresh, |nodes| nodes.asker())
+    }
+
+    fn wait_as(&self, caller: &Caller, id: Label) -> Result<Asker, AgentError> {
         let place = Arc::clone(&self.0.askers).try_acquire_owned();
         let place = place.map_err(|_| {
             AgentError::Overloaded("as many callers wait for answers as may (`agents.asks_max`)")
         })?;
         let space = self.0.core.space(caller.tenant());
         let (sender, answers) = mpsc::channel(ANSWERS_MAX);
-        let id = self.0.core.nodes.as_ref().map_or_else(Label::fresh, |nodes| nodes.asker());
         space.askers.pin().insert(id.clone(), sender);
         Ok(Asker { id, space, answers, _place: place })
     }
@@ -174,8 +190,19 @@ impl Agents {
         draft: Draft,
         timeout: Option<Duration>,
     ) -> Result<(Label, Arc<Message>), AgentError> {
+        self.ask_for(caller, draft, timeout, None).await
+    }
+
+    /// As [`Agents::ask`]; what is told before the answer goes on to who wants to hear it.
+    async fn ask_for(
+        &self,
+        caller: &Caller,
+        draft: Draft,
+        timeout: Option<Duration>,
+        hearer: Option<&Label>,
+    ) -> Result<(Label, Arc<Message>), AgentError> {
         let timeout = timeout.unwrap_or_else(|| self.0.options.current().ask_timeout.get()).min(ASK_MAX);
-        let mut asker = self.asker(caller)?;
+        let mut asker = if hearer.is_some() { self.hearer(caller)? } else { self.asker(caller)? };
         let conversation = draft.message().conversation.clone().unwrap_or_else(Label::fresh);
         let draft = draft.conversation(conversation.clone()).reply_with(asker.id.clone());
         let until = Timestamp::now().checked_add(timeout).ok();
@@ -190,6 +217,13 @@ impl Agents {
             while let Some(answer) = asker.answers.recv().await {
                 if answer.performative != Performative::Agree {
                     return Some(answer);
+                }
+                if let (Some(hearer), Some(agent), true) =
+                    (hearer, answer.sender.agent(), live::is_told(&answer))
+                {
+                    let told = live::told(agent, hearer, answer.content.clone());
+                    // Who does not hear it reads the answer.
+                    let _ = self.0.core.deliver(&asker.space, &told);
                 }
             }
             None
@@ -215,7 +249,12 @@ impl Agents {
             Duration::try_from_secs_f64(seconds)
                 .map_err(|_| Problem::invalid_field("timeout", "must be a number of seconds"))
         });
-        let (conversation, answer) = self.ask(caller, draft, timeout.transpose()?).await?;
+        let hearer: Option<Label> = match &input.hearer {
+            None => None,
+            Some(hearer) => Some(hearer.parse().map_err(|error| Problem::invalid_field("hearer", error))?),
+        };
+        let (conversation, answer) =
+            self.ask_for(caller, draft, timeout.transpose()?, hearer.as_ref()).await?;
         let view = MessageView::from(&*answer);
         let output = if view.content.is_null() { json!(view.content_base64) } else { view.content };
         match answer.performative {

@@ -4,9 +4,12 @@ mod auction;
 mod contract_net;
 mod deploy;
 mod directory;
+mod follow;
+mod health;
 mod look;
 mod messages;
 mod negotiate;
+mod recover;
 mod run;
 mod schedules;
 mod split;
@@ -36,9 +39,10 @@ use paddock_platform::{
     task::Tasks,
     tool::Toolbox,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::follow::{Followed, News};
 pub use self::{
     deploy::{ModuleView, Validation},
     look::{AgentView, DefinitionView, VersionView},
@@ -150,6 +154,7 @@ impl Agents {
             meters: Meters::new(),
             tasks: tasks.clone(),
             lives: TaskTracker::new(),
+            started: Notify::new(),
             tick: AtomicU64::new(1),
             place_before,
             nodes: nodes.clone(),
@@ -219,7 +224,7 @@ impl Agents {
         let factory = handler::factory(move || Box::new(make()));
         let caller = Caller::on_behalf(None, tenant.clone(), Vec::new());
         let agent = Agent { definition: Arc::new(definition), version: 0, factory, caller };
-        let cell = self.enlist(tenant, agent)?;
+        let cell = self.enlist(tenant, agent, Timestamp::now())?;
         let waiting = self.0.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&*cell.key);
         if let Some(waiting) = waiting {
             cell.mailbox.set_backlog(waiting);

@@ -59,6 +59,7 @@ impl Agents {
             input: input.input,
             conversation: Some(conversation.as_str().to_owned()),
             timeout: input.timeout,
+            hearer: None,
         };
         let result = self.execute(caller, asked).await;
         let took: Duration = began.elapsed();

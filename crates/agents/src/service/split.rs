@@ -70,6 +70,7 @@ impl Agents {
             key_id: caller.key_id().map(str::to_owned),
             scopes,
             definition,
+            created_at: Timestamp::now(),
         };
         let version = store::put_version(&self.0.core.store, &stored, Timestamp::now()).await?;
         self.split(caller, &stored.name, SplitInput { version, weight }).await?;

@@ -25,19 +25,21 @@ pub(crate) struct StoredAgent {
     pub(crate) key_id: Option<String>,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) definition: AgentDefinition,
+    /// When it was deployed first.
+    pub(crate) created_at: Timestamp,
 }
 
 statement!(
     LOAD,
     "load",
-    "SELECT a.tenant, a.name, a.version, a.status, a.key_id, a.scopes, v.definition FROM agents a \
+    "SELECT a.tenant, a.name, a.version, a.status, a.key_id, a.scopes, a.created_at, v.definition FROM agents a \
      JOIN agent_versions v ON v.tenant = a.tenant AND v.name = a.name AND v.version = a.version \
      WHERE (a.tenant, a.name) > (?1, ?2) ORDER BY a.tenant, a.name LIMIT ?3"
 );
 statement!(
     FIND,
     "find",
-    "SELECT a.tenant, a.name, a.version, a.status, a.key_id, a.scopes, v.definition FROM agents a \
+    "SELECT a.tenant, a.name, a.version, a.status, a.key_id, a.scopes, a.created_at, v.definition FROM agents a \
      JOIN agent_versions v ON v.tenant = a.tenant AND v.name = a.name AND v.version = a.version \
      WHERE a.tenant = ?1 AND a.name = ?2"
 );
@@ -58,6 +60,7 @@ statement!(
      VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?6) ON CONFLICT (tenant, name) DO UPDATE SET version = excluded.version, \
      status = 0, key_id = excluded.key_id, scopes = excluded.scopes, updated_at = excluded.updated_at"
 );
+statement!(CREATED_AT, "created_at", "SELECT created_at FROM agents WHERE tenant = ?1 AND name = ?2");
 statement!(
     FIND_VERSION,
     "find_version",
@@ -103,6 +106,7 @@ fn read(row: &Row) -> Result<StoredAgent, StoreError> {
         key_id: row.get("key_id")?,
         scopes: scopes.split_whitespace().filter_map(|scope| scope.parse().ok()).collect(),
         definition: read_definition(row)?,
+        created_at: row.get("created_at")?,
     })
 }
 
@@ -140,8 +144,12 @@ pub(super) async fn tell(tx: &mut Transaction, tenant: &Tenant, name: &str) -> R
 }
 
 /// Puts a definition in force under the next version, for everything; the same as the last one is no new version. Gives its
-/// version.
-pub(crate) async fn put_agent(store: &Store, agent: &StoredAgent, now: Timestamp) -> Result<u32, StoreError> {
+/// version, and when the agent was deployed first.
+pub(crate) async fn put_agent(
+    store: &Store,
+    agent: &StoredAgent,
+    now: Timestamp,
+) -> Result<(u32, Timestamp), StoreError> {
     let definition = write_definition(&agent.definition)?;
     let (tenant, name) = (agent.tenant.clone(), agent.name.as_str().to_owned());
     let (key_id, scopes) = (agent.key_id.clone(), agent.scopes.iter().map(ToString::to_string));
@@ -153,7 +161,9 @@ pub(crate) async fn put_agent(store: &Store, agent: &StoredAgent, now: Timestamp
                 tx.execute(&DELETE_SPLITS, params![&tenant, &name]).await?;
                 tx.execute(&PUT, params![&tenant, &name, version, key_id, scopes, now]).await?;
                 tell(tx, &tenant, &name).await?;
-                Ok(version)
+                let row = tx.query_first(&CREATED_AT, params![&tenant, &name]).await?;
+                let created_at = row.map_or(Ok(now), |row| row.get("created_at"))?;
+                Ok((version, created_at))
             })
         })
         .await

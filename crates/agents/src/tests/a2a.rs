@@ -117,6 +117,39 @@ async fn a_task_is_followed_to_its_end_in_both_versions() {
 }
 
 #[tokio::test]
+async fn what_a_model_says_comes_in_pieces_that_make_the_artifact() {
+    let client = start().await;
+    let agent =
+        crate::from_markdown("---\nname: poet\nmodel: sim\ntools: [lab_echo]\n---\nYou rhyme.").unwrap();
+    client.server.agents.deploy(&local(), agent).await.unwrap();
+    // Longer than what is told at once.
+    let verse = "roses are red and ".repeat(600).trim_end().to_owned();
+    for (method, script) in [
+        ("SendStreamingMessage", format!("[sim reply=\"{verse}\"]")),
+        ("message/stream", format!("[sim tool=lab_echo with={{\"name\": \"x\"}} then reply=\"{verse}\"]")),
+    ] {
+        let events = stream(&client, "poet", method, json!({ "message": text_message(&script) })).await;
+        let updates = events.iter().map(|event| event.get("artifactUpdate").unwrap_or(event));
+        let chunks: Vec<&Value> = updates.filter(|event| event.get("artifact").is_some()).collect();
+        assert!(chunks.len() > 1, "{events:?}");
+        let flags: Vec<(bool, bool)> = chunks
+            .iter()
+            .map(|chunk| (chunk["append"].as_bool().unwrap(), chunk["lastChunk"].as_bool().unwrap()))
+            .collect();
+        assert_eq!(flags[0], (false, false));
+        assert_eq!(flags.last(), Some(&(true, true)));
+        assert!(flags[1..flags.len() - 1].iter().all(|flags| *flags == (true, false)), "{flags:?}");
+        let text: String =
+            chunks.iter().map(|chunk| chunk["artifact"]["parts"][0]["text"].as_str().unwrap()).collect();
+        assert_eq!(text, verse);
+        assert!(
+            chunks.iter().all(|chunk| chunk["artifact"]["artifactId"] == chunks[0]["artifact"]["artifactId"])
+        );
+    }
+    client.server.stop().await;
+}
+
+#[tokio::test]
 async fn a_task_is_looked_at_listed_and_ends_as_its_agent_says() {
     let client = start().await;
     for (agent, state) in [("echo", "COMPLETED"), ("no", "REJECTED"), ("broken", "FAILED")] {

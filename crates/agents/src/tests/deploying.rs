@@ -15,7 +15,13 @@ fn agent(agent: &str, more: &str) -> AgentDefinition {
 }
 
 fn ask(agent: &str, input: impl Into<Value>) -> ExecuteInput {
-    ExecuteInput { agent: agent.to_owned(), input: input.into(), conversation: None, timeout: Some(30.0) }
+    ExecuteInput {
+        agent: agent.to_owned(),
+        input: input.into(),
+        conversation: None,
+        timeout: Some(30.0),
+        hearer: None,
+    }
 }
 
 #[tokio::test]
@@ -34,10 +40,36 @@ async fn a_prompt_agent_answers_and_calls_its_tools() {
 }
 
 #[tokio::test]
+async fn an_agent_with_embeddings_keeps_the_vectors_of_what_it_remembers() {
+    let fixture = Fixture::sqlite();
+    let server = Server::start(&fixture, AgentsOptions::default()).await;
+    server.agents.deploy(&local(), agent("a", "memory: {facts: true, embeddings: sim}")).await.unwrap();
+    let script = r#"[sim tool=remember with={"fact": "the kettle whistles"} then tool=recall with={"question": "kettle"} then reply="{{1.facts.0}}"]"#;
+    let done = server.agents.execute(&local(), ask("a", script)).await.unwrap();
+    assert_eq!(done.output, json!("the kettle whistles"));
+    server.stop().await;
+
+    let server = Server::open(&fixture, AgentsOptions::default()).await;
+    let kept = crate::store::state_entries(&server.agents.0.core.store, "local/a", "facts").await.unwrap();
+    let facts: Value = serde_json::from_slice(&kept[0].1).unwrap();
+    assert_eq!(facts[0]["text"], "the kettle whistles");
+    assert!(facts[0]["vector"].is_string(), "{facts}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_work_is_refused_at_the_door() {
     let fixture = Fixture::sqlite();
     let server = Server::start(&fixture, AgentsOptions::default()).await;
-    for (more, expected) in [("tools: [lab_eco]", "no tool `lab_eco`"), ("temperature: 9", "temperature")] {
+    for (more, expected) in [
+        ("tools: [lab_eco]", "no tool `lab_eco`"),
+        ("temperature: 9", "temperature"),
+        (
+            "memory: {facts: true, embeddings: nothing}",
+            "`prompt.memory.embeddings`: there is no model `nothing`",
+        ),
+        ("memory: {embeddings: sim}", "with `facts` or `history` alone"),
+    ] {
         let refused = server.agents.deploy(&local(), agent("a", more)).await.unwrap_err().to_string();
         assert!(refused.contains(expected), "{refused}");
         let checked = server.agents.validate(&local(), &agent("a", more)).await;

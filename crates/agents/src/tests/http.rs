@@ -14,7 +14,7 @@ const MARKDOWN: &str =
     "---\nname: helper\ndescription: Helps\nmodel: sim\ncapabilities: [help]\n---\nYou help.";
 
 pub(super) struct Client {
-    app: Router,
+    pub(super) app: Router,
     pub(super) server: Server,
     _fixture: Fixture,
 }
@@ -98,6 +98,54 @@ async fn an_agent_is_deployed_asked_and_removed() {
     for path in ["/agents/helper", "/agents/NOBODY", "/agents/conversations/none"] {
         assert_eq!(client.get(path).await.0, StatusCode::NOT_FOUND, "{path}");
     }
+    client.server.stop().await;
+}
+
+/// Events of a stream, with their names.
+fn events_of(text: &str) -> Vec<(String, Value)> {
+    let event = |event: &str| {
+        let line = |name: &str| event.lines().find_map(|line| Some(line.strip_prefix(name)?.trim()));
+        Some((line("event:")?.to_owned(), serde_json::from_str(line("data:")?).unwrap()))
+    };
+    text.split("\n\n").filter_map(event).collect()
+}
+
+#[tokio::test]
+async fn a_run_is_followed_as_it_goes() {
+    let client = Client::start().await;
+    let agent = "---\nname: helper\nmodel: sim\ntools: [lab_echo]\n---\nYou help.";
+    let headers = [(header::CONTENT_TYPE.as_str(), "text/markdown")];
+    client.ask(Method::POST, "/agents", &headers, agent.to_owned()).await;
+    let follow = async |input: &str| {
+        let headers =
+            [("content-type", "application/json"), ("accept", "text/html, text/event-stream;q=0.9")];
+        let body = json!({ "input": input }).to_string();
+        let (status, text) = client.text(Method::POST, "/agents/helper/execute", &headers, body).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        events_of(&text)
+    };
+    let events =
+        follow(r#"[sim tool=lab_echo with={"name": "x"} then reply="It rains in Bern today"]"#).await;
+    let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names[..3], ["begun", "tool", "tool_result"], "{events:?}");
+    assert_eq!(events[1].1["input"], json!({ "name": "x" }));
+    let texts: String = events.iter().filter_map(|(_, event)| event["text"].as_str()).collect();
+    assert_eq!(texts, "It rains in Bern today");
+    let (name, end) = events.last().unwrap();
+    assert_eq!((name.as_str(), &end["output"]), ("end", &json!("It rains in Bern today")));
+    assert_eq!(end["conversation"], events[0].1["conversation"]);
+    // The timeline is of what was asked and answered alone.
+    let path = format!("/agents/conversations/{}", end["conversation"].as_str().unwrap());
+    let (_, timeline) = client.get(&path).await;
+    assert_eq!(timeline["entries"].as_array().unwrap().len(), 5, "{timeline}");
+    // The run is a job like others.
+    let id = events[0].1["job"].as_str().unwrap().parse().unwrap();
+    assert!(client.server.jobs.get(local().tenant(), id).await.unwrap().state.is_final());
+
+    let events = follow("[sim status=400]").await;
+    let (name, problem) = events.last().unwrap();
+    assert_eq!((name.as_str(), &problem["status"]), ("failed", &json!(422)), "{events:?}");
+    assert!(client.server.agents.dead_letters(local().tenant(), 9).await.unwrap().is_empty());
     client.server.stop().await;
 }
 

@@ -7,6 +7,8 @@ mod durable;
 mod http;
 mod later;
 mod nodes;
+mod ordering;
+mod remote;
 mod routing;
 mod supervising;
 mod support;

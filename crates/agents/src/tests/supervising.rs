@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use paddock_platform::store::testing::Fixture;
+use paddock_platform::{health::Status, store::testing::Fixture};
 
 use super::support::{Server, eventually, inform, local, name};
 use crate::{
@@ -90,6 +90,23 @@ async fn a_handler_that_panics_is_restarted_and_stopped_when_it_goes_on() {
     server.agents.resume(&tenant, &name("a")).await.unwrap();
     server.agents.send(&local(), inform("a", 4)).await.unwrap();
     server.seen.until(|seen| seen.of("a") == [2, 4]).await;
+}
+
+#[tokio::test]
+async fn the_servers_health_names_agents_that_were_stopped() {
+    let (_fixture, server) = server().await;
+    let supervision = Supervision { restarts_max: 0, attempts_max: 1, ..Supervision::default() };
+    let definition = AgentDefinition { supervision, ..AgentDefinition::native(name("a")) };
+    add_failing(&server, definition, || Failure::fatal("broken"));
+    server.add_noting("b");
+    assert_eq!(server.agents.health().status, Status::Ok);
+    server.agents.send(&local(), inform("a", 1)).await.unwrap();
+    eventually("it is stopped", async || server.agents.health().status == Status::Degraded).await;
+    let found = server.agents.health();
+    assert!(found.detail.contains("2 agents") && found.detail.contains("`local/a`"), "{}", found.detail);
+    assert!(found.advice.unwrap().contains("paddock agents resume"));
+    server.agents.resume(local().tenant(), &name("a")).await.unwrap();
+    assert_eq!(server.agents.health().status, Status::Ok);
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ pub(super) struct Server {
     pub(super) agents: Agents,
     pub(super) seen: Arc<Seen>,
     pub(super) tasks: Tasks,
-    jobs: Jobs,
+    pub(super) jobs: Jobs,
 }
 
 #[derive(Deserialize, Serialize, JsonSchema)]

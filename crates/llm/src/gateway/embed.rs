@@ -8,7 +8,7 @@ use paddock_platform::{identity::Caller, problem::Problem};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Gateway, problem_of};
+use super::{Gateway, complete::refused};
 use crate::{dialect::Api, error::PROVIDER_FAILED};
 
 /// Texts whose embeddings are wanted.
@@ -50,11 +50,11 @@ impl Gateway {
             }
             let body = Bytes::from(body.to_string());
             let response = gateway.serve(Api::Embeddings, &caller, HeaderMap::new(), body).await;
-            let status = response.status();
-            let body = response.into_body().collect().await;
-            let body = body.map_err(|error| Problem::new(PROVIDER_FAILED, error.to_string()))?.to_bytes();
-            if !status.is_success() {
-                return Err(problem_of(status, &body));
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await;
+            let body = body.map_err(|error| Problem::internal("reading an answer", &error))?.to_bytes();
+            if !parts.status.is_success() {
+                return Err(refused(&parts, &body));
             }
             read(&body, count)
                 .ok_or_else(|| Problem::new(PROVIDER_FAILED, "the model gave no embedding for each text"))

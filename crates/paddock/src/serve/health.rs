@@ -41,6 +41,8 @@ impl Parts {
             let jobs = jobs.clone();
             async move { jobs.health().await }
         });
+        let agents = self.agents.clone();
+        health.register("agents", false, move || std::future::ready(agents.health()));
         let webhooks = self.webhooks.clone();
         health.register("webhooks", false, move || std::future::ready(webhooks.health()));
         let registry = self.registry.clone();

@@ -216,8 +216,8 @@ typedef struct {
 extern bool paddock_agent_messaging_send(paddock_agent_messaging_draft_t *draft, agent_string_t *ret, agent_string_t *err);
 // Answers the message that is being handled: receiver, conversation, `in-reply-to` and protocol are set.
 extern bool paddock_agent_messaging_reply(paddock_agent_messaging_performative_t performative, paddock_agent_messaging_content_t *content, agent_string_t *ret, agent_string_t *err);
-// Sends a message after some milliseconds, also when the agent was put aside in between. Does not survive a restart of
-// the server.
+// Sends a message after some milliseconds, also when the agent was put aside or the server restarted in between: it is
+// written with what else the turn changes, and is a durable message then.
 extern bool paddock_agent_messaging_remind(uint64_t after_ms, paddock_agent_messaging_draft_t *draft, agent_string_t *err);
 // From now on, messages to a topic come here.
 extern bool paddock_agent_messaging_subscribe(agent_string_t *topic, agent_string_t *err);

@@ -5,7 +5,7 @@ use paddock_platform::identity::Caller;
 use serde_json::{Value, json};
 
 use super::Bench;
-use crate::{CompleteInput, CompletionStop, Piece, PromptMessage, PromptTool};
+use crate::{CompleteInput, CompletionStop, EmbedInput, Piece, PromptMessage, PromptTool};
 
 const EVERY_DIALECT: &str = "
     [[providers]]
@@ -140,4 +140,21 @@ async fn what_may_not_be_asked_is_refused_with_its_status() {
     let orphan = serde_json::from_value(orphan).unwrap();
     let refused = bench.gateway.stream(&Caller::local(), orphan).await.unwrap_err();
     assert!(refused.detail.contains("tool_call_id"), "{refused}");
+}
+
+#[tokio::test]
+async fn texts_are_embedded_and_one_that_has_no_embeddings_says_so() {
+    let bench = Bench::start(EVERY_DIALECT).await;
+    let texts = ["a green kettle", "something else", "kettle a green"].map(str::to_owned);
+    let input = |model: &str| EmbedInput { model: model.to_owned(), texts: texts.to_vec(), dimensions: None };
+    for model in ["openai/m", "gemini/m"] {
+        let vectors = bench.gateway.embed(&Caller::local(), input(model)).await.unwrap();
+        assert_eq!(vectors.len(), 3);
+        let dot = |left: usize, right: usize| -> f32 {
+            vectors[left].iter().zip(&vectors[right]).map(|(left, right)| left * right).sum()
+        };
+        assert!(dot(0, 2) > 0.99 && dot(0, 1) < 0.9, "{model}");
+    }
+    let refused = bench.gateway.embed(&Caller::local(), input("anthropic/m")).await.unwrap_err();
+    assert_eq!(refused.kind.status.as_u16(), 400);
 }
