@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::{act::ActCommand, keep::KeepCommand, read::ReadCommand};
 use crate::{client::AskedArgs, top::TopArgs};
 
 /// Flags of `paddock browser`.
@@ -33,6 +34,8 @@ pub(super) enum BrowserCommand {
     Fill(TypeArgs),
     /// Press a key, such as Enter or Control+A
     Press(PressArgs),
+    #[command(flatten)]
+    Act(ActCommand),
     /// Print the text of a page
     Text(TabArgs),
     /// Take a picture of a page
@@ -41,6 +44,10 @@ pub(super) enum BrowserCommand {
     Pdf(FileArgs),
     /// Evaluate JavaScript in a page and print its value
     Evaluate(EvaluateArgs),
+    #[command(flatten)]
+    Read(ReadCommand),
+    #[command(flatten)]
+    Keep(KeepCommand),
     /// List the tabs of all browsers, the last used first
     Tabs,
     /// Close a tab

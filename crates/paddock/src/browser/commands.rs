@@ -1,22 +1,19 @@
 //! What the commands ask the server for, and what they print of its answers.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::{
-    args::{BatchArgs, BrowserArgs, BrowserCommand, ElementArgs, FileArgs, SnapshotArgs, StartArgs, TabArgs},
-    top,
+    act,
+    args::{BatchArgs, BrowserArgs, BrowserCommand, SnapshotArgs, StartArgs},
+    asked::{Asked, Query, compact, print_lines, print_table},
+    keep, read, top,
 };
 use crate::{
     cli::{complain, say},
-    client::Client,
     exit::{CommandError, CommandResult, Exit},
-    table::{Side, Table, ago, is_coloured, printable, terminal_width, text},
+    table::{Side, Table, ago, printable, text},
 };
 
 /// Runs one of them.
@@ -36,7 +33,13 @@ pub(crate) async fn run(args: BrowserArgs) -> CommandResult {
         BrowserCommand::Press(args) => {
             asked.act("press", None, json!({"key": args.key, "tabId": args.tab.tab})).await
         }
-        BrowserCommand::Text(args) => asked.show(asked.get("/text", Query::of(&args)), print_text).await,
+        BrowserCommand::Act(command) => act::run(&asked, command).await,
+        BrowserCommand::Read(command) => read::run(&asked, command).await,
+        BrowserCommand::Keep(command) => keep::run(&asked, command).await,
+        BrowserCommand::Text(args) => {
+            let request = asked.get("/text", Query::of(&args));
+            asked.show(request, |answer| print_lines(&text(answer, "text"))).await
+        }
         BrowserCommand::Screenshot(args) => {
             let format = if is_jpeg(args.file.out.as_deref()) { "jpeg" } else { "png" };
             let query = Query::of(&args.file.tab)
@@ -74,50 +77,7 @@ pub(crate) async fn run(args: BrowserArgs) -> CommandResult {
     }
 }
 
-/// The parameters of a request.
-#[derive(Default)]
-struct Query(Vec<(&'static str, String)>);
-
-impl Query {
-    /// About the tab that is named, if one is.
-    fn of(args: &TabArgs) -> Self {
-        Self::default().with("tabId", args.tab.as_deref())
-    }
-
-    fn with(mut self, name: &'static str, value: Option<&str>) -> Self {
-        self.0.extend(value.map(|value| (name, value.to_owned())));
-        self
-    }
-}
-
-/// A server, and how its answers are to be shown.
-struct Asked {
-    client: Client,
-    json: bool,
-}
-
 impl Asked {
-    fn get(&self, path: &str, query: Query) -> RequestBuilder {
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query.0).finish();
-        let mark = if query.is_empty() { "" } else { "?" };
-        self.client.request(Method::GET, &format!("/browser{path}{mark}{query}"))
-    }
-
-    fn post(&self, path: &str, body: &Value) -> RequestBuilder {
-        self.client.request(Method::POST, &format!("/browser{path}")).json(body)
-    }
-
-    /// Prints an answer for a person, or as it came.
-    async fn show(&self, request: RequestBuilder, print: impl FnOnce(&Value)) -> CommandResult {
-        let answer = self.client.json(request).await?;
-        if self.json {
-            say(format_args!("{answer:#}"));
-        } else {
-            print(&answer);
-        }
-        Ok(())
-    }
-
     async fn start(&self, args: StartArgs) -> CommandResult {
         let body = json!({
             "name": args.name,
@@ -168,50 +128,6 @@ impl Asked {
         let snapshot = self.client.send(self.get("/snapshot", query)).await?.text().await;
         let snapshot = snapshot.map_err(|error| CommandError::from_error(Exit::NoServer, &error))?;
         say(format_args!("{}", snapshot.trim_end()));
-        Ok(())
-    }
-
-    async fn act(&self, kind: &str, element: Option<ElementArgs>, more: Value) -> CommandResult {
-        let mut body = json!({"kind": kind});
-        if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
-            body.extend(more);
-        }
-        let mut what = kind.to_owned();
-        if let Some(ElementArgs { element, tab }) = element {
-            what.push(' ');
-            what.push_str(&element);
-            let by = if is_reference(&element) { "ref" } else { "selector" };
-            body[by] = element.into();
-            body["tabId"] = json!(tab.tab);
-        }
-        self.show(self.post("/action", &compact(body)), |answer| {
-            say(format_args!("{}: done", printable(&what)));
-            if let Some(diff) = answer["snapshot"].as_str() {
-                say(format_args!("{}", diff.trim_end()));
-            }
-        })
-        .await
-    }
-
-    /// Writes the bytes of an answer to a file.
-    async fn save(&self, request: RequestBuilder, args: &FileArgs, name: &str) -> CommandResult {
-        let response = self.client.send(request).await?;
-        let bytes =
-            response.bytes().await.map_err(|error| CommandError::from_error(Exit::NoServer, &error))?;
-        let path = args.out.clone().unwrap_or_else(|| PathBuf::from(name));
-        if path == Path::new("-") {
-            let mut out = std::io::stdout().lock();
-            return out
-                .write_all(&bytes)
-                .and_then(|()| out.flush())
-                .map_err(|error| not_written("-", &error));
-        }
-        std::fs::write(&path, &bytes).map_err(|error| not_written(&path.display().to_string(), &error))?;
-        if self.json {
-            say(format_args!("{:#}", json!({"file": path, "bytes": bytes.len()})));
-        } else {
-            say(format_args!("{} ({:.0} kB)", path.display(), (bytes.len() as f64 / 1000.0).ceil()));
-        }
         Ok(())
     }
 
@@ -293,36 +209,9 @@ impl Asked {
     }
 }
 
-/// An object without the members that are null.
-fn compact(mut body: Value) -> Value {
-    if let Value::Object(members) = &mut body {
-        members.retain(|_, value| !value.is_null());
-    }
-    body
-}
-
-fn is_reference(element: &str) -> bool {
-    element
-        .strip_prefix('e')
-        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
 fn is_jpeg(path: Option<&Path>) -> bool {
     let extension = path.and_then(Path::extension);
     extension.is_some_and(|it| it.eq_ignore_ascii_case("jpg") || it.eq_ignore_ascii_case("jpeg"))
-}
-
-fn not_written(file: &str, error: &std::io::Error) -> CommandError {
-    CommandError::new(Exit::NotWritten, format!("cannot write `{file}`: {error}"))
-}
-
-fn print_table(table: &Table, nothing: &str) {
-    if table.is_empty() {
-        return say(format_args!("{nothing}"));
-    }
-    for line in table.lines(terminal_width(), is_coloured()) {
-        say(format_args!("{line}"));
-    }
 }
 
 fn print_page(answer: &Value) {
@@ -332,12 +221,6 @@ fn print_page(answer: &Value) {
         printable(&text(answer, "url")),
         printable(&text(answer, "title"))
     ));
-}
-
-fn print_text(answer: &Value) {
-    let keep = |character: &char| *character == '\n' || *character == '\t' || !character.is_control();
-    let text: String = text(answer, "text").chars().filter(keep).collect();
-    say(format_args!("{}", text.trim_end()));
 }
 
 /// A string as it is, so that scripts need not unquote it.
@@ -369,17 +252,4 @@ fn print_profiles(answer: &Value) {
         table.row(["id", "name", "description"].iter().map(|member| text(row, member)).collect());
     }
     print_table(&table, "there is no profile");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reference_is_told_from_a_selector() {
-        assert!(is_reference("e5") && is_reference("e120"));
-        for selector in ["e", "em", "e5 > a", "#e5", "text:e5", ""] {
-            assert!(!is_reference(selector), "{selector}");
-        }
-    }
 }
