@@ -127,7 +127,7 @@ statements! {
     LOAD_VECTORS = "load_vectors": "SELECT hash, vector FROM registry_vectors WHERE space = ?1 AND hash > ?2
         ORDER BY hash LIMIT ?3";
     KEEP_VECTOR = "keep_vector": "INSERT INTO registry_vectors (space, hash, vector) VALUES (?1, ?2, ?3)
-        ON CONFLICT (space, hash) DO NOTHING";
+        ON CONFLICT (space, hash) DO UPDATE SET vector = excluded.vector";
     COUNT_VECTORS = "count_vectors": "SELECT count(*) FROM registry_vectors WHERE space = ?1";
     DELETE_VECTORS = "delete_vectors": "DELETE FROM registry_vectors WHERE space = ?1";
     FORGET_OTHER_VECTORS = "forget_other_vectors": "DELETE FROM registry_vectors WHERE space <> ?1";
