@@ -124,7 +124,7 @@ pub(crate) fn search(
         (0_u32..).zip(scores).filter(|(_, score)| *score > 0.0).collect()
     };
     found.retain(|(position, _)| columns.passes(*position, &narrowed));
-    if let Some(asked) = asked {
+    if let Some(asked) = asked.filter(|_| !words.is_empty()) {
         let mut like = asked.like(selection);
         like.retain(|(position, _)| columns.passes(*position, &narrowed));
         keep_best(&mut like, LIKE_MAX);
@@ -159,7 +159,7 @@ fn fused(by_words: Vec<(u32, f32)>, by_meaning: Vec<(u32, f32)>) -> Vec<(u32, f3
     let mut fused = by_rank(by_words);
     let mut others: HashMap<u32, f32> = by_rank(by_meaning).into_iter().collect();
     for (position, score) in &mut fused {
-        *score += others.remove(position).unwrap_or(0.0);
+        *score += others.remove(&*position).unwrap_or(0.0);
     }
     fused.extend(others);
     fused

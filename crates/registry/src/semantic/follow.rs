@@ -39,7 +39,7 @@ enum FollowError {
     #[error("the model did not embed the servers")]
     Embed(#[from] EmbedError),
     /// It takes too long.
-    #[error("the model did not embed {0} servers within {}s", BATCH_TIMEOUT.as_secs())]
+    #[error("the model did not embed {0} servers within two minutes")]
     TimedOut(usize),
     /// Its vectors cannot be compared.
     #[error("the model gave vectors of different lengths, or not one for each server")]

@@ -7,6 +7,8 @@ use super::{RegistryStore, sql};
 
 /// How many proofs hold at once; further ones wait until some have expired.
 const PROOFS_MAX: usize = 10_000;
+/// How many of one subject, so that nobody takes the places of all others.
+const PROOFS_PER_SUBJECT_MAX: usize = 100;
 
 /// What was proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(crate) struct KeptProof {
 
 impl RegistryStore {
     /// Keeps what was proven under its token, of which only a fingerprint is written. False if the same proof was presented
-    /// before; none if as many hold as may.
+    /// before; none if as many hold as may, altogether or of the subject.
     pub(crate) async fn keep_proof(
         &self,
         token: &str,
@@ -34,11 +36,12 @@ impl RegistryStore {
         let write = self.store.write(move |tx| {
             Box::pin(async move {
                 tx.execute(&sql::PRUNE_PROOFS, params![Timestamp::now()]).await?;
-                let count: usize = match tx.query_first(&sql::COUNT_PROOFS, params![]).await? {
-                    Some(row) => row.get(0)?,
-                    None => 0,
+                let row = tx.query_first(&sql::COUNT_PROOFS, params![&subject]).await?;
+                let (count, own): (usize, usize) = match row {
+                    Some(row) => (row.get(0)?, row.get(1)?),
+                    None => (0, 0),
                 };
-                if count >= PROOFS_MAX {
+                if count >= PROOFS_MAX || own >= PROOFS_PER_SUBJECT_MAX {
                     return Ok(None);
                 }
                 let params = params![token, once, subject, names, expires_at, kept_until];

@@ -122,12 +122,12 @@ statements! {
     ADD_PROOF = "add_proof": "INSERT INTO registry_proofs (token, once, subject, names, expires_ms, kept_ms)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
     FIND_PROOF = "find_proof": "SELECT subject, names, expires_ms FROM registry_proofs WHERE token = ?1";
-    COUNT_PROOFS = "count_proofs": "SELECT count(*) FROM registry_proofs";
+    COUNT_PROOFS = "count_proofs": "SELECT count(*), count(*) FILTER (WHERE subject = ?1) FROM registry_proofs";
     PRUNE_PROOFS = "prune_proofs": "DELETE FROM registry_proofs WHERE kept_ms < ?1";
     LOAD_VECTORS = "load_vectors": "SELECT hash, vector FROM registry_vectors WHERE space = ?1 AND hash > ?2
         ORDER BY hash LIMIT ?3";
     KEEP_VECTOR = "keep_vector": "INSERT INTO registry_vectors (space, hash, vector) VALUES (?1, ?2, ?3)
-        ON CONFLICT (space, hash) DO NOTHING";
+        ON CONFLICT (space, hash) DO UPDATE SET vector = excluded.vector";
     COUNT_VECTORS = "count_vectors": "SELECT count(*) FROM registry_vectors WHERE space = ?1";
     DELETE_VECTORS = "delete_vectors": "DELETE FROM registry_vectors WHERE space = ?1";
     FORGET_OTHER_VECTORS = "forget_other_vectors": "DELETE FROM registry_vectors WHERE space <> ?1";

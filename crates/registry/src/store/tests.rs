@@ -221,6 +221,13 @@ async fn a_proof_is_kept_once_and_found_by_its_token_alone() {
         assert_eq!(keep("pub_3", "two", Timestamp::UNIX_EPOCH).await, Some(true));
         assert_eq!(keep("pub_4", "two", expires_at).await, Some(true), "what is over is forgotten");
         assert_eq!(store.proof("pub_3").await.unwrap(), None);
+        let mut kept = 0;
+        while keep(&format!("pub_more_{kept}"), &format!("more {kept}"), expires_at).await.is_some() {
+            kept += 1;
+        }
+        assert_eq!(kept, 98, "one subject has so many at once");
+        let other = KeptProof { subject: "dns:b.example".to_owned(), ..proof.clone() };
+        assert_eq!(store.keep_proof("pub_b", "b", &other, expires_at).await.unwrap(), Some(true));
     })
     .await;
 }

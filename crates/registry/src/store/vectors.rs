@@ -38,7 +38,7 @@ impl RegistryStore {
         Ok(rows)
     }
 
-    /// Keeps vectors; those that are there stay.
+    /// Keeps vectors, in place of those that are there of the same texts.
     pub(crate) async fn keep_vectors(&self, space: &str, rows: &[(TextHash, Row)]) -> Result<(), StoreError> {
         let space = space.to_owned();
         let rows: Vec<_> = rows.iter().map(|(text, row)| (name_of(text), row.to_bytes())).collect();
