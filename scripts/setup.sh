@@ -54,6 +54,9 @@ if [[ $purpose == test || $purpose == bench ]]; then
   need wrk wrk
   need node nodejs
   need npm npm
+  # Repositories for the registry, over TLS.
+  need git git
+  need openssl openssl
   # The full browser, windows without a display, and films: `run` does without, and says so when they are asked for.
   need '/usr/lib/chromium/chromium' chromium
   need Xvfb xvfb

@@ -11,7 +11,10 @@ mod support;
 
 use std::time::Duration;
 
-use axum::{http::StatusCode, response::IntoResponse};
+use axum::{
+    http::{Method, StatusCode},
+    response::IntoResponse,
+};
 use paddock_platform::store::testing::on_each_engine;
 use serde_json::{Value, json};
 use support::{ServersFile, TestRegistry, Upstream, eventually, name_of, server};
@@ -233,6 +236,24 @@ async fn a_filter_that_changes_is_applied_though_the_file_is_the_same() {
     .await;
     test.options.replace(toml::from_str(&file.source("ours")).unwrap());
     eventually("all are back", async || (test.names(LIST).await.len() == 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_administrators_make_shows_what_its_filter_passes() {
+    let file = ServersFile::new(&[server("a.b/one", "1.0.0"), server("c.d/two", "1.0.0")]);
+    let test = TestRegistry::with(&file.source("ours")).await;
+    test.sync("ours").await;
+    let path = "/registry/v1/registries/narrow";
+    for (include, shown) in [("a.b/*", "a.b/one@1.0.0"), ("c.d/*", "c.d/two@1.0.0")] {
+        let view = json!({"sources": ["ours"], "filter": {"names": {"include": [include]}}});
+        let made = test.send(Method::PUT, path, &view).await;
+        assert!(made.status.is_success(), "{}", made.json());
+        assert_eq!(made.json()["filter"]["names"]["include"], json!([include]));
+        assert_eq!(test.names("/registry/narrow/v0.1/servers").await, [shown]);
+    }
+    let malformed = json!({"sources": ["ours"], "filter": {"names": {"include": ["["]}}});
+    assert!(test.send(Method::PUT, path, &malformed).await.status.is_client_error());
+    assert_eq!(test.names("/registry/narrow/v0.1/servers").await, ["c.d/two@1.0.0"]);
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use crate::{
     claims::Claims,
     config::ViewOptions,
     error::RegistryError,
+    filter::FilterOptions,
     import::{SourceBody, source_json},
     publish::StatusChange,
     registry::Registry,
@@ -167,6 +168,7 @@ fn view_json(wanted: &WantedView) -> Value {
         "name": wanted.options.name,
         "sources": wanted.options.sources,
         "claims": wanted.options.claims,
+        "filter": wanted.options.filter,
         "creationType": wanted.creation,
         "createdAt": wanted.created_at,
         "updatedAt": wanted.updated_at,
@@ -202,9 +204,13 @@ struct ViewBody {
     sources: Vec<String>,
     #[serde(default)]
     claims: Claims,
+    #[serde(default)]
+    filter: FilterOptions,
 }
 
 /// Make or change a registry
+///
+/// Its sources in order, the claims that it asks for, and which of the entries it shows.
 #[utoipa::path(put, path = "/v1/registries/{name}", tag = TAG, params(("name" = String, Path, description = "The view")),
     request_body = Value,
     responses((status = 201, description = "It is made", body = Value), (status = 200, description = "It is changed", body = Value)))]
@@ -219,8 +225,8 @@ async fn put_view(
     if existing.as_ref().is_some_and(|view| view.creation == Creation::Config) {
         return Err(RegistryError::Configured { kind: "view", name }.into());
     }
-    let ViewBody { sources, claims } = body;
-    let options = ViewOptions { name: name.clone(), sources, claims, ..ViewOptions::default() };
+    let ViewBody { sources, claims, filter } = body;
+    let options = ViewOptions { name: name.clone(), sources, claims, filter, ..ViewOptions::default() };
     let all = registry.sources();
     let known: BTreeSet<&str> = all.iter().map(|source| source.options.name.as_str()).collect();
     if let Some(mistake) = options.mistake(&known) {
