@@ -1,8 +1,9 @@
 //! Shares of the processors: tenants get the same, however many agents each of them keeps busy.
 //!
-//! While agents of one tenant alone are awake nothing is done here. With several, a poll of an agent's task needs one of
-//! as many places as there are processors. Who waits for a place stands in the lane of its tenant, and the lane that has
-//! had the least time is served next.
+//! While agents of one tenant alone are awake nothing is done here. With several, a poll of an agent's task needs a place.
+//! There is one place fewer than the runtime has threads: the thread that is left sees who else is ready, and serves the
+//! rest of the server. Who waits for a place stands in the lane of its tenant, and the lane that has had the least time is
+//! served next.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -49,7 +50,13 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    pub(crate) fn new(width: usize) -> Self {
+    /// For a runtime of so many threads.
+    pub(crate) fn of_threads(threads: usize) -> Self {
+        // With as many places as threads nobody would ever wait, and so nobody be preferred.
+        Self::new(threads.saturating_sub(1))
+    }
+
+    fn new(width: usize) -> Self {
         Self { inner: Mutex::default(), tenants: AtomicUsize::new(0), width: width.max(1) }
     }
 

@@ -137,7 +137,7 @@ impl Agents {
         let place_before = backlogs.iter().map(|(.., last)| *last).max().unwrap_or(0);
         events.declare(&[topics::STATES, topics::NODES]);
         events.declare_on_demand(topics::LOGS, Arc::new(|| {}));
-        let width = std::thread::available_parallelism().map_or(1, Into::into);
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
         let core = Arc::new(Core {
             limits: Limits::of(&current),
             spaces: papaya::HashMap::new(),
@@ -148,7 +148,7 @@ impl Agents {
             dead: DeadLetters::new(current.dead_letters_max),
             reminders: Reminders::new(current.reminders_max),
             supervisor: Supervisor::default(),
-            shares: Arc::new(Shares::new(width)),
+            shares: Arc::new(Shares::of_threads(threads)),
             toolbox: OnceLock::new(),
             events,
             meters: Meters::new(),

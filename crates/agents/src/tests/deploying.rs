@@ -44,7 +44,7 @@ async fn an_agent_with_embeddings_keeps_the_vectors_of_what_it_remembers() {
     let fixture = Fixture::sqlite();
     let server = Server::start(&fixture, AgentsOptions::default()).await;
     server.agents.deploy(&local(), agent("a", "memory: {facts: true, embeddings: sim}")).await.unwrap();
-    let script = r#"[sim tool=remember with={"fact": "the kettle whistles"} then tool=recall with={"question": "kettle"} then reply="{{1.facts.0}}"]"#;
+    let script = r#"[sim tool=remember with={"fact": "the kettle whistles"} then tool=recall with={"question": "kettle"} then reply="{{2.facts.0}}"]"#;
     let done = server.agents.execute(&local(), ask("a", script)).await.unwrap();
     assert_eq!(done.output, json!("the kettle whistles"));
     server.stop().await;

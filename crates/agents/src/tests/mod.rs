@@ -1,6 +1,7 @@
 //! The runtime as a whole, over both stores where they matter.
 
 mod a2a;
+mod checkpoints;
 mod contract;
 mod deploying;
 mod durable;
@@ -10,6 +11,7 @@ mod nodes;
 mod ordering;
 mod remote;
 mod routing;
+mod sharing;
 mod supervising;
 mod support;
 mod talking;

@@ -177,7 +177,8 @@ pub(super) fn timeline(timeline: &Value) -> Vec<String> {
 /// An address; of the long ids of those who wait for one answer, the end tells them apart.
 fn address(address: &Value) -> String {
     let text = address.as_str().unwrap_or_default();
-    match text.strip_prefix("caller:") {
+    // Those who hear what is told on the way have a name that says so.
+    match text.strip_prefix("caller:").map(|id| id.strip_suffix(".live").unwrap_or(id)) {
         Some(id) if id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             format!("caller:…{}", &id[26..])
         }

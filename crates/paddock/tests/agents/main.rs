@@ -13,6 +13,7 @@ mod prompts;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod traces;
 mod watchers;
 
 use std::io::Write as _;
