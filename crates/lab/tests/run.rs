@@ -124,7 +124,7 @@ async fn a_server_that_dies_makes_the_run_partial() {
     let dir = tempfile::tempdir().unwrap();
     let scenario = scenario(dir.path(), "{ constant = { rate_per_s = 20, duration = \"1h\" } }", "/die", "");
     let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
-    let partial = record.partial.unwrap();
+    let partial = record.partial.as_deref().unwrap();
     assert!(partial.contains("`web` ended by itself") && partial.contains("did not answer"), "{partial}");
     assert!(partial.contains("listening"), "{partial}");
     assert!(record.metrics["error_ratio"] > 0.9, "{:?}", record.metrics);
@@ -156,7 +156,7 @@ async fn a_run_whose_last_measurement_fails_is_partial() {
     let scenario = scenario(dir.path(), "{ closed = { users = 1, iterations = 2 } }", "/", &script);
     let record = run(&scenario, Box::new(()), &CancellationToken::new()).await.unwrap();
     assert_gone(dir.path());
-    let partial = record.partial.unwrap();
+    let partial = record.partial.as_deref().unwrap();
     assert!(partial.contains("after the load") && partial.contains("nobody knows"), "{partial}");
     assert_eq!(record.totals(), (2, 2, 0));
 }

@@ -32,12 +32,12 @@ pub(crate) struct Reading {
     pub(crate) now_ms: i64,
 }
 
-/// What Paddock said of an entry itself, when it kept it.
+/// What Paddock said of an entry itself, when it kept it, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Own {
-    pub(crate) first_seen_ms: Option<i64>,
-    pub(crate) changed_ms: Option<i64>,
-    pub(crate) checked_ms: Option<i64>,
+    pub(crate) first_seen: Option<i64>,
+    pub(crate) changed: Option<i64>,
+    pub(crate) checked: Option<i64>,
 }
 
 /// An entry that is kept out, and why.
@@ -154,9 +154,9 @@ pub(crate) fn meta_of(meta: Option<&str>) -> (Official, Vec<(String, Box<str>)>,
             OFFICIAL_META => official = official_of(serde_json::from_str(value.get()).unwrap_or_default()),
             PADDOCK_META => {
                 let said: Value = serde_json::from_str(value.get()).unwrap_or_default();
-                own.first_seen_ms = millis(said["firstSeenAt"].as_str());
-                own.changed_ms = millis(said["changedAt"].as_str());
-                own.checked_ms = millis(said["scan"]["checkedAt"].as_str());
+                own.first_seen = millis(said["firstSeenAt"].as_str());
+                own.changed = millis(said["changedAt"].as_str());
+                own.checked = millis(said["scan"]["checkedAt"].as_str());
             }
             _ => {
                 let value = String::from_utf8(compact(value.get())).unwrap_or_default();

@@ -55,10 +55,10 @@ fn entry(kept: &Kept, reading: &Reading) -> Option<Entry> {
     let (_, _, own) = meta_of(Some(meta));
     let is_latest = draft.official.is_latest.unwrap_or_default();
     draft.official.is_latest = kept.upstream_latest;
-    draft.first_seen_ms = own.first_seen_ms?;
-    let changed_ms = own.changed_ms.unwrap_or(draft.first_seen_ms);
+    draft.first_seen_ms = own.first_seen?;
+    let changed_ms = own.changed.unwrap_or(draft.first_seen_ms);
     // What was kept before checks were dated was checked when it changed.
-    draft.checked_ms = own.checked_ms.unwrap_or(changed_ms);
+    draft.checked_ms = own.checked.unwrap_or(changed_ms);
     Some(draft.render(is_latest, changed_ms))
 }
 

@@ -76,7 +76,7 @@ impl Embed for Concepts {
                 Mood::Fails => return Err(EmbedError("the model is out of order".to_owned())),
                 Mood::Hangs => std::future::pending::<()>().await,
                 Mood::Babbles => {
-                    vectors.iter_mut().enumerate().for_each(|(place, it)| it.truncate(place + 1))
+                    vectors.iter_mut().enumerate().for_each(|(place, it)| it.truncate(place + 1));
                 }
             }
             Ok(vectors)

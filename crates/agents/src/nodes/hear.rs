@@ -26,7 +26,10 @@ pub(super) async fn run(agents: Agents) {
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => String::new(),
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         };
-        if let Err(error) = follow(&agents, nodes, &text).await {
+        let alone = nodes.changes.write().await;
+        let followed = follow(&agents, nodes, &text).await;
+        drop(alone);
+        if let Err(error) = followed {
             tracing::warn!(%error, text, "what another server said about an agent is not followed yet");
         }
     }

@@ -85,6 +85,8 @@ pub(crate) struct Nodes {
     /// That something about who runs what may be different.
     changed: Notify,
     is_dirty: AtomicBool,
+    /// Held by many while agents are changed here, by one while it is followed what others changed.
+    changes: tokio::sync::RwLock<()>,
     hints: mpsc::Sender<Arc<str>>,
     hinted: Mutex<Option<mpsc::Receiver<Arc<str>>>>,
 }
@@ -106,6 +108,7 @@ impl Nodes {
             waiting: Mutex::new(Waiting::new(pending_max.max(1))),
             changed: Notify::new(),
             is_dirty: AtomicBool::new(true),
+            changes: tokio::sync::RwLock::default(),
             hints,
             hinted: Mutex::new(Some(hinted)),
         }
@@ -115,6 +118,12 @@ impl Nodes {
     pub(crate) fn term(&self) -> Option<Arc<Term>> {
         let term = self.term.read().unwrap_or_else(PoisonError::into_inner).clone();
         term.filter(|term| term.is_live())
+    }
+
+    /// Until this is dropped it is not followed here what became of agents: it would be read before and done after what is
+    /// done meanwhile.
+    pub(crate) async fn unfollowed(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.changes.read().await
     }
 
     fn set_term(&self, term: Option<Arc<Term>>) {

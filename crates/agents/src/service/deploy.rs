@@ -221,6 +221,7 @@ impl Agents {
             definition,
             created_at: Timestamp::now(),
         };
+        let _unfollowed = self.unfollowed().await;
         let (version, since) = store::put_agent(&self.0.core.store, &stored, stored.created_at).await?;
         stored.version = version;
         let tenant = stored.tenant.clone();
@@ -232,6 +233,14 @@ impl Agents {
         let data = json!({ "version": version, "kind": cell.agent().definition.kind().name() });
         self.0.core.publish(&cell, topics::STATES.name, "deployed", data);
         Ok(version)
+    }
+
+    /// Until this is dropped, what servers say about agents is not followed here ([`crate::nodes::Nodes::unfollowed`]).
+    pub(super) async fn unfollowed(&self) -> Option<tokio::sync::RwLockReadGuard<'_, ()>> {
+        match &self.0.core.nodes {
+            Some(nodes) => Some(nodes.unfollowed().await),
+            None => None,
+        }
     }
 
     fn refuse_too_many(&self) -> Result<(), AgentError> {
@@ -327,6 +336,7 @@ impl Agents {
     pub async fn remove(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
         let cell = self.stored(tenant, name)?;
         let core = &self.0.core;
+        let _unfollowed = self.unfollowed().await;
         self.unlist(&cell);
         store::delete_agent(&core.store, tenant, name, &cell.key).await?;
         core.publish(&cell, topics::STATES.name, "removed", json!({}));
@@ -376,6 +386,7 @@ impl Agents {
         kind: &'static str,
     ) -> Result<(), AgentError> {
         let cell = self.cell(tenant, name)?;
+        let _unfollowed = self.unfollowed().await;
         store::set_status(&self.0.core.store, tenant, name, status).await?;
         if status == AgentStatus::Active {
             self.revive(&cell);

@@ -109,6 +109,7 @@ impl Agents {
             scopes,
             definition,
         };
+        let _unfollowed = self.unfollowed().await;
         store::put_split(&self.0.core.store, &stored).await?;
         self.put_split(&cell, stored);
         self.look_at_versions(&cell);
@@ -130,6 +131,7 @@ impl Agents {
         if cell.split().is_none() {
             return Err(AgentError::NoSplit(name.clone()));
         }
+        let _unfollowed = self.unfollowed().await;
         store::delete_split(&self.0.core.store, tenant, name).await?;
         cell.set_split(None);
         self.look_at_versions(&cell);

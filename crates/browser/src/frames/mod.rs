@@ -180,12 +180,10 @@ impl Tab {
         };
         let found = session.send(&command).await.map_err(EvaluateError::Call)?;
         let object_id = found.result.object_id.ok_or(EvaluateError::Replaced)?;
+        let describe = DescribeNode { object_id: &object_id };
+        let release = ReleaseObject { object_id: &object_id };
         // In this order, and on their way together.
-        let (described, _) = tokio::join!(
-            biased;
-            session.send(&DescribeNode { object_id: &object_id }),
-            session.send(&ReleaseObject { object_id: &object_id }),
-        );
+        let (described, _) = tokio::join!(biased; session.send(&describe), session.send(&release));
         let frame_id = described.map_err(EvaluateError::Call)?.node.frame_id;
         let frame_id = frame_id.ok_or(EvaluateError::Replaced)?;
         let mut state = self.0.frames.lock();

@@ -134,7 +134,7 @@ pub(crate) fn search(
     let total = found.len();
     // Only the best need to be in order.
     keep_best(&mut found, input.offset.unwrap_or(0).saturating_add(limit));
-    found.sort_unstable_by(order);
+    found.sort_unstable_by(|a, b| order(*a, *b));
     let hits = found
         .iter()
         .skip(input.offset.unwrap_or(0))
@@ -143,13 +143,13 @@ pub(crate) fn search(
 }
 
 /// The best first.
-fn order(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+fn order(a: (u32, f32), b: (u32, f32)) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
 fn keep_best(found: &mut Vec<(u32, f32)>, count: usize) {
     if count < found.len() {
-        found.select_nth_unstable_by(count, order);
+        found.select_nth_unstable_by(count, |a, b| order(*a, *b));
         found.truncate(count);
     }
 }
@@ -166,7 +166,7 @@ fn fused(by_words: Vec<(u32, f32)>, by_meaning: Vec<(u32, f32)>) -> Vec<(u32, f3
 }
 
 fn by_rank(mut found: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
-    found.sort_unstable_by(order);
+    found.sort_unstable_by(|a, b| order(*a, *b));
     for (rank, (_, score)) in found.iter_mut().enumerate() {
         *score = 1.0 / (RANK_OFFSET + 1.0 + rank as f32);
     }
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn what_both_rankings_find_comes_before_what_one_finds() {
         let mut found = fused(vec![(1, 9.0), (2, 8.0), (3, 1.0)], vec![(4, 0.9), (3, 0.8)]);
-        found.sort_unstable_by(order);
+        found.sort_unstable_by(|a, b| order(*a, *b));
         let positions: Vec<u32> = found.iter().map(|(position, _)| *position).collect();
         assert_eq!(positions, [3, 1, 4, 2]);
         assert!(fused(Vec::new(), Vec::new()).is_empty());
