@@ -1,7 +1,5 @@
 //! Named profiles: listing, creating, changing, and the instances that use them.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use paddock_platform::{
     identity::Caller,
@@ -10,12 +8,10 @@ use paddock_platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use url::{Position, Url};
 use utoipa::ToSchema;
 
 use super::{BrowserService, InstanceView, READ, StartRequest, WRITE};
 use crate::{
-    activity::Filter,
     databases::Databases,
     error::BrowserError,
     ids::ProfileId,
@@ -322,45 +318,6 @@ impl BrowserService {
         })
     }
 
-    /// What happened to the instance that uses a profile, the latest last.
-    pub async fn profile_log(&self, caller: &Caller, name: &str) -> Result<Vec<String>, Problem> {
-        caller.require(READ)?;
-        let profile = self.fleet.0.registry.profile(caller.tenant(), name).await?;
-        let user = self.fleet.0.user_of(caller.tenant(), &profile.id);
-        Ok(user.map(|user| user.log()).unwrap_or_default())
-    }
-
-    /// What the instance that uses a profile was asked for and where it went, as far as that is remembered.
-    pub async fn profile_analytics(&self, caller: &Caller, name: &str) -> Result<Value, Problem> {
-        let view = self.profile(caller, name).await?;
-        let user = self.fleet.0.user_of(caller.tenant(), &view.id);
-        let log = user.as_ref().map(Instance::log).unwrap_or_default();
-        let visited: Vec<&str> =
-            log.iter().filter_map(|line| Some(line.split_once(" went to ")?.1)).collect();
-        let mut hosts: BTreeMap<String, u64> = BTreeMap::new();
-        for host in visited.iter().filter_map(|url| host_of(url)) {
-            *hosts.entry(host).or_default() += 1;
-        }
-        let instance_id = user.map(|user| user.id().as_str().to_owned());
-        let filter = Filter { instance_id, limit: Some(usize::MAX), ..Filter::default() };
-        let events = match &filter.instance_id {
-            Some(_) => self.shared().activity.list(caller.tenant(), &filter),
-            None => Vec::new(),
-        };
-        let now = Timestamp::now();
-        let last_day =
-            events.iter().filter(|event| now.duration_since(event.timestamp).as_hours() < 24).count();
-        let mut endpoints: BTreeMap<&str, u64> = BTreeMap::new();
-        for event in &events {
-            *endpoints.entry(&event.path).or_default() += 1;
-        }
-        Ok(json!({
-            "profile": view.name, "running": view.running, "lastUsed": view.last_used,
-            "diskUsage": view.disk_usage, "totalActions": events.len(), "last24h": last_day,
-            "commonHosts": hosts, "topEndpoints": endpoints, "navigations": visited.len(),
-        }))
-    }
-
     fn check_unused(&self, caller: &Caller, profile: &ProfileId) -> Result<(), BrowserError> {
         match self.fleet.0.user_of(caller.tenant(), profile) {
             Some(user) => {
@@ -369,13 +326,6 @@ impl BrowserService {
             None => Ok(()),
         }
     }
-}
-
-/// The host of an address, with its port if it has one of its own.
-fn host_of(url: &str) -> Option<String> {
-    let url: Url = url.parse().ok()?;
-    let host = &url[Position::BeforeHost..Position::AfterPort];
-    (!host.is_empty()).then(|| host.to_owned())
 }
 
 /// The profile that an instance without a named one stands for: it has the digits of its instance.
@@ -450,12 +400,5 @@ mod tests {
         for name in ["work", "a.b-c_d", "Büro 2"] {
             assert!(check_name(name).is_ok(), "{name:?}");
         }
-    }
-
-    #[test]
-    fn a_host_is_counted_with_its_port() {
-        assert_eq!(host_of("https://shop.example/a").as_deref(), Some("shop.example"));
-        assert_eq!(host_of("http://127.0.0.1:8080/").as_deref(), Some("127.0.0.1:8080"));
-        assert_eq!(host_of("about:blank"), None);
     }
 }
