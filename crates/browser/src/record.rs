@@ -5,6 +5,8 @@
 
 use std::{
     collections::HashMap,
+    io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,6 +16,7 @@ use paddock_platform::{identity::Tenant, task::Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    files::Export,
     film::{self, FilmFormat, HEIGHT_MAX, Pictures, WIDTH_MAX},
     ids::TabId,
     screencast::{Screencast, ScreencastOptions},
@@ -50,8 +53,10 @@ pub(crate) struct RecordStatus {
     pub(crate) fps: u32,
     pub(crate) frames: usize,
     pub(crate) duration: Duration,
-    /// A bound was reached: no more pictures are taken.
-    pub(crate) full: bool,
+    /// The bound that was reached: no more pictures are taken.
+    pub(crate) full: Option<&'static str>,
+    /// Where the film is, or will be.
+    pub(crate) path: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -64,7 +69,8 @@ struct Recording {
     frames: Pictures,
     frames_count: usize,
     size: usize,
-    full: bool,
+    full: Option<&'static str>,
+    path: Option<PathBuf>,
     stop: CancellationToken,
 }
 
@@ -103,7 +109,8 @@ impl Recordings {
             frames: Vec::new(),
             frames_count: 0,
             size: 0,
-            full: false,
+            full: None,
+            path: None,
             stop: stop.clone(),
         };
         {
@@ -128,10 +135,14 @@ impl Recordings {
             let Some(recording) = all.get_mut(tenant) else { return };
             let at = recording.started.elapsed();
             let options = &recording.options;
-            recording.full = at > options.duration_max
-                || recording.frames.len() >= options.frames_max
-                || recording.size + image.len() > options.size_max;
-            if recording.full || recording.state != RecordState::Recording {
+            recording.full = if at > options.duration_max {
+                Some("max_duration")
+            } else if recording.frames.len() >= options.frames_max {
+                Some("max_frames")
+            } else {
+                (recording.size + image.len() > options.size_max).then_some("max_size")
+            };
+            if recording.full.is_some() || recording.state != RecordState::Recording {
                 return;
             }
             recording.size += image.len();
@@ -140,27 +151,29 @@ impl Recordings {
         }
     }
 
-    /// Ends the tenant's recording: its film is made, or forgotten. How many pictures it has; none if there is none.
-    pub(crate) fn stop(&self, tenant: &Tenant, discard: bool, tasks: &Tasks) -> Option<RecordStatus> {
+    /// Ends the tenant's recording: its film is made into a file, or forgotten if there is none. How many pictures it has;
+    /// none if there is no recording.
+    pub(crate) fn stop(&self, tenant: &Tenant, file: Option<Export>, tasks: &Tasks) -> Option<RecordStatus> {
         let mut all = self.all();
         let recording = all.get_mut(tenant).filter(|recording| recording.state == RecordState::Recording)?;
         recording.stop.cancel();
         recording.ended = Some(Instant::now());
         recording.state = RecordState::Encoding;
+        recording.path = file.as_ref().map(|file| file.path().to_owned());
         let frames = std::mem::take(&mut recording.frames);
         let status = recording.status();
         let (duration, options) = (status.duration, recording.options);
-        if discard {
+        let Some(file) = file else {
             all.remove(tenant);
             return Some(status);
-        }
+        };
         drop(all);
         let (recordings, tenant) = (self.clone(), tenant.clone());
         let stopping = tasks.stop_token();
         tasks.spawn("browser_record_encode", async move {
             let film = film::make(options.format, frames, duration, options.fps, options.size_max);
             let state = match stopping.run_until_cancelled(film).await {
-                Some(Ok(film)) => RecordState::Finished(film.into()),
+                Some(Ok(film)) => kept(file, film.into()).await,
                 Some(Err(error)) => RecordState::Failed(error),
                 None => RecordState::Failed("the server stops".to_owned()),
             };
@@ -190,6 +203,16 @@ pub(crate) enum StartError {
     Call(#[from] paddock_cdp::CallError),
 }
 
+/// A film is finished when its file is.
+async fn kept(mut file: Export, film: Bytes) -> RecordState {
+    let content = film.clone();
+    let write = tokio::task::spawn_blocking(move || file.write(&content).and_then(|()| file.finish()));
+    match write.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        Ok(_) => RecordState::Finished(film),
+        Err(error) => RecordState::Failed(format!("the film could not be written: {error}")),
+    }
+}
+
 fn check_free(recording: Option<&Recording>) -> Result<(), RecordingBusy> {
     match recording.map(|recording| &recording.state) {
         Some(RecordState::Recording) => Err(RecordingBusy("under way")),
@@ -208,6 +231,7 @@ impl Recording {
             frames: self.frames_count,
             duration: self.ended.map_or_else(|| self.started.elapsed(), |ended| ended - self.started),
             full: self.full,
+            path: self.path.clone(),
         }
     }
 }

@@ -288,15 +288,39 @@ async fn a_recording_becomes_a_film() {
     let (status, problem) = api.post("/record/start", &json!({ "format": "avi" })).await;
     assert!(status.is_client_error() && problem["detail"].as_str().unwrap().contains("gif"), "{problem}");
     let (status, started) =
-        api.post("/record/start", &json!({ "fps": 20, "scale": 0.3, "tabId": tab.id() })).await;
+        api.post("/record/start", &json!({ "fps": 90, "scale": 0.3, "tabId": tab.id() })).await;
     assert_eq!((status, &started["status"]), (StatusCode::OK, &json!("recording")), "{started}");
+    assert_eq!((&started["fps"], &started["quality"]), (&json!(30), &json!(80)), "{started}");
     assert_eq!(api.post("/record/start", &json!({})).await.0, StatusCode::BAD_REQUEST);
     api.recording_until("three frames", |status| status["frames"].as_u64().unwrap() >= 3).await;
-    assert_eq!(api.post("/record/stop", &json!({})).await.1["status"], json!("encoding"));
-    api.recording_until("the film", |status| status["state"] != json!("encoding")).await;
-    assert_eq!(api.get("/record/status").await.1["state"], json!("finished"));
+    let (_, stopped) = api.post("/record/stop", &json!({})).await;
+    assert_eq!(stopped["status"], json!("encoding"));
+    api.recording_until("the film", |status| status["active"] == json!(false)).await;
+    let (_, finished) = api.get("/record/status").await;
+    assert_eq!((&finished["state"], &finished["outputPath"]), (&json!("finished"), &stopped["path"]));
     let film =
         api.client.get(format!("{}/record/file", api.base)).send().await.unwrap().bytes().await.unwrap();
     assert_eq!(&film[..6], b"GIF89a");
+    assert_eq!(std::fs::read(stopped["path"].as_str().unwrap()).unwrap(), film);
+
+    // What is discarded leaves no file.
+    let files = std::path::Path::new(stopped["path"].as_str().unwrap()).parent().unwrap();
+    api.post("/record/start", &json!({ "scale": 0 })).await;
+    assert_eq!(api.post("/record/stop", &json!({ "discard": true })).await.1["status"], json!("discarded"));
+    assert_eq!(std::fs::read_dir(files).unwrap().count(), 1);
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn a_recording_at_its_bound_says_so_and_waits_to_be_stopped() {
+    let (fleet, _service, api) = started(BrowserOptions { record_frames_max: 2, ..options() }).await;
+    let tab = fleet.tab().await;
+    fleet.visit(&tab, "/never-settles").await.unwrap();
+    api.post("/record/start", &json!({ "fps": 30, "scale": 0.2, "tabId": tab.id() })).await;
+    api.recording_until("the bound", |status| status["state"] == json!("limit_reached")).await;
+    let (_, full) = api.get("/record/status").await;
+    assert_eq!((&full["stopReason"], &full["frames"]), (&json!("max_frames"), &json!(2)), "{full}");
+    assert_eq!(api.post("/record/stop", &json!({})).await.1["status"], json!("encoding"));
+    api.recording_until("the film", |status| status["state"] == json!("finished")).await;
     fleet.finish().await;
 }

@@ -295,6 +295,19 @@ async fn a_profile_keeps_what_its_instances_learned() {
         api.post("/evaluate", json!({ "expression": set })).await;
         let (_, of) = api.get("/profiles/work/instance").await;
         assert_eq!((&of["running"], &of["id"]), (&json!(true), &instance["id"]));
+        let (_, figures) = api.get("/profiles/work/analytics").await;
+        assert_eq!(figures["topEndpoints"]["/evaluate"], json!(2), "{figures}");
+        assert_eq!(figures["totalActions"], figures["last24h"]);
+        let (_, log) = api.get("/profiles/work/logs?limit=1").await;
+        assert_eq!(log[0]["endpoint"], json!("/evaluate"), "{log}");
+        assert_eq!((&log[0]["url"], log.as_array().unwrap().len()), (&json!(url), 1), "{log}");
+        let host = format!("127.0.0.1:{}", url.port().unwrap());
+        let counted = async {
+            while api.get("/profiles/work/analytics").await.1["commonHosts"][&host].is_null() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), counted).await.expect("the host is counted");
         let (status, stopped) = api.post("/profiles/work/stop", json!({})).await;
         assert_eq!((status, &stopped["status"]), (StatusCode::OK, &json!("stopped")), "{stopped}");
     };

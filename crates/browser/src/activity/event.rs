@@ -20,6 +20,7 @@ use crate::{
     coordination::Identity,
     ids::{InstanceId, TabId},
     service::{BrowserService, Target},
+    tab::Tab,
 };
 
 /// Longest path and address that are remembered, in bytes.
@@ -61,6 +62,9 @@ pub struct Event {
     /// The instance of that tab.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<InstanceId>,
+    /// Where the tab was at the end.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
     /// Name of the problem that it was answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -87,14 +91,14 @@ pub struct AgentEvent {
 
 /// Where the service notes which tab a request was about. Cheap to clone; all clones are one note.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Note(Arc<Mutex<Option<(TabId, InstanceId)>>>);
+pub(crate) struct Note(Arc<Mutex<Option<Tab>>>);
 
 impl Note {
-    pub(crate) fn tab(&self, tab: &TabId, instance: &InstanceId) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((tab.clone(), instance.clone()));
+    pub(crate) fn tab(&self, tab: &Tab) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tab.clone());
     }
 
-    fn take(&self) -> Option<(TabId, InstanceId)> {
+    fn take(&self) -> Option<Tab> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -113,7 +117,7 @@ pub(crate) async fn record(State(service): State<BrowserService>, request: Reque
     parts.extensions.insert(note.clone());
     let agent = Target::agent_in(&parts, &caller);
     let response = next.run(Request::from_parts(parts, body)).await;
-    let (tab_id, instance_id) = note.take().unzip();
+    let tab = note.take();
     let session_id = caller.session().map(|session| session.id.clone());
     let request_id = current_request().and_then(|current| current.id.to_str().ok().map(str::to_owned));
     let problem = response.extensions().get::<Problem>();
@@ -128,8 +132,9 @@ pub(crate) async fn record(State(service): State<BrowserService>, request: Reque
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         agent_id: agent,
         session_id,
-        tab_id,
-        instance_id,
+        url: tab.as_ref().map(|tab| bounded(&tab.place())).unwrap_or_default(),
+        instance_id: tab.as_ref().map(|tab| tab.instance_id().clone()),
+        tab_id: tab.map(|tab| tab.id().clone()),
         code: problem.map(|problem| problem.kind.slug.replace('-', "_")),
         report: None,
     };
@@ -157,6 +162,7 @@ impl Event {
             session_id,
             tab_id: None,
             instance_id: None,
+            url: String::new(),
             code: None,
             report: Some(report),
         }

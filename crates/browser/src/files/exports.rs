@@ -72,6 +72,17 @@ impl Exports {
         Ok(Export { file, path, partial, finished: false })
     }
 
+    /// A new file of the present moment, to be written later.
+    pub(crate) async fn begin(
+        &self,
+        tenant: &Tenant,
+        (prefix, ending): (&'static str, &'static str),
+    ) -> Result<Export, Problem> {
+        let (this, tenant) = (self.clone(), tenant.clone());
+        let create = tokio::task::spawn_blocking(move || this.create(&tenant, None, prefix, ending));
+        create.await.unwrap_or_else(|error| Err(Problem::internal("writing an export", &error)))
+    }
+
     /// Writes a whole file.
     pub(crate) async fn write(
         &self,
@@ -91,6 +102,11 @@ impl Exports {
 }
 
 impl Export {
+    /// Where it will be.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
     }

@@ -52,6 +52,10 @@ pub struct Entry {
     /// When it was made.
     #[schema(value_type = String)]
     pub start_time: Timestamp,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub end_time: Option<Timestamp>,
     /// Milliseconds until it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<f64>,
@@ -90,6 +94,7 @@ impl Entry {
             response_headers: None,
             post_data: details.request.post_data.map(|data| cut(data, POST_SIZE_MAX)),
             start_time: start.unwrap_or_default(),
+            end_time: None,
             duration: None,
             size: 0,
             from_cache: false,
@@ -144,8 +149,10 @@ impl Entry {
     }
 
     fn end(&mut self, timestamp: f64) {
-        let seconds = (timestamp - self.clock.0).max(0.0);
-        self.duration = Some((seconds * 1e6).round() / 1e3);
+        let microseconds = ((timestamp - self.clock.0).max(0.0) * 1e6).round();
+        self.duration = Some(microseconds / 1e3);
+        let end = self.start_time.as_microsecond().saturating_add(microseconds as i64);
+        self.end_time = Timestamp::from_microsecond(end).ok();
     }
 
     /// About how many bytes it takes.

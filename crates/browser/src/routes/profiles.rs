@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use super::Routes;
 use crate::service::{
-    BrowserService, ChangeProfile, CreateProfile, InstanceView, ProfileDone, ProfileMeta, ProfileQuery,
-    ProfileView, StartRequest,
+    BrowserService, ChangeProfile, CreateProfile, InstanceView, ProfileAction, ProfileDone, ProfileLogQuery,
+    ProfileMeta, ProfileQuery, ProfileView, StartRequest,
 };
 
 type Service = State<BrowserService>;
@@ -164,15 +164,16 @@ async fn get_profile_instance(
     Ok(Json(service.profile_instance(&caller, &id).await?))
 }
 
-/// Tells what happened to the instance that uses a profile.
-#[utoipa::path(get, path = "/profiles/{id}/logs", tag = "browser", params(("id" = String, Path)),
-    responses((status = OK, body = Vec<String>)))]
+/// Tells what the instance that uses a profile was asked for.
+#[utoipa::path(get, path = "/profiles/{id}/logs", tag = "browser", params(("id" = String, Path), ProfileLogQuery),
+    responses((status = OK, body = Vec<ProfileAction>)))]
 async fn get_profile_log(
     State(service): Service,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Vec<String>>, Problem> {
-    Ok(Json(service.profile_log(&caller, &id).await?))
+    Query(query): Query<ProfileLogQuery>,
+) -> Result<Json<Vec<ProfileAction>>, Problem> {
+    Ok(Json(service.profile_log(&caller, &id, query).await?))
 }
 
 /// Tells the figures of a profile.

@@ -44,7 +44,7 @@ async fn record_stop(
     request: Option<Json<RecordStop>>,
 ) -> Result<Json<RecordStopped>, Problem> {
     let request = request.map(|Json(request)| request).unwrap_or_default();
-    Ok(Json(service.record_stop(&caller, &request)?))
+    Ok(Json(service.record_stop(&caller, &request).await?))
 }
 
 /// Tells how the recording is.

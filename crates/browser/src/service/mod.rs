@@ -36,6 +36,7 @@ mod page;
 mod page_guard;
 mod page_state;
 mod passthrough;
+mod profile_activity;
 mod profiles;
 mod reading;
 mod record;
@@ -112,6 +113,7 @@ pub use self::{
     },
     page_state::{PageLoad, PageState},
     passthrough::{BrowserVersion, DebugTarget},
+    profile_activity::{ProfileAction, ProfileLogQuery},
     profiles::{ChangeProfile, CreateProfile, ProfileDone, ProfileMeta, ProfileQuery, ProfileView},
     record::{RecordRequest, RecordStarted, RecordStop, RecordStopped, RecordView},
     scheduler::{

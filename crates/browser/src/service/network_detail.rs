@@ -26,6 +26,8 @@ pub struct BodyQuery {
     pub body: bool,
     /// `auto`, `retained-preferred`, `retained-only` or `live-only`: from what was kept, or from Chrome.
     pub body_mode: Option<String>,
+    /// As `retained-preferred`, unless `bodyMode` says otherwise.
+    pub wait_retained: bool,
     /// Milliseconds to wait for a body that is being fetched; 2000 if absent, at most 30000.
     pub timeout_ms: Option<u64>,
 }
@@ -97,7 +99,8 @@ pub(super) async fn body_of(tab: &TabInUse, entry: &Entry) -> Option<Body> {
 
 impl NetworkDetail {
     async fn add_body(&mut self, tab: &TabInUse, query: &BodyQuery) {
-        let mode = query.body_mode.as_deref().unwrap_or("auto").to_ascii_lowercase().replace('-', "");
+        let default = if query.wait_retained { "retained-preferred" } else { "auto" };
+        let mode = query.body_mode.as_deref().unwrap_or(default).to_ascii_lowercase().replace('-', "");
         let request_id = self.entry.request_id.clone();
         let bodies = &tab.0.environment.log.bodies;
         let wait = match mode.as_str() {

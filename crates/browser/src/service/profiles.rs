@@ -318,25 +318,6 @@ impl BrowserService {
         })
     }
 
-    /// What happened to the instance that uses a profile, the latest last.
-    pub async fn profile_log(&self, caller: &Caller, name: &str) -> Result<Vec<String>, Problem> {
-        caller.require(READ)?;
-        let profile = self.fleet.0.registry.profile(caller.tenant(), name).await?;
-        let user = self.fleet.0.user_of(caller.tenant(), &profile.id);
-        Ok(user.map(|user| user.log()).unwrap_or_default())
-    }
-
-    /// The figures of a profile.
-    pub async fn profile_analytics(&self, caller: &Caller, name: &str) -> Result<Value, Problem> {
-        let view = self.profile(caller, name).await?;
-        let log = self.profile_log(caller, name).await?;
-        let visits = log.iter().filter(|line| line.contains(" went to ")).count();
-        Ok(json!({
-            "profile": view.name, "running": view.running, "lastUsed": view.last_used,
-            "diskUsage": view.disk_usage, "totalActions": log.len(), "navigations": visits,
-        }))
-    }
-
     fn check_unused(&self, caller: &Caller, profile: &ProfileId) -> Result<(), BrowserError> {
         match self.fleet.0.user_of(caller.tenant(), profile) {
             Some(user) => {

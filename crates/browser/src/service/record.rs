@@ -24,17 +24,24 @@ use crate::{
 const FFMPEG_REQUIRED: ProblemKind =
     ProblemKind::new("ffmpeg-required", StatusCode::BAD_REQUEST, "ffmpeg required");
 
-/// Begins a recording.
+/// Pictures per second: at most, and when nothing is said.
+const FPS: (u32, u32) = (30, 5);
+/// Quality of the pictures: at most, and when nothing is said.
+const QUALITY: (u8, u8) = (100, 80);
+/// Least factor on the size of the pictures.
+const SCALE_MIN: f64 = 0.05;
+
+/// Begins a recording. Numbers beyond their bounds are taken for the bound.
 #[derive(Clone, Debug, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RecordRequest {
     /// `gif`, or, on a server that has `ffmpeg`, `webm` or `mp4`.
     pub format: String,
-    /// Most pictures per second, 1 to 30.
+    /// Most pictures per second, 1 to 30; 5 if absent or 0.
     pub fps: u32,
-    /// Quality of the pictures, 1 to 100.
+    /// Quality of the pictures, 1 to 100; 80 if absent or 0.
     pub quality: u8,
-    /// Factor on the size of the pictures, over 0 and at most 1.
+    /// Factor on the size of the pictures, at most 1; 1 if absent or 0.
     pub scale: f64,
     /// The tab; without one, the tab that was used last.
     pub tab_id: Option<TabId>,
@@ -42,7 +49,7 @@ pub struct RecordRequest {
 
 impl Default for RecordRequest {
     fn default() -> Self {
-        Self { format: "gif".to_owned(), fps: 5, quality: 80, scale: 1.0, tab_id: None }
+        Self { format: "gif".to_owned(), fps: FPS.1, quality: QUALITY.1, scale: 1.0, tab_id: None }
     }
 }
 
@@ -79,7 +86,7 @@ pub struct RecordStopped {
     pub format: String,
     /// Pictures that were taken.
     pub frames: usize,
-    /// Where the film will be, as a route beside this one.
+    /// Where the film will be: a file of the server. `GET /record/file` is the film as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// What to do next.
@@ -91,10 +98,13 @@ pub struct RecordStopped {
 #[derive(Clone, Debug, Serialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordView {
-    /// Whether pictures are taken.
+    /// Whether it is under way, the making of its film included.
     pub active: bool,
-    /// `idle`, `recording`, `encoding`, `finished` or `failed`.
+    /// `idle`, `recording`, `limit_reached` (no more pictures are taken), `encoding`, `finished` or `failed`.
     pub state: String,
+    /// Which limit was reached: `max_duration`, `max_frames` or `max_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
     /// `gif`, `webm` or `mp4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
@@ -104,6 +114,9 @@ pub struct RecordView {
     pub frames: usize,
     /// A bound was reached: no more are taken.
     pub full: bool,
+    /// Where the film is, or will be: a file of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_path: Option<String>,
     /// Bytes of the film, when it is finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
@@ -121,18 +134,24 @@ pub struct RecordView {
 impl From<RecordStatus> for RecordView {
     fn from(status: RecordStatus) -> Self {
         let state = match &status.state {
+            RecordState::Recording if status.full.is_some() => "limit_reached",
             RecordState::Recording => "recording",
             RecordState::Encoding => "encoding",
             RecordState::Finished(_) => "finished",
             RecordState::Failed(_) => "failed",
         };
         Self {
-            active: status.state == RecordState::Recording,
+            active: matches!(status.state, RecordState::Recording | RecordState::Encoding),
             state: state.to_owned(),
+            stop_reason: status.full.map(str::to_owned),
             format: Some(status.format.as_str().to_owned()),
             duration_seconds: status.duration.as_secs_f64(),
             frames: status.frames,
-            full: status.full,
+            full: status.full.is_some(),
+            output_path: match status.state {
+                RecordState::Failed(_) => None,
+                _ => status.path.map(|path| path.to_string_lossy().into_owned()),
+            },
             size: if let RecordState::Finished(film) = &status.state { Some(film.len()) } else { None },
             tab_id: Some(status.tab),
             fps: Some(status.fps),
@@ -158,23 +177,17 @@ impl BrowserService {
                 format!("recording to {name} requires ffmpeg (`apt-get install ffmpeg`); or record `gif`");
             return Err(Problem::new(FFMPEG_REQUIRED, detail).with("field", "format"));
         }
-        if !(1..=30).contains(&request.fps) {
-            return Err(Problem::invalid_field("fps", "must be 1 to 30"));
-        }
-        if !(1..=100).contains(&request.quality) {
-            return Err(Problem::invalid_field("quality", "must be 1 to 100"));
-        }
-        if !(request.scale > 0.05 && request.scale <= 1.0) {
-            return Err(Problem::invalid_field("scale", "must be over 0.05 and at most 1"));
-        }
+        let fps = if request.fps == 0 { FPS.1 } else { request.fps.min(FPS.0) };
+        let quality = if request.quality == 0 { QUALITY.1 } else { request.quality.min(QUALITY.0) };
+        let scale = if request.scale > 0.0 { request.scale.clamp(SCALE_MIN, 1.0) } else { 1.0 };
         let tenant = target.caller.tenant().clone();
         let tab = self.tab(&target.or(request.tab_id.clone()), WRITE).await?;
         let limits = self.fleet.0.options.current();
         let options = RecordOptions {
             format,
-            fps: request.fps,
-            quality: request.quality,
-            scale: request.scale,
+            fps,
+            quality,
+            scale,
             duration_max: limits.record_duration_max.get(),
             frames_max: limits.record_frames_max,
             size_max: limits.record_size_max.as_usize(),
@@ -186,27 +199,37 @@ impl BrowserService {
         Ok(RecordStarted {
             status: "recording".to_owned(),
             format: request.format,
-            fps: request.fps,
-            quality: request.quality,
+            fps,
+            quality,
             tab_id: tab.id().clone(),
         })
     }
 
     /// Ends the caller's recording.
-    pub(crate) fn record_stop(
+    pub(crate) async fn record_stop(
         &self,
         caller: &Caller,
         request: &RecordStop,
     ) -> Result<RecordStopped, Problem> {
         caller.require(WRITE)?;
-        let stopped = self.recordings.stop(caller.tenant(), request.discard, &self.fleet.0.tasks);
-        let stopped = stopped.ok_or_else(|| Problem::new(INVALID_REQUEST, "no recording is under way"))?;
+        let nothing = || Problem::new(INVALID_REQUEST, "no recording is under way");
+        let tenant = caller.tenant();
+        let file = if request.discard {
+            None
+        } else {
+            let status = self.recordings.status(tenant);
+            let under_way = status.filter(|status| status.state == RecordState::Recording);
+            let format = under_way.ok_or_else(nothing)?.format;
+            Some(self.fleet.0.exports.begin(tenant, ("rec", format.as_str())).await?)
+        };
+        let path = file.as_ref().map(|file| file.path().to_string_lossy().into_owned());
+        let stopped = self.recordings.stop(tenant, file, &self.fleet.0.tasks).ok_or_else(nothing)?;
         let hint = "ask `record/status` until its state is `finished`, then get `record/file`";
         Ok(RecordStopped {
             status: if request.discard { "discarded" } else { "encoding" }.to_owned(),
             format: stopped.format.as_str().to_owned(),
             frames: stopped.frames,
-            path: (!request.discard).then(|| "/browser/record/file".to_owned()),
+            path,
             hint: (!request.discard).then(|| hint.to_owned()),
         })
     }
@@ -217,10 +240,12 @@ impl BrowserService {
         let idle = RecordView {
             active: false,
             state: "idle".to_owned(),
+            stop_reason: None,
             format: None,
             duration_seconds: Duration::ZERO.as_secs_f64(),
             frames: 0,
             full: false,
+            output_path: None,
             size: None,
             tab_id: None,
             fps: None,

@@ -176,7 +176,7 @@ impl BrowserService {
     fn begin(&self, target: &Target, tab: TabInUse) -> TabInUse {
         let identities_max = self.options().agents_per_tenant_max;
         self.shared.current.set(target.caller.tenant(), &target.identity(), tab.id(), identities_max);
-        target.note.tab(tab.id(), tab.instance_id());
+        target.note.tab(&tab);
         tab
     }
 
