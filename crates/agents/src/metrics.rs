@@ -125,3 +125,21 @@ impl Meters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_metric_is_on_the_page_of_the_area() {
+        let page = include_str!("../../../docs/agents.md");
+        for source in [include_str!("metrics.rs"), include_str!("wasm/metrics.rs")] {
+            let names: Vec<&str> = source
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub const ")?.split('"').nth(1))
+                .collect();
+            assert!(!names.is_empty());
+            for name in names {
+                assert!(page.contains(name), "{name}");
+            }
+        }
+    }
+}

@@ -97,6 +97,7 @@ impl BrowserService {
                 .unwrap_or_default(),
             agent_id: task.agent_id.clone(),
             session_id: caller.session().map(|session| session.id.clone()),
+            url: tab_id.as_ref().and_then(|id| self.fleet.tab(id)).map(|tab| bounded(&tab.place())).unwrap_or_default(),
             tab_id,
             instance_id: instance_id.map(|instance| instance.id().clone()),
             code: problem.map(|problem| problem.kind.slug.replace('-', "_")),

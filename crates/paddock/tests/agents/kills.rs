@@ -53,12 +53,12 @@ struct Sent {
 
 /// What an agent wrote down.
 #[derive(Debug)]
-struct Books {
-    came: [u32; 16],
+pub(super) struct Books {
+    pub(super) came: [u32; 16],
     sent: [u32; 16],
     sum: u64,
-    count: u32,
-    disorder: u32,
+    pub(super) count: u32,
+    pub(super) disorder: u32,
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -70,6 +70,15 @@ fn id(random: &mut fastrand::Rng) -> String {
     let (a, b) = (random.u64(..), random.u64(..));
     let (high, middle, low) = (a >> 32, (a >> 16) & 0xffff, a & 0xfff);
     format!("{high:08x}-{middle:04x}-4{low:03x}-8{:03x}-{:012x}", b & 0xfff, b >> 16)
+}
+
+/// A number, with its place in a stream, that is not passed on.
+pub(super) fn entry(value: u32, place: u32, stream: usize) -> [u8; 16] {
+    let mut body = [0; 16];
+    body[..4].copy_from_slice(&value.to_le_bytes());
+    body[4..8].copy_from_slice(&place.to_le_bytes());
+    body[8] = stream as u8;
+    body
 }
 
 /// Sends numbers until it is told to stop, each until somebody has taken it.
@@ -90,10 +99,7 @@ async fn send(
         }
         let first = usize::from(route.remove(0));
         let value = random.u32(..1_000_000);
-        let mut body = [0_u8; 16];
-        body[..4].copy_from_slice(&value.to_le_bytes());
-        body[4..8].copy_from_slice(&sent.to[first].to_le_bytes());
-        body[8] = (CALLER_STREAM + caller) as u8;
+        let mut body = entry(value, sent.to[first], CALLER_STREAM + caller);
         body[9] = route.len() as u8;
         for (place, agent) in route.iter().rev().enumerate() {
             body[10 + place] = *agent;
@@ -149,7 +155,7 @@ async fn watch_bounds(base: watch::Receiver<String>, stop: Arc<AtomicBool>) -> u
 }
 
 /// An agent's books; none while its mailbox is full.
-async fn books(server: &TestServer, agent: usize) -> Option<Books> {
+pub(super) async fn books(server: &TestServer, agent: usize) -> Option<Books> {
     let request = client().post(format!("{}/agents/ledger-{agent}/ask", server.base));
     let response = request.json(&json!({ "performative": "query-ref" })).send().await.unwrap();
     if response.status() == 429 {

@@ -14,6 +14,7 @@ mod prompts;
 mod support;
 mod terminal;
 mod traces;
+mod versions;
 mod watchers;
 
 use std::io::Write as _;

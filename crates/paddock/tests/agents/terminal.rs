@@ -1,12 +1,19 @@
 //! Every command of `paddock agents` that asks a server, as somebody at a terminal uses them.
 
-use std::fs;
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+    sync::mpsc::sync_channel,
+    thread,
+};
 
 use super::{
     agents,
     components::{BIDDER, component},
     start,
-    support::{complaint, eventually, paddock, text},
+    support::{PATIENCE, complaint, eventually, paddock, text},
 };
 
 /// Wants to look at a page, which somebody has to approve.
@@ -102,4 +109,87 @@ fn a_call_waits_for_approval_and_what_was_for_nothing_is_on_record() {
         "{}",
         text(&output)
     );
+}
+
+#[test]
+fn a_version_gets_a_share_and_everything_from_a_shell() {
+    let server = start(&["--set", "llm.sim=true"]);
+    let dir = tempfile::tempdir().unwrap();
+    let version = |about: &str| {
+        let path = dir.path().join(format!("{about}.md"));
+        let text =
+            format!("---\nname: clerk\ndescription: {about}\nmodel: sim\n---\n[sim reply=\"{about}\"]\n");
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (first, second) = (version("first"), version("second"));
+    let failing = |args: &[&str]| {
+        let output = paddock().args(["agents", "--server", &server.base]).args(args).output().unwrap();
+        assert!(!output.status.success(), "{args:?}: {}", text(&output));
+        complaint(&output)
+    };
+    // A share of nothing.
+    assert!(failing(&["deploy", "--weight", "0.5", &first]).contains("clerk"));
+    assert_eq!(agents(&server, &["deploy", &first]), "clerk@1\n");
+    assert!(failing(&["promote", "clerk"]).contains("clerk"));
+    assert!(failing(&["deploy", "--weight", "1.5", &second]).contains("weight"));
+    assert_eq!(agents(&server, &["deploy", "--weight", "0.5", &second]), "clerk@2\n");
+    assert!(agents(&server, &["show", "clerk"]).starts_with("clerk@1 "));
+    let answers = |conversations: std::ops::Range<u32>| -> BTreeSet<String> {
+        let ask = |number| {
+            let conversation = format!("c{number}");
+            let answer = agents(&server, &["ask", "clerk", "who?", "--conversation", &conversation]);
+            answer.lines().next().unwrap().to_owned()
+        };
+        conversations.map(ask).collect()
+    };
+    assert_eq!(agents(&server, &["split", "clerk", "2", "0.999999"]), "clerk@2  0.999999\n");
+    assert!(answers(0..4).contains("second"));
+    // Nothing is left of a share that was taken back.
+    assert_eq!(agents(&server, &["split", "clerk", "2", "0"]), "");
+    assert_eq!(answers(4..6), BTreeSet::from(["first".to_owned()]));
+    assert_eq!(agents(&server, &["split", "clerk", "2", "0.5"]), "clerk@2  0.5\n");
+    assert_eq!(agents(&server, &["promote", "clerk"]), "clerk@2\n");
+    assert_eq!(answers(6..10), BTreeSet::from(["second".to_owned()]));
+    assert!(agents(&server, &["show", "clerk"]).starts_with("clerk@2 "));
+}
+
+#[test]
+fn a_log_is_followed_line_by_line() {
+    let server = start(&["--set", "llm.sim=true"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("clumsy.md");
+    fs::write(&file, "---\nname: clumsy\nmodel: sim\n---\n[sim status=400]\n").unwrap();
+    agents(&server, &["deploy", file.to_str().unwrap()]);
+    let fail = || {
+        let asked = ["agents", "--server", &server.base, "ask", "clumsy", "go"];
+        let output = paddock().args(asked).output().unwrap();
+        assert!(!output.status.success(), "{}", text(&output));
+    };
+    fail();
+    assert_eq!(agents(&server, &["logs", "clumsy"]).lines().count(), 1);
+    let mut following = paddock()
+        .args(["agents", "--server", &server.base, "logs", "-f", "clumsy"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(following.stdout.take().unwrap());
+    let (sender, lines) = sync_channel(100);
+    let reader = thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            let _ = sender.try_send(line);
+        }
+    });
+    let mut seen = vec![lines.recv_timeout(PATIENCE).unwrap()];
+    for _ in 0..2 {
+        fail();
+        seen.push(lines.recv_timeout(PATIENCE).unwrap());
+    }
+    following.kill().unwrap();
+    following.wait().unwrap();
+    reader.join().unwrap();
+    assert!(seen.iter().all(|line| line.contains("  warn   ") && line.contains("cannot be had")), "{seen:?}");
+    // Each line once, with what was there before.
+    let logged: Vec<String> = agents(&server, &["logs", "clumsy"]).lines().map(str::to_owned).collect();
+    assert_eq!(seen, logged);
 }
