@@ -132,7 +132,7 @@ pub(crate) async fn record(State(service): State<BrowserService>, request: Reque
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         agent_id: agent,
         session_id,
-        url: tab.as_ref().map(|tab| bounded(&tab.place())).unwrap_or_default(),
+        url: tab.as_ref().map(url_of).unwrap_or_default(),
         instance_id: tab.as_ref().map(|tab| tab.instance_id().clone()),
         tab_id: tab.map(|tab| tab.id().clone()),
         code: problem.map(|problem| problem.kind.slug.replace('-', "_")),
@@ -167,6 +167,11 @@ impl Event {
             report: Some(report),
         }
     }
+}
+
+/// Where a tab is, as much of it as an event has room for.
+pub(crate) fn url_of(tab: &Tab) -> String {
+    bounded(&tab.place())
 }
 
 fn bounded(text: &str) -> String {

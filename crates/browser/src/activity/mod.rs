@@ -11,6 +11,6 @@ pub use self::{
     log::AgentView,
 };
 pub(crate) use self::{
-    event::{Note, record},
+    event::{Note, record, url_of},
     log::{Activity, Filter},
 };

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{ActionRequest, BrowserService, Target};
 use crate::{
-    activity::Event,
+    activity::{Event, url_of},
     ids::TabId,
     scheduler::{NewTask, SchedulerError, Started, Task},
 };
@@ -97,7 +97,7 @@ impl BrowserService {
                 .unwrap_or_default(),
             agent_id: task.agent_id.clone(),
             session_id: caller.session().map(|session| session.id.clone()),
-            url: tab_id.as_ref().and_then(|id| self.fleet.tab(id)).map(|tab| bounded(&tab.place())).unwrap_or_default(),
+            url: tab_id.as_ref().and_then(|id| self.fleet.tab(id)).as_ref().map(url_of).unwrap_or_default(),
             tab_id,
             instance_id: instance_id.map(|instance| instance.id().clone()),
             code: problem.map(|problem| problem.kind.slug.replace('-', "_")),
