@@ -12,6 +12,7 @@ const table = (entries) => Object.freeze(Object.assign(Object.create(null), entr
 
 const nodeType = getter(Node.prototype, 'nodeType');
 const firstChild = getter(Node.prototype, 'firstChild');
+const firstElementChild = getter(Element.prototype, 'firstElementChild');
 const nextSibling = getter(Node.prototype, 'nextSibling');
 const parentNode = getter(Node.prototype, 'parentNode');
 const ownerDocument = getter(Node.prototype, 'ownerDocument');

@@ -166,6 +166,7 @@ class Walk {
       return;
     }
     if ((OPAQUE_ROLES.has(ownRole) && tag !== 'svg:svg') || depth > this.depthMax) return;
+    if (ownRole === 'option' && isToldByName(node, tag, cover)) return;
     const editable = ownRole === 'textbox';
     if (editable && tag !== 'textarea' && tag !== 'input') cover = collapse(plainText(node));
     else if (editable) return;
@@ -345,6 +346,10 @@ const constraints = (node) => {
   const invalid = attribute(node, 'aria-invalid');
   return invalid !== '' && invalid !== 'false' ? flags | INVALID : flags;
 };
+
+/** Whether a native option holds nothing but its name: lists are long, and its text would be looked at for nothing. */
+const isToldByName = (node, tag, cover) =>
+  tag === 'option' && firstElementChild(node) === null && cover.includes(tidy(optionText(node)));
 
 const index = (table, key) => {
   let position = table.get(key);

@@ -12,6 +12,8 @@ use super::{
     yaml::{YamlText, write_yaml_node},
 };
 
+/// Bytes of a node's line, about.
+const LINE_SIZE: usize = 48;
 /// References of removed nodes that a diff lists.
 const REMOVED_SHOWN_MAX: usize = 200;
 
@@ -100,7 +102,7 @@ impl Snapshot {
         let note = Truncation { truncated, tokens_max: tokens_max.filter(|_| over_budget) };
         let count = nodes.len();
         let (title, url) = (&self.title, &self.url);
-        let mut body = String::new();
+        let mut body = String::with_capacity(count * LINE_SIZE);
         match format {
             Format::Json => {
                 body = serde_json::to_string(&Document::new(self, &nodes, note)).unwrap_or_default();

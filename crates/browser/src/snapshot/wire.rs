@@ -96,10 +96,14 @@ impl Snapshot {
             Outcome::NotFound => return Err(SnapshotError::NotFound),
             Outcome::InvalidSelector => return Err(SnapshotError::InvalidSelector),
         }
-        let nodes =
-            walked.nodes.into_iter().map(|row| row.into_node(&walked.prefix, &walked.roles, &walked.tags));
+        // With room for all of them: nodes are large, and growing would copy them again and again.
+        let mut nodes = Vec::with_capacity(walked.nodes.len());
+        for row in walked.nodes {
+            let node = row.into_node(&walked.prefix, &walked.roles, &walked.tags);
+            nodes.push(node.ok_or(SnapshotError::Inconsistent)?);
+        }
         Ok(Self {
-            nodes: nodes.collect::<Option<_>>().ok_or(SnapshotError::Inconsistent)?,
+            nodes,
             document: walked.document,
             url: walked.url,
             title: walked.title,
