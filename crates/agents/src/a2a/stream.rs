@@ -133,7 +133,7 @@ impl Following {
                 let piece = self.pieces.add(event["text"].as_str().unwrap_or_default());
                 if let Some((text, goes_on)) = piece {
                     let artifact = artifact_of(&self.followed.job, &Content::text(text), self.dialect);
-                    self.tell_artifact(artifact, goes_on, false);
+                    self.tell_artifact(&artifact, goes_on, false);
                 }
             }
             // What was said before a tool is called is not what the agent came to.
@@ -155,7 +155,7 @@ impl Following {
         call.artifact(job).await
     }
 
-    fn tell_artifact(&mut self, artifact: Value, goes_on: bool, is_last: bool) {
+    fn tell_artifact(&mut self, artifact: &Value, goes_on: bool, is_last: bool) {
         let job = &self.followed.job;
         let event = json!({
             "taskId": job.id.to_string(), "contextId": context_of(job), "artifact": artifact,
@@ -176,9 +176,9 @@ impl Following {
             match text.and_then(|text| self.pieces.rest(text)) {
                 Some(rest) => {
                     let artifact = artifact_of(job, &Content::text(rest), self.dialect);
-                    self.tell_artifact(artifact, true, true);
+                    self.tell_artifact(&artifact, true, true);
                 }
-                None => self.tell_artifact(artifact, false, true),
+                None => self.tell_artifact(&artifact, false, true),
             }
         }
         let mut event = json!({

@@ -98,12 +98,12 @@ impl Gateway {
     pub(super) async fn asked(&self, semantic: Option<&Arc<Semantic>>, call: &Call) -> Option<Asked> {
         let semantic = semantic.filter(|semantic| semantic.is_chosen(call))?;
         let (bucket, question) = question_of(call)?;
-        let vector = self.embed(call, &semantic.options.model, &question).await?;
+        let vector = self.embed_question(call, &semantic.options.model, &question).await?;
         Some(Asked { semantic: Arc::clone(semantic), bucket, vector })
     }
 
     /// The embedding of a text, by a call of the same caller.
-    fn embed(&self, call: &Call, model: &str, text: &str) -> BoxFuture<'static, Option<Vec<f32>>> {
+    fn embed_question(&self, call: &Call, model: &str, text: &str) -> BoxFuture<'static, Option<Vec<f32>>> {
         let (gateway, caller) = (self.clone(), call.caller.clone());
         let (model, texts) = (model.to_owned(), [text.to_owned()]);
         async move {
