@@ -14,7 +14,7 @@ use paddock_platform::{
 };
 
 use super::support::{Server, inform, name};
-use crate::{AgentDefinition, AgentsOptions, Native};
+use crate::{AgentDefinition, AgentsOptions, Native, Turn, message::Message};
 
 /// Agents of the tenant that floods.
 const FLOODERS: u64 = 64;
@@ -46,7 +46,7 @@ async fn one_agent_of_a_tenant_gets_its_share_beside_many_of_another() {
         let (flood, is_over, own) = (Arc::clone(&flood), Arc::clone(&is_over), agent.clone());
         let make = move || {
             let (flood, is_over, own) = (Arc::clone(&flood), Arc::clone(&is_over), own.clone());
-            Native::new(move |_, turn| {
+            Native::new(move |_: &Message, turn: &mut Turn| {
                 work();
                 flood.fetch_add(1, Ordering::Relaxed);
                 // It always has something more to do.
@@ -60,7 +60,7 @@ async fn one_agent_of_a_tenant_gets_its_share_beside_many_of_another() {
     let (seen, counted) = (Arc::clone(&server.seen), Arc::clone(&flood));
     let make = move || {
         let (seen, counted) = (Arc::clone(&seen), Arc::clone(&counted));
-        Native::new(move |_, _| {
+        Native::new(move |_: &Message, _: &mut Turn| {
             work();
             seen.note("calm", counted.load(Ordering::Relaxed));
             Ok(())
