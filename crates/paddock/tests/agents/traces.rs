@@ -69,8 +69,8 @@ fn spans(export: &[u8]) -> Vec<(String, String)> {
     let spans = of_resources.flat_map(|scope| within(&scope, 2));
     spans
         .map(|span| {
-            let trace = within(&span, 1)[0].iter().map(|byte| format!("{byte:02x}")).collect();
-            (trace, String::from_utf8(within(&span, 5).remove(0)).unwrap())
+            let trace = u128::from_be_bytes(within(&span, 1).remove(0).try_into().unwrap());
+            (format!("{trace:032x}"), String::from_utf8(within(&span, 5).remove(0)).unwrap())
         })
         .collect()
 }
