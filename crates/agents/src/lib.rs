@@ -28,6 +28,9 @@
 //!
 //! What was changed by `memory` messages is written after some messages or some time (a *checkpoint*).
 //!
+//! What an agent tells on its way to an answer, the text of a model as it comes and the tools that it calls, goes as messages
+//! do to who asked to hear it, but is kept nowhere: the answer is whole without it. See `live`.
+//!
 //! What is to be sent later, by a reminder or a schedule, waits in the store, and is posted in the transaction that takes it
 //! out of there.
 //!
@@ -35,6 +38,9 @@
 //! An agent has a task while it is awake and nothing but an entry in a map when it is not. The task begins with the first
 //! message, loads the state, and ends some time after the last one. A handler that fails is made anew by its supervisor,
 //! within limits; a message that fails too often becomes a **dead letter**. Tenants share the processors equally.
+//!
+//! An agent may come after others: when a server starts, agents for which messages wait are started after those that they
+//! come after.
 //!
 //! Servers that share a PostgreSQL database share its agents: each runs some of them, and takes over those of one that is
 //! gone. See `nodes`.

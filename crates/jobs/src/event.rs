@@ -42,6 +42,12 @@ pub enum EventKind {
 }
 
 impl JobEvent {
+    /// Whether it may be news for somebody who knows the job as it was after so many changes. What another server did has
+    /// no place among them.
+    pub const fn is_news_after(&self, changes: u64) -> bool {
+        matches!(self.what, EventKind::Changed) || self.sequence > changes
+    }
+
     /// The state that it came into, if the event is about that.
     pub const fn state(&self) -> Option<JobState> {
         match self.what {

@@ -99,7 +99,7 @@ impl Followed {
                 event = events.recv() => event,
             };
             match event {
-                Ok(event) if event.id != self.job.id || event.sequence <= self.job.changes => {}
+                Ok(event) if event.id != self.job.id || !event.is_news_after(self.job.changes) => {}
                 // A job that is gone, or a store that is: the client asks again and is told.
                 Ok(_) | Err(RecvError::Lagged(_)) => {
                     let job = self.agents.0.jobs.get(self.caller.tenant(), self.job.id).await.ok()?;

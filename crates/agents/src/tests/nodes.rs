@@ -1,8 +1,13 @@
 //! Several servers on one PostgreSQL database.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use paddock_jobs::JobState;
 use paddock_platform::{
     bus::Bus,
     params,
@@ -12,8 +17,9 @@ use paddock_platform::{
 
 use super::support::{PATIENCE, Server, eventually, inform, local, name, to};
 use crate::{
-    AgentDefinition, AgentStatus, AgentsOptions, DeadReason, NodesOptions,
+    AgentDefinition, AgentStatus, AgentsOptions, DeadReason, ExecuteInput, NodesOptions,
     message::{AgentName, Draft, MessageId, Performative},
+    service::News,
     store,
 };
 
@@ -141,6 +147,47 @@ async fn agents_are_spread_and_messages_find_them_from_any_server() {
             assert_eq!(node, Some(answer.content.to_text().into_owned()));
         }
     }
+    stop(servers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_followed_wherever_its_agent_and_its_job_are() {
+    const POETS: usize = 12;
+    const VERSE: &str = "It rains in Bern";
+    let Some(fixture) = Fixture::postgres().await else { return };
+    let servers = three(&fixture).await;
+    let poets: Vec<AgentName> = (0..POETS).map(|number| name(&format!("poet-{number}"))).collect();
+    for poet in &poets {
+        let text = format!("---\nname: {poet}\nmodel: sim\n---\n[sim reply=\"{VERSE}\"]\n");
+        servers[0].agents.deploy(&local(), crate::from_markdown(&text).unwrap()).await.unwrap();
+    }
+    let node_of = |poet: &AgentName| servers[0].agents.get(local().tenant(), poet).unwrap().node;
+    eventually("they are run", async || poets.iter().all(|poet| node_of(poet).is_some())).await;
+    let mut heard_from = BTreeSet::new();
+    for poet in &poets {
+        let input = ExecuteInput {
+            agent: poet.to_string(),
+            input: "go".into(),
+            conversation: None,
+            timeout: Some(60.0),
+            hearer: None,
+        };
+        let mut followed = servers[0].agents.begin_followed(&local(), input).await.unwrap();
+        let (mut said, mut state) = (String::new(), None);
+        while let Some(news) = tokio::time::timeout(PATIENCE, followed.next()).await.expect("it goes on") {
+            match news {
+                News::Told(event) => said.push_str(event["text"].as_str().unwrap_or_default()),
+                News::Job(job) => state = Some(job.state),
+            }
+        }
+        assert_eq!(state, Some(JobState::Succeeded), "{poet}");
+        // What comes after the end is not waited for.
+        assert!(VERSE.starts_with(&said), "{said}");
+        if !said.is_empty() {
+            heard_from.insert(node_of(poet));
+        }
+    }
+    assert!(heard_from.len() > 1, "{heard_from:?}");
     stop(servers).await;
 }
 

@@ -65,7 +65,7 @@ impl Follow {
         }
         loop {
             match self.events.recv().await {
-                Ok(event) if event.id != self.id || event.sequence <= self.sent => {}
+                Ok(event) if event.id != self.id || !event.is_news_after(self.sent) => {}
                 Ok(JobEvent { what: EventKind::Progress(progress), attempt, sequence, at, .. }) => {
                     self.sent = sequence;
                     return Some(self.progress(&progress, attempt, sequence, at));

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use futures_util::{StreamExt, pin_mut};
 use paddock_platform::{
     blobs::{Blobs, BlobsOptions},
@@ -5,11 +7,12 @@ use paddock_platform::{
     events::{EventFilter, Events, EventsOptions},
     identity::Caller,
     store::testing::{Fixture, on_each_engine},
+    tool::Toolbox,
 };
 use serde_json::json;
 
 use super::{follow::Follow, publish};
-use crate::{Jobs, JobsOptions, NewJob};
+use crate::{Jobs, JobsOptions, NewJob, Role};
 
 async fn start(fixture: &Fixture) -> (Jobs, Events) {
     let blobs = Blobs::open(&BlobsOptions::default(), fixture.data_dir()).unwrap();
@@ -63,4 +66,25 @@ async fn a_job_is_followed_from_where_its_watcher_was() {
         assert!(Follow::begin(jobs.clone(), elsewhere, id, None, events.place().unwrap()).await.is_err());
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_followed_to_its_end_on_another_server() {
+    let Some(fixture) = Fixture::postgres().await else { return };
+    let ((front, events), (back, _)) = (start(&fixture).await, start(&fixture).await);
+    for jobs in [&front, &back] {
+        let role = Role { works: false, queues: Vec::new() };
+        jobs.run(Toolbox::new([]).unwrap(), role).await.unwrap();
+    }
+    let caller = Caller::local();
+    let id = front.enqueue(&caller, NewJob::kind("resize", json!({}))).await.unwrap().id;
+    let place = events.place().unwrap();
+    let follow = Follow::begin(front.clone(), caller.tenant().clone(), id, None, place).await.unwrap();
+    let follow = follow.expect("it goes on").stream();
+    pin_mut!(follow);
+    assert!(follow.next().await.is_some());
+    back.cancel(caller.tenant(), id).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_mins(1), follow.next()).await;
+    assert!(ended.expect("what the other server did is heard").is_some());
+    assert!(follow.next().await.is_none());
 }

@@ -136,7 +136,7 @@ fn a_version_gets_a_share_and_everything_from_a_shell() {
     assert_eq!(agents(&server, &["deploy", "--weight", "0.5", &second]), "clerk@2\n");
     assert!(agents(&server, &["show", "clerk"]).starts_with("clerk@1 "));
     let answers = |conversations: std::ops::Range<u32>| -> BTreeSet<String> {
-        let ask = |number| {
+        let ask = |number: u32| {
             let conversation = format!("c{number}");
             let answer = agents(&server, &["ask", "clerk", "who?", "--conversation", &conversation]);
             answer.lines().next().unwrap().to_owned()
