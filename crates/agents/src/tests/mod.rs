@@ -12,5 +12,6 @@ mod remote;
 mod routing;
 mod supervising;
 mod support;
+mod surplus;
 mod talking;
 mod versions;
