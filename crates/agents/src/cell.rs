@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -133,10 +133,12 @@ pub(crate) struct Cell {
     pub(crate) space: Arc<Space>,
     pub(crate) mailbox: Mailbox,
     pub(crate) counts: Counts,
-    /// The last place in the store that this server loads when it begins to run the agent; later ones come by themselves.
+    /// The last place in the store of what waited when this server took the agent, and fits; the rest comes by itself.
     pub(crate) place_before: AtomicI64,
     /// How many durable messages may be sent to it elsewhere before its backlog is looked at again.
     pub(crate) allowance: AtomicI64,
+    /// How many durable messages are on their way to it elsewhere, and not in the store yet.
+    pub(crate) underway: AtomicUsize,
     /// The server that runs it, if it is another.
     owner: RwLock<Option<Arc<str>>>,
     /// Whether what it got on schedule last still waits.
@@ -172,6 +174,7 @@ impl Cell {
             counts: Counts::default(),
             place_before: AtomicI64::new(0),
             allowance: AtomicI64::new(0),
+            underway: AtomicUsize::new(0),
             owner: RwLock::new(None),
             has_scheduled: AtomicBool::new(false),
             has_started: AtomicBool::new(false),

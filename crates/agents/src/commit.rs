@@ -61,6 +61,12 @@ impl Place {
         Ok(Self { cell: Arc::clone(cell), epoch, is_open: true })
     }
 
+    /// As [`Place::reserve`], for a message that is in the store already.
+    pub(crate) fn reserve_stored(cell: &Arc<Cell>) -> Result<Self, Refusal> {
+        let epoch = cell.mailbox.reserve_stored()?;
+        Ok(Self { cell: Arc::clone(cell), epoch, is_open: true })
+    }
+
     /// The epoch of the mailbox that it is in.
     pub(crate) const fn epoch(&self) -> i64 {
         self.epoch
@@ -76,18 +82,50 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.is_open {
-            self.cell.mailbox.release();
+            self.cell.mailbox.release(self.epoch);
         }
+    }
+}
+
+/// Counts a message on its way to the store for an agent of another server, whose backlog does not show it yet.
+#[derive(Debug)]
+struct Underway(Arc<Cell>);
+
+impl Underway {
+    fn new(cell: &Arc<Cell>) -> Self {
+        cell.underway.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(cell))
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.underway.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// A durable message and where it goes.
 #[derive(Debug)]
 pub(crate) struct Post {
-    pub(crate) cell: Arc<Cell>,
+    cell: Arc<Cell>,
     /// `None` if another server runs the agent.
-    pub(crate) place: Option<Place>,
-    pub(crate) message: Arc<Message>,
+    place: Option<Place>,
+    _underway: Option<Underway>,
+    message: Arc<Message>,
+}
+
+impl Post {
+    /// Into a mailbox of this server.
+    pub(crate) fn here(place: Place, message: &Arc<Message>) -> Self {
+        let (cell, message) = (Arc::clone(&place.cell), Arc::clone(message));
+        Self { cell, place: Some(place), _underway: None, message }
+    }
+
+    /// For an agent that another server runs, or nobody yet.
+    pub(crate) fn away(cell: Arc<Cell>, message: &Arc<Message>) -> Self {
+        let underway = Some(Underway::new(&cell));
+        Self { cell, place: None, _underway: underway, message: Arc::clone(message) }
+    }
 }
 
 /// What takes place together or not at all.
@@ -127,17 +165,18 @@ struct Submitted {
     done: oneshot::Sender<Result<usize, StoreError>>,
 }
 
-/// Agents that this server is to run no longer, with their epochs, and others that it is to run.
+/// Agents that this server is to run no longer, with their epochs, and others that it is to run, with how many messages
+/// their mailboxes hold.
 #[derive(Debug, Default)]
 pub(crate) struct Placement {
     pub(crate) node: Arc<str>,
     pub(crate) release: Vec<(String, i64)>,
-    pub(crate) take: Vec<String>,
+    pub(crate) take: Vec<(String, usize)>,
 }
 
 enum Work {
     Change(Submitted),
-    Place(Placement, oneshot::Sender<Result<Taken, StoreError>>),
+    Place(Placement, oneshot::Sender<Result<Vec<Taken>, StoreError>>),
 }
 
 /// The handle: what is to be written. Cheap to clone.
@@ -192,7 +231,7 @@ impl Committer {
     }
 
     /// Says which agents this server runs, after everything that was handed in before.
-    pub(crate) async fn place(&self, placement: Placement) -> Result<Taken, StoreError> {
+    pub(crate) async fn place(&self, placement: Placement) -> Result<Vec<Taken>, StoreError> {
         let (done, placed) = oneshot::channel();
         self.0.send(Work::Place(placement, done)).await.map_err(|_| StoreError::Closed)?;
         placed.await.map_err(|_| StoreError::Closed)?

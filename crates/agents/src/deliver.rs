@@ -266,7 +266,7 @@ impl Core {
             let place = match Place::reserve(&cell) {
                 Err(Refusal::Away) => {
                     if self.has_room_away(&cell, message, deadline).await? {
-                        posts.push(Post { cell, place: None, message: Arc::clone(message) });
+                        posts.push(Post::away(cell, message));
                     } else {
                         troubles.push(full(&cell));
                     }
@@ -285,12 +285,12 @@ impl Core {
             };
             match place {
                 Ok(place) => {
-                    posts.push(Post { cell, place: Some(place), message: Arc::clone(message) });
+                    posts.push(Post::here(place, message));
                 }
                 Err(Refusal::Full) => troubles.push(full(&cell)),
                 Err(Refusal::Closed) => troubles.push(stopped(&cell)),
                 // It went while it was waited for: its next server has it from the store.
-                Err(Refusal::Away) => posts.push(Post { cell, place: None, message: Arc::clone(message) }),
+                Err(Refusal::Away) => posts.push(Post::away(cell, message)),
             }
         }
         Some((posts, troubles))
@@ -307,9 +307,9 @@ impl Core {
         let mut posts = Vec::with_capacity(cells.len());
         for cell in cells {
             match Place::reserve(&cell) {
-                Ok(place) => posts.push(Post { cell, place: Some(place), message: Arc::clone(message) }),
+                Ok(place) => posts.push(Post::here(place, message)),
                 // It waits in the store, whether there is room or not: it cannot be asked about at once.
-                Err(Refusal::Away) => posts.push(Post { cell, place: None, message: Arc::clone(message) }),
+                Err(Refusal::Away) => posts.push(Post::away(cell, message)),
                 Err(Refusal::Full) if is_patient && waits_for(&cell, message) => return None,
                 Err(Refusal::Full) => troubles.push(full(&cell)),
                 Err(Refusal::Closed) => troubles.push(stopped(&cell)),

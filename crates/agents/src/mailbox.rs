@@ -4,7 +4,8 @@
 //! messages on their way to disk, and messages on disk that are not loaded yet.
 //!
 //! Where several servers share the agents, a mailbox is either *here*, under an epoch, or *away*: then it takes nothing,
-//! and whoever has a message for it passes it on.
+//! and whoever has a message for it passes it on. More may wait in the store for one that comes than it holds: what is
+//! beyond its bound comes before anything else as there is room, and until then the mailbox is full for everybody.
 
 use std::{
     collections::VecDeque,
@@ -104,6 +105,8 @@ struct Inner {
     task_epoch: i64,
     /// How much waits for the agent elsewhere, as far as is known.
     elsewhere: usize,
+    /// The last place in the store of what waits there beyond the bound; 0 if nothing does.
+    surplus_until: i64,
 }
 
 impl Inner {
@@ -113,6 +116,26 @@ impl Inner {
 
     const fn is_away(&self) -> bool {
         self.epoch == AWAY
+    }
+
+    /// Whether some of what waits in the store comes before anything else.
+    const fn has_surplus(&self) -> bool {
+        self.surplus_until > 0
+    }
+
+    /// Keeps a place, unless something else comes first.
+    fn reserve(&mut self, is_behind: bool) -> Result<i64, Refusal> {
+        if self.is_closed {
+            return Err(Refusal::Closed);
+        }
+        if self.is_away() {
+            return Err(Refusal::Away);
+        }
+        if is_behind || self.len() >= self.bound {
+            return Err(Refusal::Full);
+        }
+        self.reserved += 1;
+        Ok(self.epoch)
     }
 
     /// Whether the task that runs the agent is to end.
@@ -154,6 +177,7 @@ impl Mailbox {
             epoch: ALONE,
             task_epoch: ALONE,
             elsewhere: 0,
+            surplus_until: 0,
         };
         Self { inner: Mutex::new(inner), room: Notify::new() }
     }
@@ -189,6 +213,10 @@ impl Mailbox {
         if inner.is_away() {
             return Pushed::Away;
         }
+        // Nothing in memory makes room either: it would be for what comes first.
+        if inner.has_surplus() {
+            return Pushed::Full;
+        }
         let mut shed = None;
         if inner.len() >= inner.bound {
             let place = match inner.overflow {
@@ -217,27 +245,18 @@ impl Mailbox {
     /// Keeps a place for a message that is on its way to disk. Gives the epoch under which it is filled.
     pub(crate) fn reserve(&self) -> Result<i64, Refusal> {
         let mut inner = self.inner();
-        if inner.is_closed {
-            return Err(Refusal::Closed);
-        }
-        if inner.is_away() {
-            return Err(Refusal::Away);
-        }
-        if inner.len() >= inner.bound {
-            return Err(Refusal::Full);
-        }
-        inner.reserved += 1;
-        Ok(inner.epoch)
+        let is_behind = inner.has_surplus();
+        inner.reserve(is_behind)
     }
 
     /// Puts a message into the place that was kept for it. Gives whether somebody has to run the agent. In another epoch
     /// it is not put in: whoever runs the agent has it from the store.
     pub(crate) fn fill(&self, mut delivery: Delivery, epoch: i64) -> bool {
         let mut inner = self.inner();
-        inner.reserved = inner.reserved.saturating_sub(1);
         if inner.epoch != epoch {
             return false;
         }
+        inner.reserved = inner.reserved.saturating_sub(1);
         if inner.queue.is_empty() {
             delivery.since = Some(Instant::now());
         }
@@ -245,9 +264,12 @@ impl Mailbox {
         Self::wake(inner)
     }
 
-    /// Gives a kept place back.
-    pub(crate) fn release(&self) {
+    /// Gives a kept place back. In another epoch there is none: those who left took theirs with them.
+    pub(crate) fn release(&self, epoch: i64) {
         let mut inner = self.inner();
+        if inner.epoch != epoch {
+            return;
+        }
         inner.reserved = inner.reserved.saturating_sub(1);
         if inner.blocked > 0 {
             drop(inner);
@@ -376,10 +398,14 @@ impl Mailbox {
         self.inner().is_closed = false;
     }
 
-    /// Puts messages back to the front, for the task that comes next.
+    /// Puts messages back to the front, for the task that comes next. In another epoch those that are in the store come
+    /// from there.
     pub(crate) fn put_back(&self, batch: &mut VecDeque<Delivery>) {
         let mut inner = self.inner();
         inner.taken = 0;
+        if inner.is_over() {
+            batch.retain(|delivery| delivery.row.is_none());
+        }
         while let Some(delivery) = batch.pop_back() {
             inner.queue.push_front(delivery);
         }

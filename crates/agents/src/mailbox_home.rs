@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::MutexGuard};
 
-use super::{AWAY, Delivery, Inner, Mailbox};
+use super::{AWAY, Delivery, Inner, Mailbox, Refusal};
 
 impl Mailbox {
     /// The epoch under which this server runs the agent; [`AWAY`] if it does not.
@@ -32,19 +32,55 @@ impl Mailbox {
         }
     }
 
-    /// This server runs the agent from now on: so many messages wait in the store, and these waited for somebody to run
-    /// it. Gives whether a task has to be started, and those of them that it does not take.
+    /// As [`Mailbox::reserve`], for a message that is in the store already and comes before those that are not; after
+    /// those that waited when the agent came.
+    pub(crate) fn reserve_stored(&self) -> Result<i64, Refusal> {
+        let mut inner = self.inner();
+        let is_behind = inner.backlog > 0;
+        inner.reserve(is_behind)
+    }
+
+    /// Whether more waits in the store than the mailbox held when the agent came.
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.inner().has_surplus()
+    }
+
+    /// Whether there is room now for some of what waits in the store beyond the bound.
+    pub(crate) fn wants_surplus(&self) -> bool {
+        let inner = self.inner();
+        inner.has_surplus() && inner.backlog == 0 && inner.len() < inner.bound
+    }
+
+    /// What waits in the store up to this place has come, or is not there any more.
+    pub(crate) fn caught_up(&self, until: i64) {
+        let mut inner = self.inner();
+        if !inner.has_surplus() || until < inner.surplus_until {
+            return;
+        }
+        inner.surplus_until = 0;
+        if inner.blocked > 0 {
+            drop(inner);
+            self.room.notify_waiters();
+        }
+    }
+
+    /// This server runs the agent from now on: so many messages wait in the store and fit, more of them up to a place if
+    /// that is not 0, and these waited for somebody to run it. Gives whether a task has to be started, and those of them
+    /// that it does not take.
     pub(crate) fn settle(
         &self,
         epoch: i64,
         backlog: usize,
+        surplus_until: i64,
         mut waited: Vec<Delivery>,
     ) -> (bool, Vec<Delivery>) {
         let mut inner = self.inner();
         inner.epoch = epoch;
         inner.backlog = backlog;
         inner.elsewhere = 0;
-        let room = if inner.is_closed { 0 } else { inner.bound.saturating_sub(inner.len()) };
+        inner.surplus_until = surplus_until;
+        let room =
+            if inner.is_closed || inner.has_surplus() { 0 } else { inner.bound.saturating_sub(inner.len()) };
         let rest = waited.split_off(room.min(waited.len()));
         inner.queue.extend(waited);
         // A task of an epoch before ends by itself, and sees then that there is something to do.
@@ -68,6 +104,10 @@ impl Mailbox {
     fn leave_with(&self, mut inner: MutexGuard<'_, Inner>) -> Vec<Delivery> {
         inner.epoch = AWAY;
         inner.backlog = 0;
+        inner.surplus_until = 0;
+        // What a task is in the midst of, and what was on its way to disk, is in the store for whoever runs the agent next.
+        inner.taken = 0;
+        inner.reserved = 0;
         let queue: VecDeque<Delivery> = std::mem::take(&mut inner.queue);
         inner.idle_since = None;
         let waker = inner.waker.take();

@@ -72,7 +72,7 @@ fn a_reserved_place_is_kept_and_a_closed_mailbox_gives_none() {
     assert_eq!(mailbox.reserve(), Err(Refusal::Closed));
     mailbox.open();
     assert_eq!(mailbox.reserve(), Ok(ALONE));
-    mailbox.release();
+    mailbox.release(ALONE);
     assert_eq!(mailbox.len(), 0);
 }
 
@@ -132,7 +132,7 @@ fn a_mailbox_that_is_away_takes_nothing_and_gives_up_what_is_in_memory() {
     assert!(!mailbox.retire());
     assert!(!mailbox.nudge());
     // It comes back with what waited for it, which comes after what is in the store.
-    let (is_to_run, rest) = mailbox.settle(7, 1, left);
+    let (is_to_run, rest) = mailbox.settle(7, 1, 0, left);
     assert!(is_to_run && rest.is_empty());
     assert_eq!((mailbox.epoch(), mailbox.len()), (7, 2));
 }
@@ -142,7 +142,7 @@ fn a_mailbox_that_comes_takes_no_more_than_it_has_room_for() {
     let mailbox = Mailbox::new(3, Overflow::Reject, Vec::new());
     mailbox.leave();
     let waited = (1..=3).map(|n| Delivery::new(message(n, Performative::Inform))).collect();
-    let (_, rest) = mailbox.settle(7, 1, waited);
+    let (_, rest) = mailbox.settle(7, 1, 0, waited);
     assert_eq!(rest.iter().map(number).collect::<Vec<_>>(), [3]);
     assert_eq!(mailbox.len(), 3);
 }
@@ -163,11 +163,98 @@ fn what_was_kept_in_another_epoch_is_not_put_in() {
     let mailbox = Mailbox::new(4, Overflow::Reject, Vec::new());
     assert_eq!(mailbox.reserve(), Ok(ALONE));
     mailbox.leave();
-    mailbox.settle(7, 0, Vec::new());
+    mailbox.settle(7, 0, 0, Vec::new());
     assert!(!mailbox.fill(Delivery::new(message(1, Performative::Inform)), ALONE));
     assert_eq!(mailbox.len(), 0);
     assert_eq!(mailbox.reserve(), Ok(7));
     assert!(mailbox.fill(Delivery::new(message(2, Performative::Inform)), 7));
+}
+
+#[test]
+fn what_was_under_way_in_another_epoch_takes_no_room() {
+    let mailbox = Mailbox::new(2, Overflow::Reject, Vec::new());
+    mailbox.push(Delivery::new(message(1, Performative::Inform)));
+    assert_eq!(take(&mailbox, 9).unwrap(), [1]);
+    assert_eq!(mailbox.reserve(), Ok(ALONE));
+    mailbox.leave();
+    mailbox.settle(7, 2, 0, Vec::new());
+    assert_eq!(mailbox.len(), 2);
+    // What is given back is of that epoch, too.
+    mailbox.release(ALONE);
+    assert_eq!((mailbox.len(), mailbox.reserve()), (2, Err(Refusal::Full)));
+}
+
+/// A mailbox that came with as much as it holds, and more in the store up to place 9.
+fn with_surplus(overflow: Overflow) -> Mailbox {
+    let mailbox = Mailbox::new(2, overflow, vec![Performative::Inform]);
+    mailbox.leave();
+    let waited = vec![Delivery::new(message(90, Performative::Inform))];
+    let (is_to_run, rest) = mailbox.settle(7, 2, 9, waited);
+    assert!(is_to_run);
+    assert_eq!(rest.iter().map(number).collect::<Vec<_>>(), [90]);
+    mailbox.begin();
+    mailbox
+}
+
+fn stored(place: u32) -> Delivery {
+    Delivery { row: Some(i64::from(place)), ..Delivery::new(message(place, Performative::Inform)) }
+}
+
+#[test]
+fn what_waits_beyond_the_bound_comes_before_anything_else() {
+    for overflow in [Overflow::Reject, Overflow::Shed, Overflow::Block] {
+        let mailbox = with_surplus(overflow);
+        assert_eq!(mailbox.len(), 2, "what is beyond the bound is not in the mailbox");
+        // Neither before what fits is loaded, nor while there is no room.
+        assert!(!mailbox.wants_surplus());
+        assert_eq!(mailbox.reserve_stored(), Err(Refusal::Full));
+        mailbox.load(vec![stored(1), stored(2)]);
+        assert!(!mailbox.wants_surplus());
+        assert_eq!(mailbox.reserve_stored(), Err(Refusal::Full));
+        assert_eq!(take(&mailbox, 1).unwrap(), [1]);
+        assert_eq!(take(&mailbox, 1).unwrap(), [2]);
+        assert!(mailbox.wants_surplus());
+        assert!(matches!(mailbox.push(Delivery::new(message(91, Performative::Inform))), Pushed::Full));
+        assert_eq!(mailbox.reserve(), Err(Refusal::Full));
+        assert_eq!(mailbox.reserve_stored(), Ok(7));
+        assert_eq!(mailbox.reserve_stored(), Err(Refusal::Full), "the bound holds");
+        mailbox.fill(stored(8), 7);
+        mailbox.caught_up(8);
+        assert!(mailbox.has_surplus());
+        assert_eq!(take(&mailbox, 1).unwrap(), [8]);
+        assert_eq!(mailbox.reserve(), Err(Refusal::Full));
+        assert_eq!(mailbox.reserve_stored(), Ok(7));
+        mailbox.fill(stored(9), 7);
+        mailbox.caught_up(9);
+        assert!(!mailbox.has_surplus());
+        assert_eq!(take(&mailbox, 1).unwrap(), [9]);
+        assert_eq!(mailbox.reserve(), Ok(7));
+    }
+}
+
+#[test]
+fn what_waits_beyond_the_bound_stays_behind_when_the_mailbox_goes() {
+    let mailbox = with_surplus(Overflow::Reject);
+    mailbox.leave();
+    assert!(!mailbox.has_surplus());
+    mailbox.settle(8, 0, 0, Vec::new());
+    assert_eq!(mailbox.reserve(), Ok(8));
+}
+
+#[tokio::test]
+async fn a_sender_that_waits_goes_on_once_nothing_is_beyond_the_bound() {
+    let mailbox = with_surplus(Overflow::Block);
+    mailbox.load(Vec::new());
+    let sender = async {
+        mailbox
+            .room(|| match mailbox.reserve() {
+                Err(Refusal::Full) => None,
+                reserved => Some(reserved),
+            })
+            .await
+    };
+    let keeper = async { mailbox.caught_up(i64::MAX) };
+    assert_eq!(tokio::join!(sender, keeper).0, Ok(7));
 }
 
 proptest! {
@@ -202,7 +289,7 @@ proptest! {
                     let row = Delivery { row: Some(1), ..Delivery::new(message(next, Performative::Inform)) };
                     mailbox.fill(row, ALONE);
                 }
-                Step::Release if reserved > 0 => { reserved -= 1; mailbox.release(); }
+                Step::Release if reserved > 0 => { reserved -= 1; mailbox.release(ALONE); }
                 Step::Take(max) => {
                     for handled in batch.drain(..) {
                         let handled = number(&handled);

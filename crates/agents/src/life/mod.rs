@@ -206,11 +206,17 @@ impl Life {
             let is_active = cell.status() == AgentStatus::Active;
             let max = if is_active { core.limits.batch_max } else { 0 };
             let next = poll_fn(|cx| {
-                if max == 0 {
+                let next = if max == 0 {
                     cell.mailbox.poll_nudge(cx)
                 } else {
                     cell.mailbox.poll_next(cx, core.tick(), max, batch)
+                };
+                if let Some(nodes) = &core.nodes
+                    && cell.mailbox.wants_surplus()
+                {
+                    nodes.look_soon();
                 }
+                next
             });
             let next = next.await;
             if self.core.tasks.is_stopping() {
@@ -264,6 +270,11 @@ impl Life {
                 return Go::End;
             }
             if self.cell.status() != AgentStatus::Active {
+                if self.cell.mailbox.epoch() != self.epoch {
+                    // Nobody here waits for the rest.
+                    self.count();
+                    return Go::End;
+                }
                 self.leave_batch();
             }
         }

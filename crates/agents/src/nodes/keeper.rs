@@ -1,9 +1,11 @@
 //! Sees to it that this server runs the agents that are its own: takes what nobody runs, hands over what is another's,
 //! and fetches what came for them.
 
+#[path = "keeper_fetch.rs"]
+mod fetch;
+
 use std::{
     collections::{HashMap, HashSet},
-    slice,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -16,16 +18,15 @@ use tokio::time::Instant;
 use super::{Nodes, hear, lease, placement::Placement, receive, server_of, view};
 use crate::{
     cell::{Cell, ORDER_LEAVE},
-    commit::{Place, Placement as Change},
+    commit::Placement as Change,
     core::{Core, Trouble},
     dead::DeadReason,
-    envelope,
-    mailbox::{AWAY, Delivery},
+    mailbox::AWAY,
     message::AgentName,
     metrics::{AGENTS_NODES, AGENTS_OWNED, AGENTS_TAKEN_TOTAL},
     order,
     service::Agents,
-    store::nodes::{self, Member},
+    store::nodes::{self, Member, Taken},
 };
 
 /// How often it is looked without being told.
@@ -40,8 +41,6 @@ const SETTLED: Duration = Duration::from_secs(2);
 const WAIT_BEYOND: Duration = Duration::from_secs(7);
 /// Agents that are taken, and handed over, at once.
 const TAKE_MAX: usize = 2_000;
-/// Messages that are fetched for one agent at once.
-const PICK_MAX: usize = 500;
 
 /// Starts everything that several servers need.
 pub(crate) fn spawn(agents: &Agents) {
@@ -62,6 +61,7 @@ pub(crate) fn spawn(agents: &Agents) {
         last_epoch: 0,
         since: Instant::now(),
         looks: 0,
+        behind: Vec::new(),
     };
     core.tasks.spawn("agents-keeper", until(&stopping, keeper.run()));
 }
@@ -94,6 +94,8 @@ struct Keeper {
     /// When servers came or went last.
     since: Instant,
     looks: u32,
+    /// Agents for whom more waited than their mailboxes hold when they were taken.
+    behind: Vec<Arc<Cell>>,
 }
 
 impl Keeper {
@@ -219,7 +221,7 @@ impl Keeper {
                     if winner(&placement, &cell, None).is_some_and(|winner| winner.row.node == me)
                         && take.len() < TAKE_MAX
                     {
-                        take.push(cell.key.to_string());
+                        take.push((cell.key.to_string(), cell.mailbox.bound()));
                     }
                 }
             }
@@ -278,7 +280,7 @@ impl Keeper {
         &mut self,
         node: Arc<str>,
         release: Vec<(String, i64)>,
-        take: Vec<String>,
+        take: Vec<(String, usize)>,
     ) -> Result<(), StoreError> {
         let Some(commits) = self.core.commits() else { return Ok(()) };
         if !release.is_empty() {
@@ -286,22 +288,24 @@ impl Keeper {
         }
         let change = Change { node: Arc::clone(&node), release, take };
         let taken = commits.place(change).await?;
-        if taken.agents.is_empty() {
+        if taken.is_empty() {
             return Ok(());
         }
-        tracing::info!(agents = taken.agents.len(), "this server runs more agents");
+        tracing::info!(agents = taken.len(), "this server runs more agents");
         // What those that come sent before comes before what they send from here.
         self.fetch().await?;
-        let mut cells = Vec::with_capacity(taken.agents.len());
-        for (key, epoch, waiting) in self.in_order(taken.agents) {
-            let was_there = self.owners.contains_key(&key);
+        let mut cells = Vec::with_capacity(taken.len());
+        for taken in self.in_order(taken) {
+            let was_there = self.owners.contains_key(&taken.key);
             let reason = if was_there { "moved" } else { "new" };
             counter!(AGENTS_TAKEN_TOTAL, "reason" => reason).increment(1);
-            self.owners.insert(key.clone(), Owner { node: node.to_string(), epoch });
+            self.owners.insert(taken.key.clone(), Owner { node: node.to_string(), epoch: taken.epoch });
             // The lease may have ended meanwhile; then somebody else takes it, or this server again.
-            if let (Some(cell), true) = (self.cell(&key), self.nodes.id() == *node) {
-                cell.place_before.store(taken.until, Ordering::Release);
-                self.nodes.settle(&self.core, &cell, epoch, waiting);
+            if let (Some(cell), true) = (self.cell(&taken.key), self.nodes.id() == *node) {
+                self.nodes.settle(&self.core, &cell, &taken);
+                if taken.surplus_until > 0 {
+                    self.behind.push(Arc::clone(&cell));
+                }
                 cells.push(cell);
             }
         }
@@ -314,18 +318,18 @@ impl Keeper {
     }
 
     /// Those that others come after begin before them.
-    fn in_order(&self, mut taken: Vec<(String, i64, usize)>) -> Vec<(String, i64, usize)> {
+    fn in_order(&self, mut taken: Vec<Taken>) -> Vec<Taken> {
         let after = |key: &String| -> Vec<String> {
             let Some(cell) = self.cell(key) else { return Vec::new() };
             let agent = cell.agent();
             agent.definition.after.iter().map(|name| format!("{}/{name}", cell.space.tenant)).collect()
         };
         let agents: Vec<(String, Vec<String>)> =
-            taken.iter().map(|(key, ..)| (key.clone(), after(key))).collect();
+            taken.iter().map(|taken| (taken.key.clone(), after(&taken.key))).collect();
         let depths = order::depths(&agents);
         let depths: HashMap<&str, usize> =
             agents.iter().zip(depths).map(|((key, _), depth)| (key.as_str(), depth)).collect();
-        taken.sort_by_key(|(key, ..)| depths.get(key.as_str()).copied());
+        taken.sort_by_key(|taken| depths.get(taken.key.as_str()).copied());
         taken
     }
 
@@ -333,51 +337,6 @@ impl Keeper {
         let (tenant, name) = key.split_once('/')?;
         let (tenant, name): (Tenant, AgentName) = (tenant.parse().ok()?, name.parse().ok()?);
         self.core.spaces.pin().get(&tenant)?.agent(&name)
-    }
-
-    /// Fetches durable messages that other servers wrote, as far as there is room for them.
-    async fn fetch(&self) -> Result<(), StoreError> {
-        let Some(term) = self.nodes.term() else { return Ok(()) };
-        for (key, epoch, waiting) in nodes::arrivals(&self.core.store, &term.node).await? {
-            let Some(cell) = self.cell(&key) else { continue };
-            let mut left = waiting;
-            while left > 0 {
-                let max = left.min(PICK_MAX).min(cell.mailbox.free());
-                let places: Vec<Place> = (0..max).map_while(|_| Place::reserve(&cell).ok()).collect();
-                let is_epoch = places.iter().all(|place| place.epoch() == epoch);
-                if places.is_empty() || !is_epoch {
-                    break;
-                }
-                let picked = nodes::pick(&self.core.store, &term.node, &key, epoch, places.len()).await;
-                let rows = match picked {
-                    Ok(rows) => rows,
-                    // Whether they were taken is not known: the agent is placed anew, which reads all that waits for it.
-                    Err(error) => {
-                        if self.vacate(&cell) {
-                            self.nodes.parted(&self.core, slice::from_ref(&cell));
-                        }
-                        return Err(error);
-                    }
-                };
-                left = if rows.len() < places.len() { 0 } else { left - rows.len() };
-                self.fill(&cell, places, rows);
-            }
-        }
-        Ok(())
-    }
-
-    fn fill(&self, cell: &Arc<Cell>, places: Vec<Place>, rows: Vec<crate::store::InboxRow>) {
-        for (place, row) in places.into_iter().zip(rows) {
-            let (number, attempts) = (row.place, row.attempts);
-            let Some(message) = envelope::read(&row.envelope, row.content) else {
-                tracing::error!(agent = &*cell.key, place = number, "a message in the store cannot be read");
-                continue;
-            };
-            let delivery = Delivery { row: Some(number), attempts, ..Delivery::new(Arc::new(message)) };
-            if place.fill(delivery) {
-                self.core.run(cell);
-            }
-        }
     }
 
     /// Messages in memory whose agents nobody has run for too long.

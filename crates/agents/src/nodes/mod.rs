@@ -17,6 +17,8 @@
 //!   every transaction of an agent checks the server's lease and the agent's epoch ([`store::nodes::held`]).
 //! * Epochs only grow. What one epoch of an agent wrote is there before the next one reads.
 //! * Nothing that was acknowledged rests on the bus.
+//! * An agent comes with as many durable messages as its mailbox holds. What is beyond that is fetched as there is room,
+//!   before anything else that is sent to it here.
 //!
 //! Where the store is SQLite there is nobody to share with, and none of this is there.
 
@@ -59,7 +61,10 @@ use crate::{
     core::Core,
     mailbox::Delivery,
     message::{Address, Label},
-    store::{self, nodes::Member},
+    store::{
+        self,
+        nodes::{Member, Taken},
+    },
 };
 
 /// Hints that wait to be sent; more are left out: who is not told looks by itself.
@@ -147,6 +152,11 @@ impl Nodes {
         self.changed.notify_one();
     }
 
+    /// Looks before long at what can be fetched: there is room again for an agent for whom more waits than fits.
+    pub(crate) fn look_soon(&self) {
+        self.changed.notify_one();
+    }
+
     /// Durable messages are there for agents of another server: it is told, if the bus is there.
     pub(crate) fn hint(&self, server: Arc<str>) {
         if self.bus.is_up() {
@@ -209,13 +219,15 @@ impl Nodes {
     }
 
     /// This server runs an agent from now on.
-    fn settle(&self, core: &Arc<Core>, cell: &Arc<Cell>, epoch: i64, backlog: usize) {
+    fn settle(&self, core: &Arc<Core>, cell: &Arc<Cell>, taken: &Taken) {
         self.here().insert(Arc::clone(&cell.key), Arc::clone(cell));
         cell.withdraw(ORDER_LEAVE);
         let mut waiting = self.waiting();
         cell.set_owner(None);
         let waited = waiting.take(&cell.key).into_iter().map(|(_, message)| Delivery::new(message)).collect();
-        let (is_to_run, rest) = cell.mailbox.settle(epoch, backlog, waited);
+        cell.place_before.store(taken.until, Ordering::Release);
+        let Taken { epoch, waiting: backlog, surplus_until, .. } = *taken;
+        let (is_to_run, rest) = cell.mailbox.settle(epoch, backlog, surplus_until, waited);
         drop(waiting);
         if is_to_run {
             core.run(cell);
@@ -253,8 +265,9 @@ impl Nodes {
         self.here().remove(&cell.key);
     }
 
-    /// How many more durable messages an agent of another server takes now. It is looked at once in a while: several
-    /// servers together may go beyond its bound by some.
+    /// Whether an agent of another server takes one more durable message now. It is looked at once in a while, and what
+    /// other servers are about to write is not known: together they may go beyond its bound by some, which then waits in
+    /// the store until its mailbox has room.
     pub(crate) async fn has_room(&self, store: &Store, cell: &Cell) -> bool {
         /// Messages that are sent before the backlog is looked at again.
         const ALLOWANCE_MAX: usize = 64;
@@ -264,7 +277,9 @@ impl Nodes {
         let bound = cell.mailbox.bound();
         // A store that does not answer will say so when the message is written.
         let waiting = store::nodes::backlog(store, &cell.key, bound).await.unwrap_or(0);
-        let left = bound.saturating_sub(waiting);
+        // After that, so that what was let through meanwhile counts.
+        let underway = cell.underway.load(Ordering::Acquire);
+        let left = bound.saturating_sub(waiting.saturating_add(underway));
         let allowance = (left / 2).min(ALLOWANCE_MAX);
         cell.allowance.store(i64::try_from(allowance).unwrap_or(0), Ordering::Release);
         left > 0

@@ -97,18 +97,22 @@ statement!(
     "backlogs",
     "SELECT agent, count(*) AS waiting, max(place) AS last FROM agent_inbox GROUP BY agent"
 );
-statement!(ATTEMPT_ALL, "attempt", "UPDATE agent_inbox SET attempts = attempts + 1 WHERE agent = ?1");
+statement!(
+    ATTEMPT_ALL,
+    "attempt",
+    "UPDATE agent_inbox SET attempts = attempts + 1 WHERE agent = ?1 AND place <= ?2"
+);
 statement!(
     LOAD_INBOX,
     "load_inbox",
     "SELECT place, attempts, envelope, content FROM agent_inbox WHERE agent = ?1 AND place <= ?2 ORDER BY place"
 );
-// What came from other servers up to that place is taken with it, in one look at the database: nothing is there twice.
+// What other servers wrote since the agent was taken comes by itself, whatever its place.
 statement!(
     LOAD_SHARED,
     "load_shared_inbox",
-    "WITH gone AS (DELETE FROM agent_arrivals WHERE agent = ?1 AND place <= ?2) \
-     SELECT place, attempts, envelope, content FROM agent_inbox WHERE agent = ?1 AND place <= ?2 ORDER BY place"
+    "SELECT i.place, i.attempts, i.envelope, i.content FROM agent_inbox AS i WHERE i.agent = ?1 AND i.place <= ?2 \
+     AND NOT EXISTS (SELECT 1 FROM agent_arrivals r WHERE r.agent = i.agent AND r.place = i.place) ORDER BY i.place"
 );
 statement!(LOAD_STATE, "load_state", "SELECT entry, content FROM agent_state WHERE agent = ?1");
 statement!(
@@ -235,7 +239,7 @@ pub(crate) async fn backlogs(store: &Store) -> Result<Vec<(String, usize, i64)>,
 pub(crate) async fn load_inbox(store: &Store, agent: &str, until: i64) -> Result<Vec<InboxRow>, StoreError> {
     let load = if store.is_shared() { &LOAD_SHARED } else { &LOAD_INBOX };
     let rows = store.query(load, params![agent, until]).await?;
-    store.execute(&ATTEMPT_ALL, params![agent]).await?;
+    store.execute(&ATTEMPT_ALL, params![agent, until]).await?;
     rows.iter().map(read).collect()
 }
 

@@ -93,11 +93,19 @@ statement!(
 );
 statement!(FORGET_ARRIVALS, "forget_arrivals", "DELETE FROM agent_arrivals WHERE agent = ?1");
 statement!(COUNTS, "count_owned", "SELECT node, count(*) AS agents FROM agent_owners GROUP BY node");
-statement!(LAST_PLACE, "last_place", "SELECT last_value AS place FROM agent_places");
+// What fits a mailbox is loaded as a whole, and the rest comes like what other servers write: in one look at the database,
+// so that each message is one or the other.
 statement!(
-    WAITING_FOR,
-    "waiting_for",
-    "SELECT agent, count(*) AS waiting FROM agent_inbox WHERE agent = ANY(?1::text[]) GROUP BY agent"
+    DIVIDE,
+    "divide_backlogs",
+    "WITH w AS MATERIALIZED (SELECT n.a, i.place, i.nth <= n.b AS fits FROM UNNEST(?1::text[], ?2::bigint[]) AS n (a, b) \
+     CROSS JOIN LATERAL (SELECT place, row_number() OVER (ORDER BY place) AS nth FROM agent_inbox WHERE agent = n.a) AS i), \
+     here AS (DELETE FROM agent_arrivals AS r USING w WHERE w.fits AND r.agent = w.a AND r.place = w.place), \
+     later AS (INSERT INTO agent_arrivals (agent, place) SELECT w.a, w.place FROM w WHERE NOT w.fits \
+     ON CONFLICT DO NOTHING) \
+     SELECT w.a AS agent, count(*) FILTER (WHERE w.fits) AS waiting, \
+     coalesce(max(w.place) FILTER (WHERE w.fits), 0) AS until_place, \
+     coalesce(max(w.place) FILTER (WHERE NOT w.fits), 0) AS surplus_until FROM w GROUP BY w.a"
 );
 // The first column is for its effect: a server that stops in the middle of a transaction must not keep others from
 // taking its agents over.
@@ -165,13 +173,17 @@ pub(crate) struct Busy {
     pub(crate) seen: i64,
 }
 
-/// Agents that a server runs from now on.
-#[derive(Debug, Default)]
+/// An agent that a server runs from now on.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Taken {
-    /// Each with its epoch, and how many messages wait for it in the store.
-    pub(crate) agents: Vec<(String, i64, usize)>,
-    /// The last place of those messages.
+    pub(crate) key: String,
+    pub(crate) epoch: i64,
+    /// How many of the messages that wait for it in the store fit its mailbox.
+    pub(crate) waiting: usize,
+    /// The last place of those; 0 if there are none.
     pub(crate) until: i64,
+    /// The last place of those that do not fit: they are among its arrivals. 0 if all fit.
+    pub(crate) surplus_until: i64,
 }
 
 fn texts<'a>(of: impl Iterator<Item = &'a str>) -> Value {
@@ -279,13 +291,14 @@ pub(crate) async fn changes(store: &Store, after: i64) -> Result<Vec<(String, St
     }
 }
 
-/// Gives agents up, and takes others that nobody runs, as far as nobody was quicker.
+/// Gives agents up, and takes others that nobody runs, as far as nobody was quicker: each with what waits for it, up to so
+/// many messages.
 pub(crate) async fn place(
     store: &Store,
     node: &str,
     release: Vec<(String, i64)>,
-    take: Vec<String>,
-) -> Result<Taken, StoreError> {
+    take: Vec<(String, usize)>,
+) -> Result<Vec<Taken>, StoreError> {
     let node = node.to_owned();
     store
         .write(move |tx| {
@@ -296,8 +309,8 @@ pub(crate) async fn place(
                     let epochs = Value::Array(release.iter().map(|(_, epoch)| Value::Int(*epoch)).collect());
                     tx.execute(&RELEASE, vec![Value::from(&node), agents, epochs]).await?;
                 }
-                let taken = if take.is_empty() { Taken::default() } else { taken(tx, &node, &take).await? };
-                if !release.is_empty() || !taken.agents.is_empty() {
+                let taken = if take.is_empty() { Vec::new() } else { taken(tx, &node, &take).await? };
+                if !release.is_empty() || !taken.is_empty() {
                     tx.notify(CHANNEL, PLACED.to_owned()).await?;
                 }
                 Ok(taken)
@@ -306,28 +319,37 @@ pub(crate) async fn place(
         .await
 }
 
-async fn taken(tx: &mut Transaction, node: &str, take: &[String]) -> Result<Taken, StoreError> {
-    let rows = tx.query(&TAKE, vec![Value::from(node), texts(take.iter().map(String::as_str))]).await?;
-    let mut epochs: Vec<(String, i64)> = Vec::with_capacity(rows.len());
+async fn taken(tx: &mut Transaction, node: &str, take: &[(String, usize)]) -> Result<Vec<Taken>, StoreError> {
+    let keys = texts(take.iter().map(|(key, _)| key.as_str()));
+    let rows = tx.query(&TAKE, vec![Value::from(node), keys]).await?;
+    let mut agents = Vec::with_capacity(rows.len());
     for row in &rows {
-        epochs.push((row.get("agent")?, row.get("epoch")?));
+        agents.push(Taken { key: row.get("agent")?, epoch: row.get("epoch")?, ..Taken::default() });
     }
-    if epochs.is_empty() {
-        return Ok(Taken::default());
+    if agents.is_empty() {
+        return Ok(agents);
     }
-    // After the rows are locked: whoever writes for these agents now sees whose they are.
-    let until = tx.query_first(&LAST_PLACE, params![]).await?;
-    let until = until.map_or(Ok(0), |row| row.get("place"))?;
-    let agents = texts(epochs.iter().map(|(agent, _)| agent.as_str()));
-    let mut waiting: HashMap<String, usize> = HashMap::new();
-    for row in tx.query(&WAITING_FOR, vec![agents]).await? {
-        waiting.insert(row.get("agent")?, row.get("waiting")?);
+    // After the rows are locked: whoever writes for these agents now sees whose they are, and announces it.
+    let bounds: HashMap<&str, usize> = take.iter().map(|(key, bound)| (key.as_str(), *bound)).collect();
+    let bound_of = |agent: &Taken| {
+        let bound = bounds.get(agent.key.as_str()).copied().unwrap_or(1);
+        Value::Int(i64::try_from(bound).unwrap_or(i64::MAX))
+    };
+    let keys = texts(agents.iter().map(|agent| agent.key.as_str()));
+    let bounds = Value::Array(agents.iter().map(bound_of).collect());
+    let rows = tx.query(&DIVIDE, vec![keys, bounds]).await?;
+    let mut backlogs: HashMap<String, &Row> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        backlogs.insert(row.get("agent")?, row);
     }
-    let agents = epochs.into_iter().map(|(agent, epoch)| {
-        let waiting = waiting.remove(&agent).unwrap_or(0);
-        (agent, epoch, waiting)
-    });
-    Ok(Taken { agents: agents.collect(), until })
+    for agent in &mut agents {
+        if let Some(row) = backlogs.get(&agent.key) {
+            agent.waiting = row.get("waiting")?;
+            agent.until = row.get("until_place")?;
+            agent.surplus_until = row.get("surplus_until")?;
+        }
+    }
+    Ok(agents)
 }
 
 /// Whoever ran an agent runs it no longer: it is removed.

@@ -14,5 +14,6 @@ mod routing;
 mod sharing;
 mod supervising;
 mod support;
+mod surplus;
 mod talking;
 mod versions;

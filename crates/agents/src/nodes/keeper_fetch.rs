@@ -1,0 +1,94 @@
+//! Fetches what waits in the store for the agents of this server, and is not in their mailboxes.
+
+use std::{collections::HashSet, slice, sync::Arc};
+
+use paddock_platform::store::StoreError;
+
+use super::Keeper;
+use crate::{
+    cell::Cell,
+    commit::Place,
+    envelope,
+    mailbox::Delivery,
+    store::{InboxRow, nodes},
+};
+
+/// Messages that are fetched for one agent at once.
+const PICK_MAX: usize = 500;
+
+impl Keeper {
+    /// Fetches durable messages that other servers wrote, or that did not fit when their agents were taken, as far as there
+    /// is room for them.
+    pub(super) async fn fetch(&mut self) -> Result<(), StoreError> {
+        let Some(term) = self.nodes.term() else { return Ok(()) };
+        let arrivals = nodes::arrivals(&self.core.store, &term.node).await?;
+        if !self.behind.is_empty() {
+            let there: HashSet<(&str, i64)> =
+                arrivals.iter().map(|(key, epoch, _)| (key.as_str(), *epoch)).collect();
+            self.behind.retain(|cell| {
+                // What nobody finds any more holds nobody up.
+                if !there.contains(&(&*cell.key, cell.mailbox.epoch())) {
+                    cell.mailbox.caught_up(i64::MAX);
+                }
+                cell.mailbox.has_surplus()
+            });
+        }
+        for (key, epoch, waiting) in arrivals {
+            if let Some(cell) = self.cell(&key) {
+                self.fetch_for(&cell, &term.node, epoch, waiting).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch_for(
+        &self,
+        cell: &Arc<Cell>,
+        node: &str,
+        epoch: i64,
+        waiting: usize,
+    ) -> Result<(), StoreError> {
+        let mut left = waiting;
+        while left > 0 {
+            let max = left.min(PICK_MAX).min(cell.mailbox.free());
+            let places: Vec<Place> = (0..max).map_while(|_| Place::reserve_stored(cell).ok()).collect();
+            let is_epoch = places.iter().all(|place| place.epoch() == epoch);
+            if places.is_empty() || !is_epoch {
+                break;
+            }
+            let picked = nodes::pick(&self.core.store, node, &cell.key, epoch, places.len()).await;
+            let rows = match picked {
+                Ok(rows) => rows,
+                // Whether they were taken is not known: the agent is placed anew, which reads all that waits for it.
+                Err(error) => {
+                    if self.vacate(cell) {
+                        self.nodes.parted(&self.core, slice::from_ref(cell));
+                    }
+                    return Err(error);
+                }
+            };
+            left = if rows.len() < places.len() { 0 } else { left - rows.len() };
+            self.fill(cell, places, rows);
+        }
+        Ok(())
+    }
+
+    fn fill(&self, cell: &Arc<Cell>, places: Vec<Place>, rows: Vec<InboxRow>) {
+        let last = rows.last().map(|row| row.place);
+        for (place, row) in places.into_iter().zip(rows) {
+            let (number, attempts) = (row.place, row.attempts);
+            let Some(message) = envelope::read(&row.envelope, row.content) else {
+                tracing::error!(agent = &*cell.key, place = number, "a message in the store cannot be read");
+                continue;
+            };
+            let delivery = Delivery { row: Some(number), attempts, ..Delivery::new(Arc::new(message)) };
+            if place.fill(delivery) {
+                self.core.run(cell);
+            }
+        }
+        // They come in the order of their places: what did not fit is here once one after it is.
+        if let Some(last) = last {
+            cell.mailbox.caught_up(last);
+        }
+    }
+}
