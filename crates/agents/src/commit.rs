@@ -409,7 +409,7 @@ impl Writer {
         servers: &mut BTreeSet<Arc<str>>,
     ) {
         let Submitted { change, since, done } = submitted;
-        let mut count = 0;
+        let (mut count, mut unplaced) = (0, Vec::new());
         for (post, place) in change.posts.into_iter().zip(places) {
             if !new.contains(&place) {
                 counter!(AGENTS_DUPLICATES_TOTAL).increment(1);
@@ -417,7 +417,10 @@ impl Writer {
             }
             count += 1;
             if elsewhere.contains(&place) {
-                servers.extend(post.cell.owner());
+                match post.cell.owner() {
+                    Some(server) => servers.extend([server]),
+                    None => unplaced.push(post.cell),
+                }
                 continue;
             }
             let delivery = Delivery { row: Some(place), ..Delivery::new(post.message) };
@@ -426,7 +429,12 @@ impl Writer {
             }
         }
         histogram!(AGENTS_COMMIT_DURATION_SECONDS).record(since.elapsed());
-        let _ = done.send(Ok(count));
+        match &self.nodes {
+            Some(nodes) => nodes.acknowledge(done, count, unplaced),
+            None => {
+                let _ = done.send(Ok(count));
+            }
+        }
     }
 
     fn rows_of(&self, batch: &[Submitted], places: &[Vec<i64>]) -> ChangeRows {

@@ -101,12 +101,14 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         loop {
-            // Those that wait for somebody to run their agents are looked at more often.
-            let look = if self.nodes.waiting().len() > 0 { LOOK / 5 } else { LOOK };
+            // Where somebody waits it is looked more often.
+            let look = if self.nodes.waiting().len() > 0 || self.nodes.has_late() { LOOK / 5 } else { LOOK };
             let _ = tokio::time::timeout(look, self.nodes.changed.notified()).await;
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "it is not known who runs which agent; looking again");
                 tokio::time::sleep(LOOK).await;
+                // What they are of is kept, whoever fetches it when.
+                drop(self.nodes.take_late());
             }
             tokio::time::sleep(GATHER).await;
         }
@@ -129,7 +131,9 @@ impl Keeper {
         if is_told || was_moved || has_settled || is_thorough {
             self.place(is_settled).await?;
         }
-        self.fetch().await?;
+        let late = self.nodes.take_late();
+        let behind = self.fetch().await?;
+        self.nodes.acknowledge_but(late, &behind);
         self.look_at_waiting();
         Ok(())
     }

@@ -18,9 +18,10 @@ const PICK_MAX: usize = 500;
 
 impl Keeper {
     /// Fetches durable messages that other servers wrote, or that did not fit when their agents were taken, as far as there
-    /// is room for them.
-    pub(super) async fn fetch(&mut self) -> Result<(), StoreError> {
-        let Some(term) = self.nodes.term() else { return Ok(()) };
+    /// is room for them. Gives the agents for whom there is more.
+    pub(super) async fn fetch(&mut self) -> Result<HashSet<Arc<str>>, StoreError> {
+        let mut behind = HashSet::new();
+        let Some(term) = self.nodes.term() else { return Ok(behind) };
         let arrivals = nodes::arrivals(&self.core.store, &term.node).await?;
         if !self.behind.is_empty() {
             let there: HashSet<(&str, i64)> =
@@ -34,20 +35,23 @@ impl Keeper {
             });
         }
         for (key, epoch, waiting) in arrivals {
-            if let Some(cell) = self.cell(&key) {
-                self.fetch_for(&cell, &term.node, epoch, waiting).await?;
+            if let Some(cell) = self.cell(&key)
+                && self.fetch_for(&cell, &term.node, epoch, waiting).await? > 0
+            {
+                behind.insert(Arc::clone(&cell.key));
             }
         }
-        Ok(())
+        Ok(behind)
     }
 
+    /// Gives how much is left.
     async fn fetch_for(
         &self,
         cell: &Arc<Cell>,
         node: &str,
         epoch: i64,
         waiting: usize,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let mut left = waiting;
         while left > 0 {
             let max = left.min(PICK_MAX).min(cell.mailbox.free());
@@ -70,7 +74,7 @@ impl Keeper {
             left = if rows.len() < places.len() { 0 } else { left - rows.len() };
             self.fill(cell, places, rows);
         }
-        Ok(())
+        Ok(left)
     }
 
     fn fill(&self, cell: &Arc<Cell>, places: Vec<Place>, rows: Vec<InboxRow>) {

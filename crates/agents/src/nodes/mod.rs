@@ -24,6 +24,7 @@
 
 mod hear;
 mod keeper;
+mod late;
 mod lease;
 mod link;
 mod options;
@@ -49,6 +50,7 @@ use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::{keeper::spawn, link::Passed, term::Term};
 use self::{
+    late::Late,
     link::{Outgoing, unreachable},
     waiting::Waiting,
 };
@@ -90,6 +92,8 @@ pub(crate) struct Nodes {
     /// That something about who runs what may be different.
     changed: Notify,
     is_dirty: AtomicBool,
+    /// Acknowledgements that wait until what they are of was fetched.
+    late: Mutex<Vec<Late>>,
     /// Held by many while agents are changed here, by one while it is followed what others changed.
     changes: tokio::sync::RwLock<()>,
     hints: mpsc::Sender<Arc<str>>,
@@ -113,6 +117,7 @@ impl Nodes {
             waiting: Mutex::new(Waiting::new(pending_max.max(1))),
             changed: Notify::new(),
             is_dirty: AtomicBool::new(true),
+            late: Mutex::default(),
             changes: tokio::sync::RwLock::default(),
             hints,
             hinted: Mutex::new(Some(hinted)),
