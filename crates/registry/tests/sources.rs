@@ -90,7 +90,7 @@ async fn bad_entries_are_kept_out_and_explained() {
     }
     let marked = test.get("/registry/v0.1/servers/a.b%2Fflawed/versions/latest").await.json();
     let own = &marked["_meta"]["dev.paddock/registry"];
-    assert_eq!((&own["quarantine"][0]["path"], &own["scan"]["issues"]), (&json!("repository"), &json!(1)));
+    assert_eq!((&own["quarantine"][0]["path"], &own["scan"]["issues"]), (&json!("repository"), &json!(2)));
     let good = test.get("/registry/v0.1/servers/a.b%2Fgood/versions/latest").await.json();
     let scan = &good["_meta"]["dev.paddock/registry"]["scan"];
     assert_eq!(scan["issues"], 0);

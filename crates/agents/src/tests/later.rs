@@ -14,14 +14,14 @@ use crate::{
     store,
 };
 
-/// An agent that reminds itself: of what it is told, and of nothing if that is odd.
-fn add_reminding(server: &Server) {
+/// An agent that reminds itself after a while: of what it is told, and of nothing if that is odd.
+fn add_reminding(server: &Server, wait: Duration) {
     let seen = Arc::clone(&server.seen);
     server.add(AgentDefinition::native(name("a")), move |message, turn| {
         let number: u64 = message.content.read().unwrap();
         seen.note("a", number);
         if number < 100 {
-            turn.remind(Duration::from_millis(100 - number), inform("a", number + 100))?;
+            turn.remind(wait - Duration::from_millis(number), inform("a", number + 100))?;
         }
         if number % 2 == 1 { Err(Failure::invalid("odd")) } else { Ok(()) }
     });
@@ -30,9 +30,10 @@ fn add_reminding(server: &Server) {
 #[tokio::test]
 async fn what_a_durable_turn_wants_to_be_reminded_of_survives_a_restart_and_comes_once() {
     on_each_engine(async |fixture| {
-        // Not run, so that nothing rings before the server ends.
-        let server = Server::open(fixture, AgentsOptions::default()).await;
-        add_reminding(&server);
+        // Nothing rings before the server ends.
+        let wait = Duration::from_secs(3);
+        let server = Server::start(fixture, AgentsOptions::default()).await;
+        add_reminding(&server, wait);
         for number in [2, 3, 4] {
             server.agents.send(&local(), inform("a", number).durable()).await.unwrap();
         }
@@ -41,7 +42,7 @@ async fn what_a_durable_turn_wants_to_be_reminded_of_survives_a_restart_and_come
 
         for expected in [&[102, 104][..], &[]] {
             let server = Server::open(fixture, AgentsOptions::default()).await;
-            add_reminding(&server);
+            add_reminding(&server, wait);
             server.run().await;
             server.seen.until(|seen| seen.count() == expected.len()).await;
             server.agents.send(&local(), inform("a", 200).durable()).await.unwrap();

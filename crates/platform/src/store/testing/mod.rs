@@ -106,7 +106,7 @@ impl Fixture {
         &self.directory.0
     }
 
-    /// Ends its PostgreSQL at once, as a crash would. Only of [`Fixture::durable_postgres`], which keeps what it acknowledged
+    /// Ends its PostgreSQL, as its administrator does. Only of [`Fixture::durable_postgres`], which keeps what it acknowledged
     /// and is nobody else's. Blocking.
     pub fn stop_postgres(&self) {
         self.server.as_ref().expect("it is PostgreSQL's").stop();

@@ -38,15 +38,15 @@ const DURABLE_SETTINGS: &[&str] = &[
 const GUARD: &str = r#"
 directory=$1; shift
 start() { "$@" >>"$directory/log" 2>&1 & server=$!; }
-stop() { kill -QUIT "$server" 2>/dev/null; wait "$server"; }
+stop() { kill "-$1" "$server" 2>/dev/null; wait "$server"; }
 start "$@"
 while read -r order; do
   case $order in
     start) start "$@" ;;
-    stop) stop ;;
+    stop) stop INT ;;
   esac
 done
-stop
+stop QUIT
 rm -rf "$directory"
 "#;
 
@@ -134,7 +134,7 @@ impl Server {
         server
     }
 
-    /// Ends it at once and waits until it is gone: it starts again as after a crash.
+    /// Ends it, as its administrator does, and waits until it is gone.
     pub(super) fn stop(&self) {
         self.order("stop");
         self.wait_until(false);
