@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -58,6 +58,24 @@ impl Shares {
 
     fn new(width: usize) -> Self {
         Self { inner: Mutex::default(), tenants: AtomicUsize::new(0), width: width.max(1) }
+    }
+
+    /// Has others take their turn.
+    pub(crate) async fn give_way(&self) {
+        if self.tenants.load(Ordering::Acquire) <= 1 {
+            return tokio::task::yield_now().await;
+        }
+        // That wakes a task when its thread has looked at timers and sockets, which is after 60 polls of others where many
+        // are ready. Who is to be served next has to be seen to wait before.
+        let mut has_waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut has_waited, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -237,7 +237,7 @@ impl Life {
             if self.since_yield >= self.core.limits.batch_max {
                 // Others have their turn.
                 self.since_yield = 0;
-                tokio::task::yield_now().await;
+                self.core.shares.give_way().await;
             }
         }
     }
