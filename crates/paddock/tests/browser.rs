@@ -125,6 +125,18 @@ async fn pages_are_gone_through_scrolled_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_is_kept_to_the_hosts_that_are_named() {
+    let shell = Shell::open().await;
+    let narrow = shell.say(&["start", "--allow", "shop.example", "--allow", "127.0.0.1"]);
+    let elsewhere = shell.site.base.replace("127.0.0.1", "localhost");
+    assert!(shell.say(&["open", &shell.site.base, "--instance", &narrow]).ends_with("Shop"));
+    let refused = shell.run(&["open", &elsewhere, "--instance", &narrow]);
+    assert_eq!(refused.status.code(), Some(12), "{}", text(&refused));
+    assert!(complaint(&refused).contains("allowedDomains"), "{}", text(&refused));
+    assert!(shell.say(&["open", &elsewhere]).ends_with("Shop"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_come_and_go_and_a_state_is_kept() {
     let shell = Shell::open().await;
     let dir = tempfile::tempdir().unwrap();

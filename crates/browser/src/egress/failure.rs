@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr};
 
-use paddock_platform::egress::{Network, Refusal, network_name};
+use paddock_platform::egress::{Host, Network, Refusal, network_name};
 
 /// Why the egress did not connect a page to a host.
 ///
@@ -29,6 +29,12 @@ pub enum EgressFailure {
         /// The entry of the list.
         rule: String,
     },
+    /// The instance is to reach other hosts only.
+    #[error("`{host}` is not among the `allowedDomains` of the instance")]
+    Unlisted {
+        /// The host or address.
+        host: String,
+    },
     /// The host's name resolved to no address.
     #[error("the name does not resolve")]
     NotFound,
@@ -47,11 +53,21 @@ pub enum EgressFailure {
 }
 
 impl EgressFailure {
+    /// That a host is not among those that an instance may reach.
+    pub(crate) fn unlisted(host: &Host) -> Self {
+        let host = match host {
+            Host::Name(name) => name.clone(),
+            Host::Address(address) => address.to_string(),
+        };
+        Self::Unlisted { host }
+    }
+
     /// The failure as a metric label.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Refused { .. } => "refused",
             Self::Denied { .. } => "denied",
+            Self::Unlisted { .. } => "unlisted",
             Self::NotFound => "not_found",
             Self::ConnectionRefused => "connection_refused",
             Self::Unreachable => "unreachable",

@@ -10,6 +10,7 @@
 //! Invariant: no socket is connected to an address for which [`Rules`](paddock_platform::egress::Rules) were not asked.
 
 mod connect;
+mod door;
 mod failure;
 mod metrics;
 mod proxy;
@@ -27,10 +28,14 @@ pub use paddock_platform::egress::{Destination, Network, ParseNetworkError, Reso
 use paddock_platform::{config::Section, task::Tasks};
 use tokio::net::TcpListener;
 
+pub(crate) use self::door::{Door, is_listed};
 pub use self::{
     failure::EgressFailure,
     metrics::{EGRESS_BYTES_TOTAL, EGRESS_CONNECTIONS, EGRESS_REFUSED_TOTAL},
 };
+
+/// What is reached past the proxy: nothing, where Chrome would leave out loopback and link-local addresses.
+pub(crate) const NO_BYPASS: &str = "<-loopback>";
 
 /// What pages may reach, and the bounds of their connections. All but `connections_max` follow a reload.
 #[derive(Clone, Debug)]
@@ -74,6 +79,7 @@ pub struct EgressError {
 #[derive(Clone)]
 pub struct Egress {
     proxy: Arc<proxy::Proxy>,
+    tasks: Tasks,
 }
 
 impl std::fmt::Debug for Egress {
@@ -97,8 +103,8 @@ impl Egress {
         let (listener, address) = listen().await.map_err(|source| EgressError { source })?;
         metrics::describe();
         let proxy = Arc::new(proxy::Proxy::new(options, Box::new(resolver), address));
-        tasks.spawn("browser_egress_accept", Arc::clone(&proxy).run(listener, tasks.clone()));
-        Ok(Self { proxy })
+        tasks.spawn("browser_egress_accept", Arc::clone(&proxy).run(listener, None, tasks.clone()));
+        Ok(Self { proxy, tasks: tasks.clone() })
     }
 
     /// Where the proxy listens.
@@ -111,7 +117,7 @@ impl Egress {
         [
             format!("--proxy-server=socks5://{}", self.address()),
             // Without this Chrome would reach loopback and link-local addresses directly.
-            "--proxy-bypass-list=<-loopback>".to_owned(),
+            format!("--proxy-bypass-list={NO_BYPASS}"),
             // Nothing is resolved in the browser, not even speculatively.
             format!("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE {}", self.address().ip()),
             // WebRTC would send UDP past the proxy.

@@ -6,7 +6,7 @@ use metrics::{Gauge, counter, gauge};
 use moka::future::Cache;
 use paddock_platform::{
     config::Section,
-    egress::{Host, LocalAddresses, Resolve, Rules},
+    egress::{Destination, Host, LocalAddresses, Resolve, Rules},
     task::Tasks,
 };
 use tokio::{
@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     EgressOptions,
     connect::connect,
+    door::is_listed,
     failure::EgressFailure,
     metrics::{EGRESS_BYTES_TOTAL, EGRESS_CONNECTIONS, EGRESS_REFUSED_TOTAL},
     relay::{Traffic, relay},
@@ -79,15 +80,20 @@ impl Proxy {
         self.failures.get(&(Host::parse(host), port)).await
     }
 
-    /// Serves until shutdown. Every connection is a task of its own.
-    pub(super) async fn run(self: Arc<Self>, listener: TcpListener, tasks: Tasks) {
+    /// Serves until shutdown; with a list, connections to no hosts but those. Every connection is a task of its own.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        only: Option<Arc<[Destination]>>,
+        tasks: Tasks,
+    ) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = tasks.stopping() => return,
             };
             match accepted {
-                Ok((client, peer)) => self.admit(client, peer, &tasks),
+                Ok((client, peer)) => self.admit(client, peer, only.clone(), &tasks),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a page's connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -97,7 +103,13 @@ impl Proxy {
     }
 
     /// Starts a connection's task, or drops it when it comes from elsewhere or all slots are taken.
-    fn admit(self: &Arc<Self>, client: TcpStream, peer: SocketAddr, tasks: &Tasks) {
+    fn admit(
+        self: &Arc<Self>,
+        client: TcpStream,
+        peer: SocketAddr,
+        only: Option<Arc<[Destination]>>,
+        tasks: &Tasks,
+    ) {
         if !peer.ip().to_canonical().is_loopback() {
             refused("peer");
             return;
@@ -110,7 +122,8 @@ impl Proxy {
         let stopping = tasks.stop_token();
         tasks.spawn("browser_egress", async move {
             let _open = OpenConnection::new(slot);
-            if let Some(Err(error)) = stopping.run_until_cancelled(proxy.serve(client)).await {
+            if let Some(Err(error)) = stopping.run_until_cancelled(proxy.serve(client, only.as_deref())).await
+            {
                 let reason = match &error {
                     TunnelError::Socks(_) => "malformed",
                     TunnelError::Client(_) => return,
@@ -123,12 +136,12 @@ impl Proxy {
         });
     }
 
-    async fn serve(&self, mut client: TcpStream) -> Result<(), TunnelError> {
+    async fn serve(&self, mut client: TcpStream, only: Option<&[Destination]>) -> Result<(), TunnelError> {
         let options = self.options.current();
         client.set_nodelay(true)?;
         let handshake = timeout(options.handshake_timeout, handshake(&mut client)).await;
         let (target, early) = handshake.map_err(|_| TunnelError::HandshakeTimeout)??;
-        let mut host = self.reach(&target, &options, &mut client).await?;
+        let mut host = self.reach(&target, only, &options, &mut client).await?;
         host.set_nodelay(true)?;
         client.write_all(&socks::connected()).await?;
         // A client may send its first bytes along with the request.
@@ -146,13 +159,19 @@ impl Proxy {
     async fn reach(
         &self,
         target: &Target,
+        only: Option<&[Destination]>,
         options: &EgressOptions,
         client: &mut TcpStream,
     ) -> Result<TcpStream, EgressFailure> {
         let key = (target.host.clone(), target.port);
-        let local = self.local.current();
-        let rules = Rules { allow: &options.allow, deny: &options.deny, local: &local };
-        match connect(target, self.resolver.as_ref(), rules, options.connect_timeout).await {
+        let connected = if only.is_none_or(|only| is_listed(only, &target.host)) {
+            let local = self.local.current();
+            let rules = Rules { allow: &options.allow, deny: &options.deny, local: &local };
+            connect(target, self.resolver.as_ref(), rules, options.connect_timeout).await
+        } else {
+            Err(EgressFailure::unlisted(&target.host))
+        };
+        match connected {
             Ok(host) => {
                 self.failures.invalidate(&key).await;
                 Ok(host)

@@ -110,7 +110,7 @@ pub(super) fn connected() -> [u8; 10] {
 pub(super) fn failed(failure: &EgressFailure) -> [u8; 10] {
     reply(match failure {
         EgressFailure::Overloaded => 0x01,
-        EgressFailure::Refused { .. } | EgressFailure::Denied { .. } => 0x02,
+        EgressFailure::Refused { .. } | EgressFailure::Denied { .. } | EgressFailure::Unlisted { .. } => 0x02,
         EgressFailure::Unreachable => 0x03,
         EgressFailure::NotFound => 0x04,
         EgressFailure::ConnectionRefused => 0x05,

@@ -9,12 +9,16 @@ use futures_util::StreamExt;
 use http::{StatusCode, header};
 use paddock_cdp::protocol::storage::Cookie;
 use paddock_platform::{
+    egress::Host,
     problem::{Problem, ProblemKind},
     units::ByteSize,
 };
 use url::Url;
 
-use crate::{egress::Egress, egress::EgressFailure, tab::Tab};
+use crate::{
+    egress::{Egress, EgressFailure, is_listed},
+    tab::Tab,
+};
 
 /// The address may not be fetched: its scheme, or where it leads.
 pub const DOWNLOAD_REFUSED: ProblemKind =
@@ -99,6 +103,7 @@ impl Fetcher {
     async fn follow(&self, tab: &Tab, mut url: Url, size_max: ByteSize) -> Result<Fetched, Problem> {
         for _ in 0..=REDIRECTS_MAX {
             check(&url)?;
+            check_listed(tab, &url)?;
             let cookies = tab.cookies_for(url.as_str()).await?;
             let mut request = self.client.get(url.clone()).header(header::USER_AGENT, tab.user_agent());
             if !cookies.is_empty() {
@@ -131,9 +136,11 @@ impl Fetcher {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
         match self.egress.last_failure(host, port).await {
-            Some(failure @ (EgressFailure::Refused { .. } | EgressFailure::Denied { .. })) => {
-                Problem::new(DOWNLOAD_REFUSED, format!("`{host}` is blocked: {failure}"))
-            }
+            Some(
+                failure @ (EgressFailure::Refused { .. }
+                | EgressFailure::Denied { .. }
+                | EgressFailure::Unlisted { .. }),
+            ) => Problem::new(DOWNLOAD_REFUSED, format!("`{host}` is blocked: {failure}")),
             Some(failure) => Problem::new(DOWNLOAD_FAILED, format!("`{host}`: {failure}")),
             None => {
                 tracing::debug!(error = %error, "a download failed");
@@ -151,6 +158,18 @@ fn check(url: &Url) -> Result<(), Problem> {
             Err(Problem::new(DOWNLOAD_REFUSED, detail).with("field", "url"))
         }
     }
+}
+
+/// Refuses what the tab's instance may not reach: what is fetched for it does not pass its own way out.
+fn check_listed(tab: &Tab, url: &Url) -> Result<(), Problem> {
+    let Some(instance) = tab.0.shared.instances().get(tab.instance_id()).cloned() else { return Ok(()) };
+    let only = &instance.spec().allowed_hosts;
+    let host = Host::parse(url.host_str().unwrap_or_default());
+    if only.is_empty() || is_listed(only, &host) {
+        return Ok(());
+    }
+    let failure = EgressFailure::unlisted(&host);
+    Err(Problem::new(DOWNLOAD_REFUSED, failure.to_string()).with("field", "url"))
 }
 
 fn cookie_header(cookies: &[Cookie]) -> String {

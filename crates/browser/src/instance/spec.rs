@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use metrics::gauge;
-use paddock_platform::identity::Tenant;
+use paddock_platform::{egress::Destination, identity::Tenant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,6 +39,9 @@ pub struct InstanceSpec {
     /// Directories of unpacked extensions that run in it; needs the full browser and a process of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<PathBuf>,
+    /// The only hosts that it may reach, of those that the fleet lets pages reach; all of them if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_hosts: Vec<Destination>,
     /// A port that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -58,6 +61,7 @@ impl InstanceSpec {
             profile: None,
             headed: false,
             extensions: Vec::new(),
+            allowed_hosts: Vec::new(),
             port: None,
             attached_to: None,
         }

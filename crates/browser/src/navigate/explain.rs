@@ -120,7 +120,7 @@ fn of_egress(failure: EgressFailure, host: String, port: u16) -> NavigateError {
         EgressFailure::Refused { address, network } => {
             NavigateError::AddressRefused { host, address, network }
         }
-        failure @ EgressFailure::Denied { .. } => {
+        failure @ (EgressFailure::Denied { .. } | EgressFailure::Unlisted { .. }) => {
             NavigateError::AddressDenied { host, reason: failure.to_string() }
         }
         EgressFailure::NotFound => NavigateError::HostNotFound { host },

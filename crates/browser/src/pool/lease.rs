@@ -13,7 +13,7 @@ use paddock_platform::task::Tasks;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Place, hung};
-use crate::{error::BrowserError, process::Process};
+use crate::{egress::Door, error::BrowserError, process::Process};
 
 /// What goes when a context is given back.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct ContextLease {
     gone: (CancellationToken, DropGuard),
     /// Taken when the context is disposed.
     hold: Option<Hold>,
+    /// Its own way out, if it has one.
+    _door: Option<Door>,
 }
 
 impl ContextLease {
@@ -46,17 +48,18 @@ impl ContextLease {
         context_id: Arc<str>,
         is_default: bool,
         hold: Hold,
+        door: Option<Door>,
         tasks: Tasks,
     ) -> Self {
         let is_foreign = matches!(hold, Hold::Connection(_));
         let gone = CancellationToken::new();
         let gone = (gone.clone(), gone.drop_guard());
-        Self { process, context_id, tasks, is_default, is_foreign, gone, hold: Some(hold) }
+        Self { process, context_id, tasks, is_default, is_foreign, gone, hold: Some(hold), _door: door }
     }
 
     /// The default context of a Chrome that somebody else started; giving it back closes the connection and no more.
     pub(crate) fn foreign(process: Process, context_id: Arc<str>, tasks: Tasks) -> Self {
-        Self::new(process.clone(), context_id, true, Hold::Connection(process), tasks)
+        Self::new(process.clone(), context_id, true, Hold::Connection(process), None, tasks)
     }
 
     pub(crate) fn process(&self) -> &Process {

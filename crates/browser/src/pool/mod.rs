@@ -28,7 +28,7 @@ use self::lease::Hold;
 use crate::{
     config::BrowserOptions,
     display::Displays,
-    egress::Egress,
+    egress::{Destination, Door, Egress, NO_BYPASS},
     engine::Engine,
     error::BrowserError,
     instance::InstanceSpec,
@@ -74,11 +74,17 @@ pub(crate) struct Placement {
     pub(crate) headed: bool,
     /// Extensions that run there.
     pub(crate) extensions: Vec<PathBuf>,
+    /// The only hosts that it may reach; all that the egress allows if empty.
+    pub(crate) allowed_hosts: Vec<Destination>,
 }
 
 impl Placement {
-    pub(crate) const SHARED: Self =
-        Self { isolation: Isolation::Context, headed: false, extensions: Vec::new() };
+    pub(crate) const SHARED: Self = Self {
+        isolation: Isolation::Context,
+        headed: false,
+        extensions: Vec::new(),
+        allowed_hosts: Vec::new(),
+    };
 
     pub(crate) fn of(spec: &InstanceSpec) -> Self {
         let alone = spec.headed || !spec.extensions.is_empty();
@@ -86,6 +92,7 @@ impl Placement {
             isolation: if alone { Isolation::Process } else { spec.isolation },
             headed: spec.headed,
             extensions: spec.extensions.clone(),
+            allowed_hosts: spec.allowed_hosts.clone(),
         }
     }
 
@@ -202,17 +209,29 @@ impl Pool {
         let browser = process.connection().browser();
         // Extensions do not run in contexts that are made: those are Chrome's incognito windows.
         let is_default = !placement.extensions.is_empty();
+        let door = if placement.allowed_hosts.is_empty() {
+            None
+        } else {
+            Some(self.0.egress.open_door(placement.allowed_hosts.clone().into()).await?)
+        };
         let context_id = if is_default {
             default_context(&process).await?
         } else {
-            let created = browser.send(&CreateBrowserContext::default()).await;
+            let proxy = door.as_ref().map(Door::proxy_server);
+            let create = CreateBrowserContext {
+                proxy_server: proxy.as_deref(),
+                proxy_bypass_list: proxy.as_ref().map(|_| NO_BYPASS),
+                ..CreateBrowserContext::default()
+            };
+            let created = browser.send(&create).await;
             created.map_err(|error| hung(&process, error))?.browser_context_id
         };
         let hold = match placement.isolation {
             Isolation::Context => Hold::Context(place),
             Isolation::Process => Hold::Process(place),
         };
-        let lease = ContextLease::new(process, context_id.into(), is_default, hold, self.0.tasks.clone());
+        let lease =
+            ContextLease::new(process, context_id.into(), is_default, hold, door, self.0.tasks.clone());
         tokio::try_join!(lease.grant(&[]), lease.refuse_downloads())?;
         Ok(lease)
     }

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use paddock_platform::{identity::Caller, problem::Problem};
+use paddock_platform::{egress::Destination, identity::Caller, problem::Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     BrowserService, READ, WRITE,
+    browser_choice::check_browser,
     profiles::{temporary_id, temporary_name},
 };
 use crate::{
@@ -16,6 +17,20 @@ use crate::{
     instance::{InstanceInfo, InstanceSpec, InstanceStatus},
     pool::Isolation,
 };
+
+/// Hosts that one instance may be kept to.
+const ALLOWED_MAX: usize = 200;
+
+/// What an instance may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SecurityPolicy {
+    /// The only hosts, of those that the server lets pages reach: `example.com`, `*.example.com` (that host and all
+    /// within it), `192.0.2.7`. All if empty.
+    #[schemars(length(max = 200))]
+    #[schema(value_type = Vec<String>)]
+    pub allowed_domains: Vec<Destination>,
+}
 
 /// What an instance is started with.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, ToSchema)]
@@ -41,6 +56,12 @@ pub struct StartRequest {
     /// directories. It has a process of its own then.
     #[schemars(skip)]
     pub extension_paths: Option<Vec<String>>,
+    /// What it may reach; what the server lets pages reach if absent.
+    pub security_policy: Option<SecurityPolicy>,
+    /// `chrome`: every instance has the same browser.
+    pub browser: Option<String>,
+    /// Accepted and not used: there is no other browser to fall back to.
+    pub fallback_targets: Option<Vec<String>>,
 }
 
 /// Clients send ports both ways.
@@ -66,6 +87,17 @@ impl StartRequest {
         }
         if self.name.chars().count() > 128 {
             return Err(Problem::invalid_field("name", "must have at most 128 characters"));
+        }
+        check_browser(self.browser.as_deref())?;
+        let allowed = self.security_policy.as_ref().map_or(0, |policy| policy.allowed_domains.len());
+        if allowed > ALLOWED_MAX {
+            let detail = format!("must have at most {ALLOWED_MAX} items");
+            return Err(Problem::invalid_field("securityPolicy.allowedDomains", detail));
+        }
+        // Extensions run in Chrome's default context, whose proxy is that of the process.
+        if allowed > 0 && self.extension_paths.as_ref().is_some_and(|paths| !paths.is_empty()) {
+            let detail = "an instance with extensions cannot be kept to some hosts";
+            return Err(Problem::invalid_field("securityPolicy", detail));
         }
         Ok(())
     }
@@ -112,6 +144,9 @@ pub struct InstanceView {
     pub isolation: Isolation,
     /// Open tabs.
     pub tabs: usize,
+    /// What it may reach, if that is less than what the server lets pages reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_policy: Option<SecurityPolicy>,
 }
 
 impl From<InstanceInfo> for InstanceView {
@@ -132,6 +167,8 @@ impl From<InstanceInfo> for InstanceView {
             cdp_url: info.spec.attached_to.clone(),
             isolation: info.spec.isolation,
             tabs: info.tabs,
+            security_policy: (!info.spec.allowed_hosts.is_empty())
+                .then(|| SecurityPolicy { allowed_domains: info.spec.allowed_hosts.clone() }),
             id: info.id,
         }
     }
@@ -238,6 +275,7 @@ impl BrowserService {
         let extensions = listed_extensions(&self.options().extensions, &extensions)?;
         let spec = InstanceSpec {
             extensions,
+            allowed_hosts: request.security_policy.unwrap_or_default().allowed_domains,
             isolation: request.isolation.or(settings.isolation).unwrap_or_default(),
             headed: request.headless == Some(false) || mode == Some("headed"),
             name: match &profile {

@@ -7,9 +7,15 @@ use super::{Empty, command};
 /// Makes an isolated context: own cookies, storage and cache.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CreateBrowserContext {
+pub struct CreateBrowserContext<'a> {
     /// Dispose it when this connection closes.
     pub dispose_on_detach: bool,
+    /// The proxy of its pages; the browser's if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_server: Option<&'a str>,
+    /// What is reached past that proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_bypass_list: Option<&'a str>,
 }
 
 /// The new context.
@@ -19,7 +25,7 @@ pub struct BrowserContextCreated {
     /// Its id.
     pub browser_context_id: String,
 }
-command!(CreateBrowserContext, "Target.createBrowserContext", BrowserContextCreated);
+command!(CreateBrowserContext<'a>, "Target.createBrowserContext", BrowserContextCreated);
 
 /// Closes a context with all its pages.
 #[derive(Clone, Copy, Debug, Serialize)]

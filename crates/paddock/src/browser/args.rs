@@ -80,6 +80,9 @@ pub(super) struct StartArgs {
     /// With a window on a screen
     #[arg(long)]
     pub(super) headed: bool,
+    /// A host that it may reach, such as `shop.example` or `*.cdn.example`; no others then. May be repeated
+    #[arg(long, value_name = "HOST")]
+    pub(super) allow: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -79,11 +79,13 @@ pub(crate) async fn run(args: BrowserArgs) -> CommandResult {
 
 impl Asked {
     async fn start(&self, args: StartArgs) -> CommandResult {
+        let policy = (!args.allow.is_empty()).then(|| json!({"allowedDomains": args.allow}));
         let body = json!({
             "name": args.name,
             "profileId": args.profile,
             "mode": args.headed.then_some("headed"),
             "isolation": args.process.then_some("process"),
+            "securityPolicy": policy,
         });
         self.show(self.post("/instances/start", &compact(body)), |answer| {
             say(format_args!("{}", text(answer, "id")));
