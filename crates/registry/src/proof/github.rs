@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use paddock_platform::units::ByteSize;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
@@ -19,7 +20,7 @@ use super::{
 const KEYS_KEPT_FOR: Duration = Duration::from_hours(1);
 /// How often they are asked for because a token names one that is not known: anybody can name any.
 const KEYS_ASKED_EVERY: Duration = Duration::from_secs(10);
-const KEYS_SIZE_MAX: usize = 256 << 10;
+const KEYS_SIZE_MAX: ByteSize = ByteSize::bytes(256 << 10);
 /// The longest name of an owner; those that companies manage have a suffix.
 const OWNER_LENGTH_MAX: usize = 64;
 
