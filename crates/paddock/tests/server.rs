@@ -191,42 +191,6 @@ fn the_alerts_are_rules_that_do_as_they_say() {
     }
 }
 
-/// The text of every source file below a directory.
-fn sources(dir: &std::path::Path) -> String {
-    let mut all = String::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all += &sources(&path);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            all += &std::fs::read_to_string(&path).unwrap();
-        }
-    }
-    all
-}
-
-#[test]
-fn the_alerts_are_about_metrics_that_there_are() {
-    let rules = std::fs::read_to_string(page("docs/alerts.yml")).unwrap();
-    let is_metric = |word: &&str| {
-        ["llm_", "gen_ai_client_", "gen_ai_server_", "jobs_", "agents_", "http_", "config_"]
-            .iter()
-            .any(|prefix| word.starts_with(*prefix))
-    };
-    let words = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    let mut names: Vec<&str> = words.filter(is_metric).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert!(names.len() > 10, "{names:?}");
-    let crates = ["agents", "jobs", "llm", "platform"].map(|name| page("crates").join(name).join("src"));
-    let sources: String = crates.iter().map(|dir| sources(dir)).collect();
-    for name in names {
-        let of_histogram = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(*suffix));
-        let is_there = |name: &str| sources.contains(&format!("\"{name}\""));
-        assert!(is_there(name) || of_histogram.is_some_and(is_there), "no metric is called {name}");
-    }
-}
-
 #[tokio::test]
 async fn the_contract_lists_every_area_and_can_be_read_as_a_page() {
     let server = TestServer::start_plain(&[]);

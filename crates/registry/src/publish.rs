@@ -307,13 +307,20 @@ impl Registry {
         let namespace = namespace_of(name);
         let options = self.options();
         if let Some(proof) = caller.proof(AREA) {
-            let is_proven = proof.names.iter().any(|name| covers(name, &namespace.to_ascii_lowercase()));
-            let is_given = options.namespaces.iter().any(|it| it.covers(&namespace) && !it.is_of(caller));
-            if !is_proven || is_given {
+            // Domains and accounts are of no case, so a namespace that is somebody's is theirs however it is written.
+            let lower = namespace.to_ascii_lowercase();
+            let is_proven = proof.names.iter().any(|name| covers(name, &lower));
+            let is_meant = |it: &NamespaceOptions| covers(&it.namespace.to_ascii_lowercase(), &lower);
+            let is_given = options.namespaces.iter().any(|it| is_meant(it) && !it.is_of(caller));
+            if !is_proven
+                || is_given
+                || self.0.store.is_namespace_of_others(&namespace, caller.tenant()).await?
+            {
                 return Err(RegistryError::NotOwned { namespace }.into());
             }
         } else if !options.namespaces.is_empty() {
-            let owned = options.namespaces.iter().any(|it| it.covers(&namespace) && it.is_of(caller));
+            let owned =
+                options.namespaces.iter().any(|it| covers(&it.namespace, &namespace) && it.is_of(caller));
             return if owned { Ok(false) } else { Err(RegistryError::NotOwned { namespace }.into()) };
         }
         match self.0.store.namespace_owner(&namespace).await? {
@@ -345,10 +352,6 @@ impl Registry {
 }
 
 impl NamespaceOptions {
-    fn covers(&self, namespace: &str) -> bool {
-        covers(&self.namespace, namespace)
-    }
-
     fn is_of(&self, caller: &Caller) -> bool {
         self.tenants.iter().any(|tenant| tenant == caller.tenant().as_str())
             || caller.key_id().is_some_and(|key| self.keys.iter().any(|owner| owner == key))

@@ -162,7 +162,9 @@ fn check(url: &Url) -> Result<(), Problem> {
 
 /// Refuses what the tab's instance may not reach: what is fetched for it does not pass its own way out.
 fn check_listed(tab: &Tab, url: &Url) -> Result<(), Problem> {
-    let Some(instance) = tab.0.shared.instances().get(tab.instance_id()).cloned() else { return Ok(()) };
+    let instance = tab.0.shared.instances().get(tab.instance_id()).cloned();
+    // Whoever was stopped meanwhile may have been kept to some hosts.
+    let instance = instance.ok_or_else(|| Problem::not_found("instance", tab.instance_id()))?;
     let only = &instance.spec().allowed_hosts;
     let host = Host::parse(url.host_str().unwrap_or_default());
     if only.is_empty() || is_listed(only, &host) {

@@ -209,6 +209,10 @@ impl Pool {
         let browser = process.connection().browser();
         // Extensions do not run in contexts that are made: those are Chrome's incognito windows.
         let is_default = !placement.extensions.is_empty();
+        debug_assert!(
+            !is_default || placement.allowed_hosts.is_empty(),
+            "the default context has no way out of its own"
+        );
         let door = if placement.allowed_hosts.is_empty() {
             None
         } else {

@@ -145,8 +145,12 @@ fn connect_options(options: &BusOptions) -> Result<ConnectOptions, BusError> {
     if let Some(token) = &options.token {
         connect = connect.token(token.resolve()?.expose().to_owned());
     }
-    if let (Some(user), Some(password)) = (&options.user, &options.password) {
-        connect = connect.user_and_password(user.clone(), password.resolve()?.expose().to_owned());
+    match (&options.user, &options.password) {
+        (Some(user), Some(password)) => {
+            connect = connect.user_and_password(user.clone(), password.resolve()?.expose().to_owned());
+        }
+        (None, None) => {}
+        _ => return Err(BusError::Options("`bus.user` and `bus.password` go together".to_owned())),
     }
     if let Some(file) = &options.tls_ca {
         readable(file)?;

@@ -174,6 +174,14 @@ async fn what_is_too_large_is_refused() {
     assert!(matches!(refused, Err(BusError::TooLarge { .. })), "{refused:?}");
 }
 
+#[tokio::test]
+async fn a_user_without_a_password_is_a_mistake_and_not_nobody() {
+    let url = BusUrl::Nats("nats://127.0.0.1:4222".to_owned());
+    let options = BusOptions { url, user: Some("paddock".to_owned()), ..BusOptions::default() };
+    let refused = Bus::connect(&options, &Tasks::default()).await;
+    assert!(matches!(refused, Err(BusError::Options(_))), "{refused:?}");
+}
+
 #[test]
 fn a_bus_is_named_without_a_password() {
     for text in ["local", "nats://127.0.0.1:4222", "tls://a.example:4222", "nats://a:4222,nats://b:4222"] {

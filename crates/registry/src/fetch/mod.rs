@@ -105,7 +105,7 @@ async fn send(request: RequestBuilder, url: &str) -> Result<Response, FetchError
 }
 
 /// Reads a body as far as it may go.
-async fn body_of(response: Response, url: &str, size_max: ByteSize) -> Result<Bytes, FetchError> {
+pub(crate) async fn body_of(response: Response, url: &str, size_max: ByteSize) -> Result<Bytes, FetchError> {
     if response.content_length().is_some_and(|length| length > size_max.get()) {
         return Err(FetchError::TooLarge(size_max));
     }

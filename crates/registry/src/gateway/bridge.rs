@@ -49,12 +49,8 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 /// Answers a message.
 pub(super) async fn post(asked: Asked<'_>) -> Result<Response, Problem> {
     let version = text(asked.headers, PROTOCOL_VERSION);
-    let own = asked.envelope.head().and_then(|head| head.meta.and_then(|meta| meta.version));
-    let is_stateless = own.as_deref().or(version).is_some_and(|version| version >= STATELESS_SINCE);
-    if asked.envelope.method() == "initialize" && !is_stateless {
-        return initialize(asked).await;
-    }
-    if let Some(id) = text(asked.headers, SESSION_ID) {
+    let begins = asked.envelope.method() == "initialize";
+    if let Some(id) = text(asked.headers, SESSION_ID).filter(|_| !begins) {
         if version.is_some_and(|version| !VERSIONS.contains(&version)) {
             let id = asked.envelope.id.map(RawValue::get);
             let message = "the MCP-Protocol-Version is not one that sessions have";
@@ -64,7 +60,8 @@ pub(super) async fn post(asked: Asked<'_>) -> Result<Response, Problem> {
         let Behind::Conversation(conversation) = in_use.0.behind.clone() else { return Err(no_session()) };
         return exchange(asked, &conversation, Some(in_use), false).await;
     }
-    if is_stateless {
+    let own = asked.envelope.head().and_then(|head| head.meta.and_then(|meta| meta.version));
+    if own.as_deref().or(version).is_some_and(|version| version >= STATELESS_SINCE) {
         let refused = mismatch(&asked, own.as_deref()).map(|mistake| (HEADER_MISMATCH, mistake));
         let refused = refused.or_else(|| incomplete(&asked).map(|mistake| (INVALID_PARAMS, mistake)));
         if let Some((code, mistake)) = refused {
@@ -73,6 +70,9 @@ pub(super) async fn post(asked: Asked<'_>) -> Result<Response, Problem> {
         }
         let conversation = asked.server.stateless().await?;
         return exchange(asked, &conversation, None, true).await;
+    }
+    if begins {
+        return initialize(asked).await;
     }
     let id = asked.envelope.id.map(RawValue::get);
     Ok(json(StatusCode::BAD_REQUEST, error_answer(id, SERVER_ERROR, "the Mcp-Session-Id header is missing")))

@@ -6,21 +6,22 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
-use futures_util::StreamExt;
+use bytes::Bytes;
 use paddock_platform::{
     config::Section,
     egress::{Host, LocalAddresses, Refusal, Resolve, Rules, SystemResolver, network_name},
     problem::error_chain,
+    units::ByteSize,
 };
 use reqwest::{
-    Response, StatusCode,
+    StatusCode,
     dns::{Addrs, Name, Resolving},
     redirect::Policy,
 };
 use url::Url;
 
 use super::{config::PublishOptions, error::ProofError};
+use crate::{error::FetchError, fetch::body_of};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("paddock/", env!("CARGO_PKG_VERSION"));
@@ -107,9 +108,9 @@ impl Fetcher {
     pub(super) async fn get(
         &self,
         url: &Url,
-        size_max: usize,
+        size_max: ByteSize,
         timeout: Duration,
-    ) -> Result<Vec<u8>, ProofError> {
+    ) -> Result<Bytes, ProofError> {
         let unchecked = |error: String| {
             tracing::info!(url.full = url.as_str(), error, "what a proof needs could not be fetched");
             ProofError::Unchecked(format!("`{url}` could not be fetched"))
@@ -124,8 +125,12 @@ impl Fetcher {
                 status if status.is_server_error() => return Err(unchecked(status.to_string())),
                 status => return Err(ProofError::Refused(format!("`{url}` answered {}", status.as_u16()))),
             }
-            let body = body_of(response, size_max).await.map_err(|error| unchecked(error_chain(&error)))?;
-            body.ok_or_else(|| ProofError::Refused(format!("`{url}` gave more than {size_max} bytes")))
+            body_of(response, url.as_str(), size_max).await.map_err(|error| match error {
+                FetchError::TooLarge(_) => {
+                    ProofError::Refused(format!("`{url}` gave more than {} bytes", size_max.get()))
+                }
+                error => unchecked(error_chain(&error)),
+            })
         };
         let fetched = tokio::time::timeout(timeout, fetching).await;
         fetched.unwrap_or_else(|_| Err(unchecked("no answer in time".to_owned())))
@@ -146,18 +151,4 @@ impl Fetcher {
             .build()?;
         Ok(self.http.get_or_init(|| client))
     }
-}
-
-/// Reads a body; none if it is longer than it may be.
-async fn body_of(response: Response, size_max: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = BytesMut::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        if body.len() + chunk.len() > size_max {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body.into()))
 }

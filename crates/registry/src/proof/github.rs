@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use paddock_platform::units::ByteSize;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
@@ -19,13 +20,20 @@ use super::{
 const KEYS_KEPT_FOR: Duration = Duration::from_hours(1);
 /// How often they are asked for because a token names one that is not known: anybody can name any.
 const KEYS_ASKED_EVERY: Duration = Duration::from_secs(10);
-const KEYS_SIZE_MAX: usize = 256 << 10;
+const KEYS_SIZE_MAX: ByteSize = ByteSize::bytes(256 << 10);
 /// The longest name of an owner; those that companies manage have a suffix.
 const OWNER_LENGTH_MAX: usize = 64;
 
 /// The issuer's keys, as they were fetched last.
 #[derive(Default)]
-pub(super) struct Issuer(Mutex<Option<Known>>);
+pub(super) struct Issuer(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    known: Option<Known>,
+    /// When fetching them failed last.
+    failed: Option<Instant>,
+}
 
 struct Known {
     url: Url,
@@ -67,29 +75,46 @@ impl Issuer {
         })
     }
 
-    /// A key of the issuer. Those who come while the keys are being fetched wait for the same.
+    /// A key of the issuer. Those who come while the keys are being fetched wait for the same, and fail with it.
     async fn key(&self, id: &str, options: &PublishOptions, fetcher: &Fetcher) -> Result<Jwk, ProofError> {
-        let of_issuer = |_| ProofError::Unchecked("the keys of GitHub's issuer could not be read".to_owned());
-        let url = options.github_keys_url().map_err(of_issuer)?;
-        let unknown =
-            || ProofError::Refused("the token is signed with a key that its issuer does not have".to_owned());
-        let mut known = self.0.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.url == url) {
+        let url = options.github_keys_url().map_err(|_| unreadable())?;
+        let came = Instant::now();
+        let mut state = self.0.lock().await;
+        if let Some(known) = state.known.as_ref().filter(|known| known.url == url) {
             let age = known.fetched.elapsed();
-            match known.keys.iter().find(|key| key.kid == id) {
-                Some(key) if age < KEYS_KEPT_FOR => return Ok(key.clone()),
-                None if age < KEYS_ASKED_EVERY => return Err(unknown()),
+            match known.find(id) {
+                Ok(key) if age < KEYS_KEPT_FOR => return Ok(key),
+                Err(unknown) if age < KEYS_ASKED_EVERY => return Err(unknown),
                 _ => {}
             }
         }
-        let body = fetcher.get(&url, KEYS_SIZE_MAX, options.timeout.get()).await;
-        // That the issuer does not give its keys says nothing of the token.
-        let body = body.map_err(|error| ProofError::Unchecked(error.to_string()))?;
-        let keys: KeySet = serde_json::from_slice(&body)
-            .map_err(|_| ProofError::Unchecked("the keys of GitHub's issuer could not be read".to_owned()))?;
-        let fetched = known.insert(Known { url, keys: keys.keys, fetched: Instant::now() });
-        fetched.keys.iter().find(|key| key.kid == id).cloned().ok_or_else(unknown)
+        if state.failed.is_some_and(|failed| failed > came) {
+            return Err(unreadable());
+        }
+        let keys =
+            fetch_keys(&url, options, fetcher).await.inspect_err(|_| state.failed = Some(Instant::now()))?;
+        state.known.insert(Known { url, keys, fetched: Instant::now() }).find(id)
     }
+}
+
+impl Known {
+    fn find(&self, id: &str) -> Result<Jwk, ProofError> {
+        self.keys.iter().find(|key| key.kid == id).cloned().ok_or_else(|| {
+            ProofError::Refused("the token is signed with a key that its issuer does not have".to_owned())
+        })
+    }
+}
+
+fn unreadable() -> ProofError {
+    ProofError::Unchecked("the keys of GitHub's issuer could not be read".to_owned())
+}
+
+async fn fetch_keys(url: &Url, options: &PublishOptions, fetcher: &Fetcher) -> Result<Vec<Jwk>, ProofError> {
+    let body = fetcher.get(url, KEYS_SIZE_MAX, options.timeout.get()).await;
+    // That the issuer does not give its keys says nothing of the token.
+    let body = body.map_err(|error| ProofError::Unchecked(error.to_string()))?;
+    let set: KeySet = serde_json::from_slice(&body).map_err(|_| unreadable())?;
+    Ok(set.keys)
 }
 
 /// Whether a text is the name of an account, and so the last part of a namespace.

@@ -73,7 +73,7 @@ pub(super) struct Said {
     pub(super) subject: String,
     /// Whose repository the workflow is of.
     pub(super) owner: String,
-    /// Until when it says so.
+    /// Until when it is believed.
     pub(super) until: Timestamp,
 }
 
@@ -118,7 +118,8 @@ impl<'t> Token<'t> {
             );
         }
         let now_s = now.as_second();
-        if exp <= now_s.saturating_sub(LEEWAY_S) {
+        let until_s = exp.saturating_add(LEEWAY_S);
+        if until_s <= now_s {
             return Err("the token has expired");
         }
         let begins_s = nbf.into_iter().chain(iat).max().unwrap_or(now_s);
@@ -128,7 +129,7 @@ impl<'t> Token<'t> {
         if exp.saturating_sub(now_s) > LIFETIME_S_MAX {
             return Err("the token holds for longer than a day");
         }
-        let until = Timestamp::from_second(exp).map_err(|_| "the token has expired")?;
+        let until = Timestamp::from_second(until_s).map_err(|_| "the token has expired")?;
         Ok(Said { subject: sub, owner: repository_owner, until })
     }
 }

@@ -51,7 +51,11 @@ fn a_token_is_believed_if_its_issuer_says_it_to_us_now() {
         (KeyPair::generate(KeySize::Rsa2048).unwrap(), KeyPair::generate(KeySize::Rsa2048).unwrap());
     let key = key_of(&pair);
     let said = verify(&pair, &key, &claims()).unwrap();
-    assert_eq!((said.owner.as_str(), said.until), ("acme", Timestamp::from_second(1_800_000_300).unwrap()));
+    // It is remembered for as long as it would be believed again, a minute after its end included.
+    assert_eq!((said.owner.as_str(), said.until), ("acme", Timestamp::from_second(1_800_000_360).unwrap()));
+    let mut late = claims();
+    late["exp"] = json!(1_799_999_941);
+    assert_eq!(verify(&pair, &key, &late).unwrap().until, Timestamp::from_second(1_800_000_001).unwrap());
     assert!(verify(&other, &key, &claims()).unwrap_err().contains("not signed"));
     let mut many = claims();
     many["aud"] = json!(["https://other.example", AUDIENCE]);

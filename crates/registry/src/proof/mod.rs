@@ -24,6 +24,7 @@ use paddock_platform::{
     http::{Authenticate, AuthenticateError, Authenticated, KeyLimits},
     identity::{Caller, CallerProof, Tenant},
     keys::random_bytes,
+    units::ByteSize,
 };
 use tokio::sync::Semaphore;
 
@@ -54,7 +55,7 @@ const CHECKS_MAX: usize = 32;
 /// The longest time that is read.
 const TIMESTAMP_LENGTH_MAX: usize = 64;
 /// The largest document with a domain's keys.
-const KEYS_SIZE_MAX: usize = 4 << 10;
+const KEYS_SIZE_MAX: ByteSize = ByteSize::bytes(4 << 10);
 
 /// What somebody presents.
 #[derive(Clone, Debug)]

@@ -100,6 +100,7 @@ async fn round(
     if options.model.is_empty() {
         if before.count() > 0 {
             semantic.vectors.store(Arc::new(before.next("", &[], &HashMap::new())));
+            report(0, 0);
         }
         loaded.clear();
         semantic.set_progress(0, None);
@@ -180,8 +181,7 @@ impl Round<'_> {
         let (before, entries) = (self.semantic.vectors.load_full(), Arc::clone(&self.entries));
         let (space, fresh) = (self.space.clone(), std::mem::take(&mut self.fresh));
         let next = background(move || before.next(&space, &entries, &fresh)).await?;
-        gauge!(REGISTRY_EMBEDDINGS).set(next.count() as f64);
-        gauge!(REGISTRY_EMBEDDINGS_MISSING).set(self.left as f64);
+        report(next.count(), self.left);
         self.semantic.vectors.store(Arc::new(next));
         self.semantic.set_progress(self.left, None);
         Ok(())
@@ -196,6 +196,11 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+fn report(embedded: usize, missing: usize) {
+    gauge!(REGISTRY_EMBEDDINGS).set(embedded as f64);
+    gauge!(REGISTRY_EMBEDDINGS_MISSING).set(missing as f64);
 }
 
 fn wanted(board: &Board, before: &Vectors, is_same: bool, servers_max: usize) -> Wanted {

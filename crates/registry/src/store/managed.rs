@@ -106,6 +106,16 @@ impl RegistryStore {
         Ok(owner.and_then(|owner| owner.parse().ok()))
     }
 
+    /// Whether a namespace is another tenant's, in whatever case the other wrote it.
+    pub(crate) async fn is_namespace_of_others(
+        &self,
+        namespace: &str,
+        tenant: &Tenant,
+    ) -> Result<bool, StoreError> {
+        let params = params![namespace.to_ascii_lowercase(), tenant];
+        Ok(self.store.query_first(&sql::FIND_OTHER_OWNER, params).await?.is_some())
+    }
+
     /// A version that was published here.
     pub(crate) async fn published(&self, name: &str, version: &str) -> Result<Option<Published>, StoreError> {
         let row = self.store.query_first(&sql::FIND_PUBLISHED, params![name, version]).await?;

@@ -108,6 +108,8 @@ statements! {
     FIND_PUBLISHED = "find_published": "SELECT name, version, server, status, status_message, status_changed_ms, published_ms,
             changed_ms, claims FROM registry_published WHERE name = ?1 AND version = ?2";
     FIND_NAMESPACE = "find_namespace": "SELECT tenant FROM registry_namespaces WHERE namespace = ?1";
+    FIND_OTHER_OWNER = "find_other_owner": "SELECT tenant FROM registry_namespaces
+        WHERE lower(namespace) = ?1 AND tenant <> ?2 LIMIT 1";
     TAKE_NAMESPACE = "take_namespace": "INSERT INTO registry_namespaces (namespace, tenant, key_id, taken_ms)
         VALUES (?1, ?2, ?3, ?4) ON CONFLICT (namespace) DO NOTHING";
     LIST_ADMIN = "list_admin": "SELECT kind, name, options, created_ms, updated_ms FROM registry_admin ORDER BY created_ms, name";

@@ -132,6 +132,12 @@ async fn a_namespace_belongs_to_whoever_publishes_first() {
         );
         assert_eq!(store.namespace_owner("com.acme").await.unwrap().unwrap().as_str(), "acme");
         assert_eq!(store.namespace_owner("com.other").await.unwrap(), None);
+        store.publish(publication("io.github.Acme/x", "1"), &caller("acme")).await.unwrap();
+        let of_others = async |namespace: &str, tenant: &str| {
+            store.is_namespace_of_others(namespace, &tenant.parse().unwrap()).await.unwrap()
+        };
+        assert!(of_others("io.github.acme", "other").await && of_others("io.github.ACME", "other").await);
+        assert!(!of_others("io.github.acme", "acme").await && !of_others("com.other", "other").await);
     })
     .await;
 }

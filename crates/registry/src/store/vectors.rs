@@ -41,7 +41,9 @@ impl RegistryStore {
     /// Keeps vectors, in place of those that are there of the same texts.
     pub(crate) async fn keep_vectors(&self, space: &str, rows: &[(TextHash, Row)]) -> Result<(), StoreError> {
         let space = space.to_owned();
-        let rows: Vec<_> = rows.iter().map(|(text, row)| (name_of(text), row.to_bytes())).collect();
+        let mut rows: Vec<_> = rows.iter().map(|(text, row)| (name_of(text), row.to_bytes())).collect();
+        // Servers that write the same rows at once wait for each other, and not in a circle.
+        rows.sort_unstable();
         let write = self.store.write(move |tx| {
             Box::pin(async move {
                 for (hash, vector) in rows {

@@ -180,14 +180,14 @@ async fn a_namespace_that_somebody_has_is_not_proven_away_and_a_proven_one_not_t
     let given = "[[namespaces]]\nnamespace = \"com.example.core\"\ntenants = [\"acme\"]\n";
     let test = TestRegistry::with(&format!("{}{given}", config(&dns))).await;
     let by = publisher(&test, "dns", &signer.proof("example.com", 0)).await;
-    let names = ["com.example.core/tool", "com.example/tool"];
+    let names = ["com.example.core/tool", "com.Example.Core/tool", "com.example/tool"];
     assert_eq!(published(&test, &by, &names).await, ["com.example/tool"], "the configuration gave one away");
 
     let test = TestRegistry::with(&config(&dns)).await;
     let acme = caller("acme", &["registry:write"]);
     assert_eq!(published(&test, &acme, &["com.example/first"]).await, ["com.example/first"]);
     let by = publisher(&test, "dns", &signer.proof("example.com", 0)).await;
-    let names = ["com.example/tool", "com.example.team/tool"];
+    let names = ["com.example/tool", "com.Example/tool", "com.example.team/tool"];
     assert_eq!(published(&test, &by, &names).await, ["com.example.team/tool"], "one was taken first");
     let refused = publish(&test, &acme, "com.example.team/other").await;
     assert_eq!(refused.json()["type"], NOT_OWNED);

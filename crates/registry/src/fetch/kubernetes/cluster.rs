@@ -20,15 +20,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How large a file of a service account may be: a bundle of authorities is the largest.
 const FILE_SIZE_MAX: u64 = 1 << 20;
 
-/// The client for the authorities that were read last: they are the same for years.
+/// The client for the authorities that were read last, or for those of the system: they are the same for years.
 #[derive(Debug, Default)]
-pub(crate) struct Clients(Mutex<Option<(blake3::Hash, Client)>>);
+pub(crate) struct Clients(Mutex<Option<(Option<blake3::Hash>, Client)>>);
 
 impl Clients {
     /// A client that takes nobody for the cluster but whom these authorities vouch for; it follows nobody elsewhere, as it
     /// would take the token there.
     fn trusting(&self, authorities: Option<&[u8]>, path: &Path) -> Result<Client, FetchError> {
-        let hash = blake3::hash(authorities.unwrap_or_default());
+        let hash = authorities.map(blake3::hash);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, client)) = &*kept
             && *known == hash
