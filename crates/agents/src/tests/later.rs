@@ -21,7 +21,7 @@ fn add_reminding(server: &Server, wait: Duration) {
         let number: u64 = message.content.read().unwrap();
         seen.note("a", number);
         if number < 100 {
-            turn.remind(wait - Duration::from_millis(number), inform("a", number + 100))?;
+            turn.remind(wait.saturating_sub(Duration::from_millis(number)), inform("a", number + 100))?;
         }
         if number % 2 == 1 { Err(Failure::invalid("odd")) } else { Ok(()) }
     });

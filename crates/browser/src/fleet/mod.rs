@@ -190,7 +190,7 @@ impl Fleet {
         let shared = Arc::clone(&self.0);
         // What counts against the maxima lives in this task, as the context does that is being made.
         self.0.tasks.spawn("browser_create", async move {
-            if let Err(Ok(instance)) = created.send(shared.create(spec).await) {
+            if let Err(Ok(instance)) = created.send(Box::pin(shared.create(spec)).await) {
                 instance.close().await;
             }
         });
