@@ -106,6 +106,8 @@ impl Keeper {
             let _ = tokio::time::timeout(look, self.nodes.changed.notified()).await;
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "it is not known who runs which agent; looking again");
+                // What this look was to find is not found yet.
+                self.nodes.is_dirty.store(true, Ordering::Release);
                 tokio::time::sleep(LOOK).await;
                 // What they are of is kept, whoever fetches it when.
                 drop(self.nodes.take_late());
@@ -312,6 +314,11 @@ impl Keeper {
                 }
                 cells.push(cell);
             }
+        }
+        // One that ended while they settled stopped only those that had.
+        if self.nodes.id() != *node {
+            self.nodes.left(&self.core, &cells);
+            return Ok(());
         }
         if let Err(error) = self.agents.load_alarms_of(&cells).await {
             // They are taken again, with what they are to be reminded of.

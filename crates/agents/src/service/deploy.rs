@@ -275,12 +275,14 @@ impl Agents {
         } else {
             self.refuse_too_many()?;
             let cell = Arc::new(Cell::new(&space, agent, core.limits.mailbox_max));
-            if let Some(nodes) = &core.nodes {
+            if core.nodes.is_some() {
                 // Until some server takes it.
                 cell.mailbox.leave();
-                nodes.poke();
             }
             space.agents.pin().insert(name, Arc::clone(&cell));
+            if let Some(nodes) = &core.nodes {
+                nodes.poke();
+            }
             self.0.count.fetch_add(1, Ordering::Relaxed);
             (cell, None)
         };
