@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{Nodes, hear, lease, placement::Placement, receive, server_of, view};
 use crate::{
     cell::{Cell, ORDER_LEAVE},
-    commit::Placement as Change,
+    commit::Handover,
     core::{Core, Trouble},
     dead::DeadReason,
     mailbox::AWAY,
@@ -292,8 +292,8 @@ impl Keeper {
         if !release.is_empty() {
             tracing::info!(agents = release.len(), "agents go to other servers");
         }
-        let change = Change { node: Arc::clone(&node), release, take };
-        let taken = commits.place(change).await?;
+        let handover = Handover { node: Arc::clone(&node), release, take };
+        let taken = commits.hand_over(handover).await?;
         if taken.is_empty() {
             return Ok(());
         }
