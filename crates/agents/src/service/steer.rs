@@ -30,9 +30,9 @@ impl Agents {
 
     /// Removes an agent, its state, and its messages.
     pub async fn remove(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
+        let _unfollowed = self.unfollowed().await;
         let cell = self.stored(tenant, name)?;
         let core = &self.0.core;
-        let _unfollowed = self.unfollowed().await;
         self.unlist(&cell);
         store::delete_agent(&core.store, tenant, name, &cell.key).await?;
         core.publish(&cell, topics::STATES.name, "removed", json!({}));
@@ -48,7 +48,10 @@ impl Agents {
 
     fn unlist(&self, cell: &Arc<Cell>) {
         let core = &self.0.core;
-        cell.space.remove(cell);
+        if !cell.space.remove(cell) {
+            // Somebody else was quicker: it is counted once.
+            return;
+        }
         core.supervisor.leave(&cell.space.tenant, &cell.name);
         self.0.count.fetch_sub(1, Ordering::Relaxed);
         for waiting in cell.mailbox.close() {
@@ -81,8 +84,8 @@ impl Agents {
         status: AgentStatus,
         kind: &'static str,
     ) -> Result<(), AgentError> {
-        let cell = self.cell(tenant, name)?;
         let _unfollowed = self.unfollowed().await;
+        let cell = self.cell(tenant, name)?;
         store::set_status(&self.0.core.store, tenant, name, status).await?;
         if status == AgentStatus::Active {
             self.revive(&cell);
