@@ -43,18 +43,31 @@ pub(super) async fn run(agents: Agents) {
 }
 
 async fn follow(agents: &Agents, nodes: &Nodes, text: &str) -> Result<(), StoreError> {
+    let agent = text.strip_prefix(nodes::AGENT).and_then(|key| {
+        let (tenant, name) = key.split_once('/')?;
+        Some((tenant.parse().ok()?, name.parse().ok()?))
+    });
+    if let Some((tenant, name)) = &agent {
+        compile(agents, tenant, name).await?;
+    }
     let _alone = nodes.changes.write().await;
     if text.is_empty() {
         return everything(agents, nodes).await;
     }
-    if let Some(key) = text.strip_prefix(nodes::AGENT) {
-        let names =
-            key.split_once('/').and_then(|(tenant, name)| Some((tenant.parse().ok()?, name.parse().ok()?)));
-        if let Some((tenant, name)) = names {
-            one(agents, &tenant, &name).await?;
-        }
+    if let Some((tenant, name)) = &agent {
+        one(agents, tenant, name).await?;
     }
     nodes.poke();
+    Ok(())
+}
+
+/// Compiles the component of an agent, if it has one, before whoever changes agents here has to wait for that.
+async fn compile(agents: &Agents, tenant: &Tenant, name: &AgentName) -> Result<(), StoreError> {
+    let stored = store::find_agent(&agents.0.core.store, tenant, name).await?;
+    if let Some(wasm) = stored.and_then(|stored| stored.definition.wasm) {
+        // What is wrong with it is told where it is followed.
+        let _ = agents.component(&wasm.module).await;
+    }
     Ok(())
 }
 
