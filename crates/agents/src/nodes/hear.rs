@@ -43,7 +43,7 @@ pub(super) async fn run(agents: Agents) {
 }
 
 async fn follow(agents: &Agents, nodes: &Nodes, text: &str) -> Result<(), StoreError> {
-    let agent = text.strip_prefix(nodes::AGENT).and_then(|key| {
+    let agent: Option<(Tenant, AgentName)> = text.strip_prefix(nodes::AGENT).and_then(|key| {
         let (tenant, name) = key.split_once('/')?;
         Some((tenant.parse().ok()?, name.parse().ok()?))
     });
