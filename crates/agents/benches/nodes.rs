@@ -9,7 +9,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -23,7 +22,7 @@ use paddock_jobs::{Jobs, JobsOptions};
 use paddock_llm::{Gateway, LlmOptions};
 use paddock_platform::{
     blobs::{Blobs, BlobsOptions},
-    bus::{Bus, BusOptions},
+    bus::{Bus, BusOptions, testing::NatsServer},
     config::Section,
     events::Events,
     identity::{Caller, Tenant},
@@ -85,10 +84,6 @@ impl Drop for Process {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !is_so().await {
@@ -99,10 +94,8 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 async fn lost(count: usize) -> Figures {
     let Some(fixture) = Fixture::durable_postgres().await else { return Figures::new() };
-    let (store, port) = (fixture.options.url.to_string(), free_port());
-    let _nats =
-        Process::start(Command::new("nats-server").args(["-a", "127.0.0.1", "-p", &port.to_string()]));
-    let bus = format!("nats://127.0.0.1:{port}");
+    let Some(nats) = NatsServer::start() else { return Figures::new() };
+    let (store, bus) = (fixture.options.url.to_string(), nats.url());
     let own = std::env::current_exe().unwrap();
     let start = |node: &str| {
         Process::start(Command::new(&own).args(["serve", &store, &bus, node, &count.to_string()]))

@@ -64,8 +64,10 @@ pub(crate) struct Teller {
 #[derive(Default)]
 struct Gathered {
     text: String,
-    /// When a text was told last.
+    /// When a text was told last, or was to be.
     told_at: Option<Instant>,
+    /// Whether who hears it did not take the last one.
+    is_behind: bool,
 }
 
 impl Teller {
@@ -87,7 +89,8 @@ impl Teller {
         let mut gathered = self.gathered();
         gathered.text.push_str(piece);
         let is_due = gathered.told_at.is_none_or(|at| at.elapsed() >= GATHER);
-        if is_due || gathered.text.len() >= GATHER_BYTES {
+        // All of it is written anew whenever it is told: who is behind is not asked at each piece.
+        if is_due || (gathered.text.len() >= GATHER_BYTES && !gathered.is_behind) {
             self.tell_text(&mut gathered);
         }
     }
@@ -135,7 +138,8 @@ impl Teller {
         }
         gathered.told_at = Some(Instant::now());
         let event = json!({ "event": "text", "step": self.step(), "text": gathered.text });
-        if self.host.tell(&self.hearer, &event) {
+        gathered.is_behind = !self.host.tell(&self.hearer, &event);
+        if !gathered.is_behind {
             gathered.text.clear();
         }
     }
@@ -210,6 +214,7 @@ mod tests {
         teller.end_text();
         ear.is_behind.store(false, Ordering::SeqCst);
         teller.text("today");
+        teller.end_text();
         teller.tool("umbrella", &json!({ "size": "x".repeat(INPUT_MAX) }));
         let heard = ear.heard.lock().unwrap().clone();
         let texts: Vec<&str> = heard.iter().filter_map(|event| event["text"].as_str()).collect();

@@ -11,7 +11,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use schemars::JsonSchema;
@@ -20,6 +20,9 @@ use tokio::sync::Notify;
 use utoipa::ToSchema;
 
 use crate::message::{Message, Performative};
+
+/// For how long it counts how much another server said waits for an agent.
+const TOLD_FOR: Duration = Duration::from_secs(1);
 
 /// What happens to a message for a mailbox that is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -103,15 +106,22 @@ struct Inner {
     epoch: i64,
     /// Under which the task began that runs it.
     task_epoch: i64,
-    /// How much waits for the agent elsewhere, as far as is known.
-    elsewhere: usize,
+    /// How much waited for the agent elsewhere, and when that was told.
+    elsewhere: Option<(usize, Instant)>,
     /// The last place in the store of what waits there beyond the bound; 0 if nothing does.
     surplus_until: i64,
 }
 
 impl Inner {
     fn len(&self) -> usize {
-        self.queue.len() + self.taken + self.reserved + self.backlog + self.elsewhere
+        self.queue.len() + self.taken + self.reserved + self.backlog + self.elsewhere()
+    }
+
+    /// How much waits for the agent elsewhere, as far as is known. What was told long ago says nothing: who has much to do
+    /// gets nothing more, and would be thought busy for ever.
+    fn elsewhere(&self) -> usize {
+        let told = self.elsewhere.filter(|(_, at)| at.elapsed() < TOLD_FOR);
+        told.map_or(0, |(waiting, _)| waiting)
     }
 
     const fn is_away(&self) -> bool {
@@ -176,7 +186,7 @@ impl Mailbox {
             shed,
             epoch: ALONE,
             task_epoch: ALONE,
-            elsewhere: 0,
+            elsewhere: None,
             surplus_until: 0,
         };
         Self { inner: Mutex::new(inner), room: Notify::new() }

@@ -1,6 +1,6 @@
 //! Mailboxes that come to a server and leave it again.
 
-use std::{collections::VecDeque, sync::MutexGuard};
+use std::{collections::VecDeque, sync::MutexGuard, time::Instant};
 
 use super::{AWAY, Delivery, Inner, Mailbox, Refusal};
 
@@ -77,7 +77,7 @@ impl Mailbox {
         let mut inner = self.inner();
         inner.epoch = epoch;
         inner.backlog = backlog;
-        inner.elsewhere = 0;
+        inner.elsewhere = None;
         inner.surplus_until = surplus_until;
         let room =
             if inner.is_closed || inner.has_surplus() { 0 } else { inner.bound.saturating_sub(inner.len()) };
@@ -140,7 +140,7 @@ impl Mailbox {
     pub(crate) fn note_elsewhere(&self, waiting: usize) {
         let mut inner = self.inner();
         if inner.is_away() {
-            inner.elsewhere = waiting;
+            inner.elsewhere = Some((waiting, Instant::now()));
         }
     }
 }

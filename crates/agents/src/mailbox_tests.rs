@@ -138,6 +138,25 @@ fn a_mailbox_that_is_away_takes_nothing_and_gives_up_what_is_in_memory() {
 }
 
 #[test]
+fn what_was_told_of_a_mailbox_elsewhere_counts_for_a_while() {
+    let mailbox = Mailbox::new(4, Overflow::Reject, Vec::new());
+    mailbox.note_elsewhere(3);
+    assert!(mailbox.inner().elsewhere.is_none(), "it is here");
+    mailbox.leave();
+    mailbox.note_elsewhere(3);
+    let (waiting, told_at) = mailbox.inner().elsewhere.unwrap();
+    assert_eq!(waiting, 3);
+    // However slow the machine is.
+    mailbox.inner().elsewhere = Some((3, told_at + Duration::from_hours(1)));
+    assert_eq!(mailbox.len(), 3);
+    mailbox.inner().elsewhere = told_at.checked_sub(TOLD_FOR).map(|at| (3, at));
+    assert_eq!(mailbox.len(), 0);
+    mailbox.note_elsewhere(3);
+    mailbox.settle(7, 0, 0, Vec::new());
+    assert!(mailbox.inner().elsewhere.is_none());
+}
+
+#[test]
 fn a_mailbox_that_comes_takes_no_more_than_it_has_room_for() {
     let mailbox = Mailbox::new(3, Overflow::Reject, Vec::new());
     mailbox.leave();

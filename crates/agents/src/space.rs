@@ -122,10 +122,14 @@ impl Space {
         }
     }
 
-    /// Forgets an agent wherever it is listed.
-    pub(crate) fn remove(&self, cell: &Arc<Cell>) {
+    /// Forgets an agent wherever it is listed. Gives whether it was.
+    pub(crate) fn remove(&self, cell: &Arc<Cell>) -> bool {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.agents.pin().remove(&cell.name);
+        let agents = self.agents.pin();
+        if !agents.get(&cell.name).is_some_and(|there| Arc::ptr_eq(there, cell)) {
+            return false;
+        }
+        agents.remove(&cell.name);
         let capabilities: Vec<Capability> = self.capabilities.pin().keys().cloned().collect();
         for capability in &capabilities {
             self.leave_capability(capability, cell);
@@ -134,6 +138,7 @@ impl Space {
         for topic in &topics {
             self.leave_topic(topic, cell);
         }
+        true
     }
 
     /// Gives a message to somebody outside who waits for answers. What is only told on the way leaves room for the answer.

@@ -1,24 +1,13 @@
 //! Three servers on one PostgreSQL database and one NATS server, as their users meet them: agents are spread, found from
 //! everywhere, and survive what happens to servers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test says what it found by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it found by panicking")]
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use paddock_platform::store::testing::Fixture;
+use paddock_platform::{bus::testing::NatsServer, store::testing::Fixture};
 use reqwest::{Client, Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -28,56 +17,11 @@ use wit_parser::Resolve;
 
 const AGENTS: usize = 9;
 
-/// A NATS server of the test's own. Dropping it kills it.
-struct Nats {
-    child: Option<Child>,
-    port: u16,
-}
-
-impl Nats {
-    /// `None` where it is not installed, unless it has to be.
-    fn start() -> Option<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let mut nats = Self { child: None, port };
-        nats.go().then_some(nats)
-    }
-
-    fn go(&mut self) -> bool {
-        let mut command = Command::new("nats-server");
-        command.args(["-a", "127.0.0.1", "-p", &self.port.to_string()]);
-        match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-            Ok(child) => self.child = Some(child),
-            Err(error) => {
-                let required = std::env::var("PADDOCK_REQUIRE_NATS").as_deref() == Ok("1");
-                assert!(!required, "PADDOCK_REQUIRE_NATS=1 is set, and nats-server does not run: {error}");
-                println!("skipped: nats-server is not installed (`scripts/setup.sh test`)");
-                return false;
-            }
-        }
-        true
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
 /// Everything that the servers share, and the servers.
 struct Cluster {
     servers: BTreeMap<&'static str, TestServer>,
     client: Client,
-    nats: Nats,
+    nats: NatsServer,
     fixture: Fixture,
     blobs: tempfile::TempDir,
 }
@@ -85,7 +29,7 @@ struct Cluster {
 impl Cluster {
     /// Three servers with agents; `None` where something is not installed.
     async fn start() -> Option<Self> {
-        let (nats, fixture) = (Nats::start()?, Fixture::postgres().await?);
+        let (nats, fixture) = (NatsServer::start()?, Fixture::postgres().await?);
         let client = Client::builder().no_proxy().build().unwrap();
         let blobs = tempfile::tempdir().unwrap();
         let mut cluster = Self { servers: BTreeMap::new(), client, nats, fixture, blobs };
@@ -100,7 +44,7 @@ impl Cluster {
     fn add(&mut self, name: &'static str) {
         let set = [
             format!("store.url={}", self.fixture.options.url),
-            format!("bus.url=nats://127.0.0.1:{}", self.nats.port),
+            format!("bus.url={}", self.nats.url()),
             format!("blobs.url=file:{}", self.blobs.path().display()),
             format!("agents.nodes.name={name}"),
             "agents.nodes.lease=4s".to_owned(),
@@ -329,7 +273,7 @@ async fn durable_messages_arrive_without_the_bus_and_all_messages_with_it() {
     let (_, ready) = cluster.ask("a", Method::GET, "/readyz", &Value::Null).await.unwrap();
     assert!(ready.to_string().contains("NATS cannot be reached"), "{ready}");
 
-    assert!(cluster.nats.go());
+    assert!(cluster.nats.resume());
     eventually("the bus is there again", async || {
         let (_, view) = cluster.ask("a", Method::GET, "/agents/nodes", &Value::Null).await.ok()?;
         (view["bus_up"] == true).then_some(())

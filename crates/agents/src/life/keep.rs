@@ -41,10 +41,7 @@ impl Life {
             .dirty_since
             .is_some_and(|since| self.core.tick().saturating_sub(since) >= limits.checkpoint_interval_s);
         let is_due = self.dirty_since.is_some()
-            && (is_due
-                || is_old
-                || std::mem::take(&mut self.is_urgent)
-                || self.since_checkpoint >= limits.checkpoint_messages);
+            && (is_due || is_old || self.is_urgent || self.since_checkpoint >= limits.checkpoint_messages);
         if self.pending.is_empty() && !is_due {
             return Go::On;
         }
@@ -53,7 +50,7 @@ impl Life {
 
     /// Writes everything that is not in the store yet, and then sends what was sent.
     pub(super) async fn flush(&mut self) -> Go {
-        self.since_checkpoint = 0;
+        (self.since_checkpoint, self.is_urgent) = (0, false);
         let pending = std::mem::take(&mut self.pending);
         let mut change = Change {
             agent: Some((Arc::clone(&self.cell.key), self.epoch)),

@@ -1,8 +1,8 @@
 //! Agents that were deployed, steered or removed by another server.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use paddock_platform::identity::Tenant;
+use paddock_platform::{identity::Tenant, store::StoreError};
 
 use super::Nodes;
 use crate::{
@@ -14,51 +14,85 @@ use crate::{
     store::{self, StoredAgent, nodes},
 };
 
+/// How long after the store failed everything is looked at.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+
 /// Follows what other servers say about agents.
 pub(super) async fn run(agents: Agents) {
     let core = Arc::clone(&agents.0.core);
     let Some(nodes) = &core.nodes else { return };
     let mut heard = core.store.listen(nodes::CHANNEL, &core.tasks);
     loop {
-        let text = match heard.recv().await {
+        let mut text = match heard.recv().await {
             Ok(text) => text,
             // Whatever was missed, everything is looked at.
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => String::new(),
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         };
-        let alone = nodes.changes.write().await;
-        let followed = follow(&agents, nodes, &text).await;
-        drop(alone);
-        if let Err(error) = followed {
+        while let Err(error) = follow(&agents, nodes, &text).await {
+            if !error.is_transient() {
+                tracing::error!(%error, text, "what another server said about an agent cannot be followed");
+                break;
+            }
             tracing::warn!(%error, text, "what another server said about an agent is not followed yet");
+            tokio::time::sleep(RETRY_WAIT).await;
+            // Whatever else is said meanwhile, everything is looked at.
+            text.clear();
         }
     }
 }
 
-async fn follow(agents: &Agents, nodes: &Nodes, text: &str) -> Result<(), AgentError> {
+async fn follow(agents: &Agents, nodes: &Nodes, text: &str) -> Result<(), StoreError> {
+    let agent: Option<(Tenant, AgentName)> = text.strip_prefix(nodes::AGENT).and_then(|key| {
+        let (tenant, name) = key.split_once('/')?;
+        Some((tenant.parse().ok()?, name.parse().ok()?))
+    });
+    if let Some((tenant, name)) = &agent {
+        compile(agents, tenant, name).await?;
+    }
+    let _alone = nodes.changes.write().await;
     if text.is_empty() {
         return everything(agents, nodes).await;
     }
-    if let Some(key) = text.strip_prefix(nodes::AGENT) {
-        let names =
-            key.split_once('/').and_then(|(tenant, name)| Some((tenant.parse().ok()?, name.parse().ok()?)));
-        if let Some((tenant, name)) = names {
-            one(agents, &tenant, &name).await?;
-        }
+    if let Some((tenant, name)) = &agent {
+        one(agents, tenant, name).await?;
     }
     nodes.poke();
     Ok(())
 }
 
-async fn one(agents: &Agents, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
+/// Compiles the component of an agent, if it has one, before whoever changes agents here has to wait for that.
+async fn compile(agents: &Agents, tenant: &Tenant, name: &AgentName) -> Result<(), StoreError> {
+    let stored = store::find_agent(&agents.0.core.store, tenant, name).await?;
+    if let Some(wasm) = stored.and_then(|stored| stored.definition.wasm) {
+        // What is wrong with it is told where it is followed.
+        let _ = agents.component(&wasm.module).await;
+    }
+    Ok(())
+}
+
+async fn one(agents: &Agents, tenant: &Tenant, name: &AgentName) -> Result<(), StoreError> {
     if let Some(stored) = store::find_agent(&agents.0.core.store, tenant, name).await? {
-        return agents.follow(stored).await;
+        return followed(agents, stored).await;
     }
     agents.forget(tenant, name);
     Ok(())
 }
 
-async fn everything(agents: &Agents, nodes: &Nodes) -> Result<(), AgentError> {
+/// Follows what became of one agent. If that cannot be done here, others are followed all the same.
+async fn followed(agents: &Agents, stored: StoredAgent) -> Result<(), StoreError> {
+    let (tenant, name) = (stored.tenant.clone(), stored.name.clone());
+    match agents.follow(stored).await {
+        Err(AgentError::Store(error)) => Err(error),
+        Err(error) => {
+            tracing::error!(%error, %tenant, agent = %name, "what another server did with an agent cannot be done here");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn everything(agents: &Agents, nodes: &Nodes) -> Result<(), StoreError> {
     let stored: Vec<StoredAgent> = store::load_agents(&agents.0.core.store).await?;
     let cells: Vec<Arc<Cell>> = agents.0.core.spaces.pin().values().flat_map(|space| space.cells()).collect();
     let there: HashSet<String> =
@@ -68,7 +102,7 @@ async fn everything(agents: &Agents, nodes: &Nodes) -> Result<(), AgentError> {
         one(agents, &cell.space.tenant, &cell.name).await?;
     }
     for agent in stored {
-        agents.follow(agent).await?;
+        followed(agents, agent).await?;
     }
     nodes.poke();
     Ok(())

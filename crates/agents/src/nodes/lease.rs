@@ -21,8 +21,6 @@ use crate::{
 const JOIN_WAIT: Duration = Duration::from_millis(500);
 /// How long agents may take to write what they did when the server stops.
 const STOP_WAIT: Duration = Duration::from_secs(8);
-/// How often it is looked whether they have.
-const STOP_LOOK: Duration = Duration::from_millis(20);
 /// How long giving a lease back may take.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
@@ -128,8 +126,7 @@ async fn cut_off(core: &Arc<Core>, nodes: &Arc<Nodes>, term: &Term, reason: &'st
 /// The server stops: its agents go to others as soon as they have written what they did.
 async fn give_back(core: &Core, term: &Term) {
     let until = (Instant::now() + STOP_WAIT).min(term.until());
-    while !core.awake.pin().is_empty() && Instant::now() < until {
-        tokio::time::sleep(STOP_LOOK).await;
-    }
+    core.lives.close();
+    let _ = tokio::time::timeout_at(until, core.lives.wait()).await;
     let _ = tokio::time::timeout(LEAVE_WAIT, nodes::leave(&core.store, &term.node)).await;
 }

@@ -2,6 +2,9 @@
 //!
 //! What waits for a server is sent together, and the next lot goes when it has said what became of the one before. A line
 //! that is full refuses, a server that does not answer costs what was on its way.
+//!
+//! When an agent moves, what comes back is held before what was sent since. What comes back only once it is known where the
+//! agent is now may be late: nobody waits for the line to a server that may not answer.
 
 use std::{
     collections::VecDeque,
@@ -38,6 +41,9 @@ const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// For how long sending is tried where nothing can have arrived, and how often.
 const TRY_FOR: Duration = Duration::from_secs(3);
 const TRY_WAIT: Duration = Duration::from_millis(100);
+
+const NO_ROOM: &str =
+    "nobody runs it at the moment, and as much as may waits for that (`agents.pending_max`)";
 
 /// A message that goes to another server.
 pub(super) struct Outgoing {
@@ -94,8 +100,7 @@ impl Nodes {
             self.changed.notify_one();
             return Passed::On;
         }
-        let detail = "nobody runs it at the moment, and as much as may waits for that (`agents.pending_max`)";
-        Passed::Trouble(unreachable(Some(cell), detail))
+        Passed::Trouble(unreachable(Some(cell), NO_ROOM))
     }
 
     fn pass_to(
@@ -153,8 +158,10 @@ impl Nodes {
     ) {
         for member in self.members().iter() {
             let server = super::server_of(&member.row.node);
-            if server != &*self.server {
-                self.post(core, &Arc::from(server), Outgoing::to_others(space, topic, message));
+            if server != &*self.server
+                && !self.post(core, &Arc::from(server), Outgoing::to_others(space, topic, message))
+            {
+                counter!(AGENTS_PASSED_TOTAL, "outcome" => "full").increment(1);
             }
         }
     }
@@ -254,12 +261,21 @@ async fn send(core: &Arc<Core>, nodes: &Arc<Nodes>, server: &Arc<str>, lot: Vec<
     }
 }
 
+/// A message comes back: the server that it went to does not run its agent any more.
 fn hold(core: &Arc<Core>, nodes: &Nodes, cell: &Arc<Cell>, message: &Arc<Message>, since: Instant) {
+    let mut waiting = nodes.waiting();
+    if cell.mailbox.epoch() != AWAY {
+        drop(waiting);
+        core.put_again(cell, message);
+        return;
+    }
+    // Until it is looked who runs it: what is sent meanwhile waits behind this one.
     cell.set_owner(None);
-    match nodes.pass(core, cell, message, since) {
-        Passed::On => {}
-        Passed::Here => core.put_again(cell, message),
-        Passed::Trouble(trouble) => core.troubled(&cell.space, message, vec![trouble]),
+    let is_held = waiting.add_returned(cell, Arc::clone(message), since);
+    drop(waiting);
+    nodes.changed.notify_one();
+    if !is_held {
+        core.troubled(&cell.space, message, vec![unreachable(Some(cell), NO_ROOM)]);
     }
 }
 

@@ -1,14 +1,9 @@
-//! Bringing agents in: definitions, versions, components.
+//! Bringing agents in: definitions and versions.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, PoisonError, atomic::Ordering},
-};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use paddock_platform::{
-    blobs::BlobKey,
     identity::{Caller, Scope, Tenant},
     problem::Problem,
 };
@@ -19,9 +14,7 @@ use utoipa::ToSchema;
 
 use super::{Agents, topics};
 use crate::{
-    cell::{Agent, AgentStatus, Cell, ORDER_END, ORDER_LOOK},
-    core::Trouble,
-    dead::DeadReason,
+    cell::{Agent, AgentStatus, Cell},
     definition::{AgentDefinition, AgentKind},
     error::AgentError,
     handler::{self, Factory, Failure, Handled, Handler},
@@ -31,24 +24,6 @@ use crate::{
     store::{self, StoredAgent},
     turn::Turn,
 };
-
-/// A component that was uploaded.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, ToSchema)]
-pub struct ModuleView {
-    /// What definitions name it by.
-    pub digest: String,
-    /// How large it is.
-    pub size: u64,
-    /// The name that it gives itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// What it says that it does.
-    pub description: String,
-    /// What it says that it can do.
-    pub capabilities: Vec<String>,
-    /// The tools that it would like to call.
-    pub tools: Vec<String>,
-}
 
 /// Whether a definition can be deployed.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -69,30 +44,7 @@ impl Handler for Broken {
     }
 }
 
-fn module_key(digest: &str) -> Option<BlobKey> {
-    let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_digest.then(|| format!("agents/modules/{digest}.wasm").parse().ok()).flatten()
-}
-
 impl Agents {
-    /// Takes a component, checks it, and keeps it under its digest.
-    pub async fn upload(&self, component: Bytes) -> Result<ModuleView, AgentError> {
-        let module = self.0.wasm.prepare(component.clone()).await?;
-        let size = component.len() as u64;
-        if let Some(key) = module_key(module.digest()) {
-            self.0.blobs.put(&key, component).await?;
-        }
-        let description = module.description().clone();
-        Ok(ModuleView {
-            digest: module.digest().to_owned(),
-            size,
-            name: description.name,
-            description: description.description,
-            capabilities: description.capabilities,
-            tools: description.tools,
-        })
-    }
-
     /// Everything that speaks against a definition.
     pub async fn validate(&self, caller: &Caller, definition: &AgentDefinition) -> Validation {
         let errors = match self.prepare(caller, definition).await {
@@ -155,24 +107,6 @@ impl Agents {
             format!("there is no model `{model}`, only {}", known.join(", "))
         };
         Err(InvalidField::new(field, detail))
-    }
-
-    /// Sees to it that a component is ready that another server took.
-    pub(crate) async fn component(&self, digest: &str) -> Result<(), AgentError> {
-        self.module(digest).await.map(|_| ())
-    }
-
-    pub(super) async fn module(&self, digest: &str) -> Result<crate::wasm::Module, AgentError> {
-        if let Some(module) = self.0.wasm.prepared(digest) {
-            return Ok(module);
-        }
-        let unknown = || InvalidField::new("wasm.module", "names no component that was uploaded");
-        let key = module_key(digest).ok_or_else(unknown)?;
-        let blob = self.0.blobs.get(&key).await.map_err(|error| match error {
-            paddock_platform::blobs::BlobError::NotFound(_) => AgentError::Invalid(unknown()),
-            other => other.into(),
-        })?;
-        Ok(self.0.wasm.prepare(blob.bytes).await?)
     }
 
     /// What makes the agent's handlers.
@@ -275,12 +209,14 @@ impl Agents {
         } else {
             self.refuse_too_many()?;
             let cell = Arc::new(Cell::new(&space, agent, core.limits.mailbox_max));
-            if let Some(nodes) = &core.nodes {
+            if core.nodes.is_some() {
                 // Until some server takes it.
                 cell.mailbox.leave();
-                nodes.poke();
             }
             space.agents.pin().insert(name, Arc::clone(&cell));
+            if let Some(nodes) = &core.nodes {
+                nodes.poke();
+            }
             self.0.count.fetch_add(1, Ordering::Relaxed);
             (cell, None)
         };
@@ -288,15 +224,6 @@ impl Agents {
         let now = (&definition.capabilities[..], &definition.topics[..]);
         space.enlist(&cell, before.unwrap_or_default(), now);
         Ok(cell)
-    }
-
-    /// Has an agent handle messages, with the version in force.
-    pub(crate) fn revive(&self, cell: &Arc<Cell>) {
-        cell.set_status(AgentStatus::Active);
-        cell.has_scheduled.store(false, Ordering::Release);
-        cell.mailbox.open();
-        cell.order(ORDER_LOOK);
-        self.0.core.nudge(cell);
     }
 
     /// Puts an earlier version in force again.
@@ -330,72 +257,6 @@ impl Agents {
             return Err(AgentError::Native(name.clone()));
         }
         Ok(cell)
-    }
-
-    /// Removes an agent, its state, and its messages.
-    pub async fn remove(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
-        let cell = self.stored(tenant, name)?;
-        let core = &self.0.core;
-        let _unfollowed = self.unfollowed().await;
-        self.unlist(&cell);
-        store::delete_agent(&core.store, tenant, name, &cell.key).await?;
-        core.publish(&cell, topics::STATES.name, "removed", json!({}));
-        Ok(())
-    }
-
-    /// Removes an agent here that another server removed.
-    pub(crate) fn forget(&self, tenant: &Tenant, name: &AgentName) {
-        if let Ok(cell) = self.stored(tenant, name) {
-            self.unlist(&cell);
-        }
-    }
-
-    fn unlist(&self, cell: &Arc<Cell>) {
-        let core = &self.0.core;
-        cell.space.remove(cell);
-        core.supervisor.leave(&cell.space.tenant, &cell.name);
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
-        for waiting in cell.mailbox.close() {
-            let trouble = Trouble::new(Some(&cell.name), DeadReason::Stopped, "the agent was removed");
-            core.bury(&cell.space, &waiting.message, trouble);
-        }
-        cell.order(ORDER_END);
-        core.nudge(cell);
-        cell.clear_due();
-        core.reminders.forget(&HashSet::from([&*cell.key]));
-        if let Some(nodes) = &core.nodes {
-            nodes.removed(cell);
-        }
-    }
-
-    /// Has an agent handle no messages; they wait.
-    pub async fn suspend(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
-        self.set_status(tenant, name, AgentStatus::Suspended, "suspended").await
-    }
-
-    /// Has an agent handle messages again, whether it was suspended or failed too often.
-    pub async fn resume(&self, tenant: &Tenant, name: &AgentName) -> Result<(), AgentError> {
-        self.set_status(tenant, name, AgentStatus::Active, "resumed").await
-    }
-
-    async fn set_status(
-        &self,
-        tenant: &Tenant,
-        name: &AgentName,
-        status: AgentStatus,
-        kind: &'static str,
-    ) -> Result<(), AgentError> {
-        let cell = self.cell(tenant, name)?;
-        let _unfollowed = self.unfollowed().await;
-        store::set_status(&self.0.core.store, tenant, name, status).await?;
-        if status == AgentStatus::Active {
-            self.revive(&cell);
-        } else {
-            cell.set_status(status);
-            self.0.core.nudge(&cell);
-        }
-        self.0.core.publish(&cell, topics::STATES.name, kind, json!({}));
-        Ok(())
     }
 
     /// Brings in what the store has.

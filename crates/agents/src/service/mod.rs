@@ -8,11 +8,13 @@ mod follow;
 mod health;
 mod look;
 mod messages;
+mod modules;
 mod negotiate;
 mod recover;
 mod run;
 mod schedules;
 mod split;
+mod steer;
 pub(crate) mod topics;
 mod upkeep;
 
@@ -44,9 +46,10 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::follow::{Followed, News};
 pub use self::{
-    deploy::{ModuleView, Validation},
+    deploy::Validation,
     look::{AgentView, DefinitionView, VersionView},
     messages::{AnswerView, ExecuteInput, ExecuteOutput, SentView},
+    modules::ModuleView,
     run::{Trial, TrialInput},
     split::{SplitInput, SplitView},
 };

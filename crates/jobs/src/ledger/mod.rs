@@ -97,6 +97,30 @@ impl Pending {
     }
 }
 
+/// An end that waits for room to be handed in. Whoever hands it in may go away meanwhile: then nothing waits for it.
+struct OnItsWay<'a> {
+    ledger: &'a Ledger,
+    attempt: AttemptKey,
+    is_handed_in: bool,
+}
+
+impl<'a> OnItsWay<'a> {
+    fn new(ledger: &'a Ledger, attempt: AttemptKey) -> Self {
+        ledger.pending.add();
+        ledger.ending().insert(attempt);
+        Self { ledger, attempt, is_handed_in: false }
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        if !self.is_handed_in {
+            self.ledger.ended(&[self.attempt]);
+            self.ledger.pending.settle(1);
+        }
+    }
+}
+
 /// The other ends, for [`spawn`].
 pub(crate) struct Intake {
     inserts: mpsc::Receiver<Insert>,
@@ -149,14 +173,10 @@ impl Ledger {
     }
 
     async fn send(&self, end: End) -> Result<(), StoreError> {
-        let attempt = end.attempt();
-        self.pending.add();
-        self.ending().insert(attempt);
-        self.ends.send(end).await.map_err(|_| {
-            self.ended(&[attempt]);
-            self.pending.settle(1);
-            StoreError::Closed
-        })
+        let mut on_its_way = OnItsWay::new(self, end.attempt());
+        self.ends.send(end).await.map_err(|_| StoreError::Closed)?;
+        on_its_way.is_handed_in = true;
+        Ok(())
     }
 
     fn ending(&self) -> MutexGuard<'_, HashSet<AttemptKey>> {
@@ -268,4 +288,29 @@ where
 /// Milliseconds, as the store has times.
 fn ms(moment: Timestamp) -> i64 {
     moment.as_millisecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{Job, testing::job, verdict::Verdict};
+
+    #[tokio::test]
+    async fn an_end_whose_caller_goes_away_before_there_is_room_keeps_nobody_waiting() {
+        let (ledger, _intake) = Ledger::new(1);
+        let first = job();
+        let key = first.id.key();
+        let ending = |attempt| {
+            let job = Job { attempt, ..first.clone() };
+            Ending::new(Arc::new(job), Verdict::cancelled(), Timestamp::UNIX_EPOCH)
+        };
+        ledger.end(ending(1)).await.unwrap();
+        assert!(ledger.end(ending(2)).now_or_never().is_none(), "there is no room");
+        assert!(ledger.is_ending(key, 1) && !ledger.is_ending(key, 2));
+        ledger.ended(&[(key, 1)]);
+        ledger.pending.settle(1);
+        assert!(ledger.settled().now_or_never().is_some());
+    }
 }

@@ -22,6 +22,8 @@ mod local;
 pub mod metrics;
 mod nats;
 mod options;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -1,70 +1,21 @@
 //! What every bus does, within the process and over NATS.
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Bus, BusError, BusOptions, BusUrl};
+use super::{Bus, BusError, BusOptions, BusUrl, testing::NatsServer};
 use crate::task::Tasks;
 
 /// Far longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A NATS server of the test's own. Dropping it kills it.
-struct Nats {
-    child: Option<Child>,
-    port: u16,
-}
-
-impl Nats {
-    /// `None` where it is not installed, unless it has to be.
-    fn start() -> Option<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let mut nats = Self { child: None, port };
-        nats.go().then_some(nats)
-    }
-
-    fn go(&mut self) -> bool {
-        let mut command = Command::new("nats-server");
-        command.args(["-a", "127.0.0.1", "-p", &self.port.to_string()]);
-        match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-            Ok(child) => self.child = Some(child),
-            Err(error) => {
-                let required = std::env::var("PADDOCK_REQUIRE_NATS").as_deref() == Ok("1");
-                assert!(!required, "PADDOCK_REQUIRE_NATS=1 is set, and nats-server does not run: {error}");
-                println!("skipped: nats-server is not installed (`scripts/setup.sh test`)");
-                return false;
-            }
-        }
-        true
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    async fn bus(&self) -> Bus {
-        let url = BusUrl::Nats(format!("nats://127.0.0.1:{}", self.port));
-        let options = BusOptions { url, ..BusOptions::default() };
-        let bus = Bus::connect(&options, &Tasks::default()).await.unwrap();
-        until(|| bus.is_up()).await;
-        bus
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        self.stop();
-    }
+/// A bus over a NATS server.
+async fn connect(nats: &NatsServer) -> Bus {
+    let options = BusOptions { url: nats.url().parse().unwrap(), ..BusOptions::default() };
+    let bus = Bus::connect(&options, &Tasks::default()).await.unwrap();
+    until(|| bus.is_up()).await;
+    bus
 }
 
 async fn until(mut is_so: impl FnMut() -> bool) {
@@ -80,8 +31,8 @@ async fn until(mut is_so: impl FnMut() -> bool) {
 async fn on_each_bus(test: impl AsyncFn(&Bus, &Bus)) {
     let local = Bus::local();
     test(&local, &local.clone()).await;
-    if let Some(nats) = Nats::start() {
-        test(&nats.bus().await, &nats.bus().await).await;
+    if let Some(nats) = NatsServer::start() {
+        test(&connect(&nats).await, &connect(&nats).await).await;
     }
 }
 
@@ -142,8 +93,8 @@ async fn who_asks_hears_the_answer_or_that_there_is_none() {
 
 #[tokio::test]
 async fn a_bus_that_is_gone_says_so_at_once_and_comes_back_with_its_subscriptions() {
-    let Some(mut nats) = Nats::start() else { return };
-    let bus = nats.bus().await;
+    let Some(mut nats) = NatsServer::start() else { return };
+    let bus = connect(&nats).await;
     let mut news = bus.subscribe("news").await.unwrap();
     nats.stop();
     until(|| !bus.is_up()).await;
@@ -151,7 +102,7 @@ async fn a_bus_that_is_gone_says_so_at_once_and_comes_back_with_its_subscription
     assert!(matches!(gone, Err(BusError::Unreachable(_))), "{gone:?}");
     let gone = bus.request("news", Bytes::new(), PATIENCE).await;
     assert!(matches!(gone, Err(BusError::Unreachable(_))), "{gone:?}");
-    assert!(nats.go());
+    assert!(nats.resume());
     until(|| bus.is_up()).await;
     let heard = async {
         // The subscription is made again soon after the connection.
@@ -167,8 +118,8 @@ async fn a_bus_that_is_gone_says_so_at_once_and_comes_back_with_its_subscription
 
 #[tokio::test]
 async fn what_is_too_large_is_refused() {
-    let Some(nats) = Nats::start() else { return };
-    let bus = nats.bus().await;
+    let Some(nats) = NatsServer::start() else { return };
+    let bus = connect(&nats).await;
     let large = Bytes::from(vec![0; bus.body_max() + 1]);
     let refused = bus.publish("news", large).await;
     assert!(matches!(refused, Err(BusError::TooLarge { .. })), "{refused:?}");

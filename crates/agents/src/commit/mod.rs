@@ -7,6 +7,9 @@
 //! for an agent and its coming or going are never under way together. A message for an agent of another server goes to the
 //! store like any other, and that server is told.
 
+mod post;
+mod rows;
+
 use std::{
     collections::{BTreeSet, HashSet},
     sync::{
@@ -20,24 +23,27 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use metrics::{counter, histogram};
 use paddock_platform::{
-    params,
-    store::{Store, StoreError, Value},
+    store::{Store, StoreError},
     task::Tasks,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::post::{Place, Post};
+use self::rows::rows_of;
 use crate::{
     cell::Cell,
-    dead::{DeadLetter, DeadLetterView},
-    envelope,
-    mailbox::{AWAY, Delivery, Refusal},
+    dead::DeadLetter,
+    mailbox::Delivery,
     message::{Message, MessageId},
     metrics::{
         AGENTS_COMMIT_BATCH, AGENTS_COMMIT_DURATION_SECONDS, AGENTS_DUPLICATES_TOTAL, AGENTS_FENCED_TOTAL,
     },
     nodes::Nodes,
-    store::{Applied, ChangeRows, Fence, apply, nodes::Taken},
+    store::{
+        Applied, ChangeRows, apply,
+        nodes::{self, Taken},
+    },
 };
 
 /// Rows that share a transaction at most.
@@ -46,87 +52,6 @@ const ROWS_MAX: usize = 2_000;
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The first and the longest wait between two tries.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-
-/// A place in a mailbox that is kept for a message on its way to disk; given back if it does not get there.
-#[derive(Debug)]
-pub(crate) struct Place {
-    cell: Arc<Cell>,
-    epoch: i64,
-    is_open: bool,
-}
-
-impl Place {
-    pub(crate) fn reserve(cell: &Arc<Cell>) -> Result<Self, Refusal> {
-        let epoch = cell.mailbox.reserve()?;
-        Ok(Self { cell: Arc::clone(cell), epoch, is_open: true })
-    }
-
-    /// As [`Place::reserve`], for a message that is in the store already.
-    pub(crate) fn reserve_stored(cell: &Arc<Cell>) -> Result<Self, Refusal> {
-        let epoch = cell.mailbox.reserve_stored()?;
-        Ok(Self { cell: Arc::clone(cell), epoch, is_open: true })
-    }
-
-    /// The epoch of the mailbox that it is in.
-    pub(crate) const fn epoch(&self) -> i64 {
-        self.epoch
-    }
-
-    /// Gives whether somebody has to run the agent.
-    pub(crate) fn fill(mut self, delivery: Delivery) -> bool {
-        self.is_open = false;
-        self.cell.mailbox.fill(delivery, self.epoch)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.is_open {
-            self.cell.mailbox.release(self.epoch);
-        }
-    }
-}
-
-/// Counts a message on its way to the store for an agent of another server, whose backlog does not show it yet.
-#[derive(Debug)]
-struct Underway(Arc<Cell>);
-
-impl Underway {
-    fn new(cell: &Arc<Cell>) -> Self {
-        cell.underway.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(cell))
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.0.underway.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A durable message and where it goes.
-#[derive(Debug)]
-pub(crate) struct Post {
-    cell: Arc<Cell>,
-    /// `None` if another server runs the agent.
-    place: Option<Place>,
-    _underway: Option<Underway>,
-    message: Arc<Message>,
-}
-
-impl Post {
-    /// Into a mailbox of this server.
-    pub(crate) fn here(place: Place, message: &Arc<Message>) -> Self {
-        let (cell, message) = (Arc::clone(&place.cell), Arc::clone(message));
-        Self { cell, place: Some(place), _underway: None, message }
-    }
-
-    /// For an agent that another server runs, or nobody yet.
-    pub(crate) fn away(cell: Arc<Cell>, message: &Arc<Message>) -> Self {
-        let underway = Some(Underway::new(&cell));
-        Self { cell, place: None, _underway: underway, message: Arc::clone(message) }
-    }
-}
 
 /// What takes place together or not at all.
 #[derive(Debug, Default)]
@@ -168,7 +93,7 @@ struct Submitted {
 /// Agents that this server is to run no longer, with their epochs, and others that it is to run, with how many messages
 /// their mailboxes hold.
 #[derive(Debug, Default)]
-pub(crate) struct Placement {
+pub(crate) struct Handover {
     pub(crate) node: Arc<str>,
     pub(crate) release: Vec<(String, i64)>,
     pub(crate) take: Vec<(String, usize)>,
@@ -176,7 +101,7 @@ pub(crate) struct Placement {
 
 enum Work {
     Change(Submitted),
-    Place(Placement, oneshot::Sender<Result<Vec<Taken>, StoreError>>),
+    HandOver(Handover, oneshot::Sender<Result<Vec<Taken>, StoreError>>),
 }
 
 /// The handle: what is to be written. Cheap to clone.
@@ -231,10 +156,10 @@ impl Committer {
     }
 
     /// Says which agents this server runs, after everything that was handed in before.
-    pub(crate) async fn place(&self, placement: Placement) -> Result<Vec<Taken>, StoreError> {
-        let (done, placed) = oneshot::channel();
-        self.0.send(Work::Place(placement, done)).await.map_err(|_| StoreError::Closed)?;
-        placed.await.map_err(|_| StoreError::Closed)?
+    pub(crate) async fn hand_over(&self, handover: Handover) -> Result<Vec<Taken>, StoreError> {
+        let (done, taken) = oneshot::channel();
+        self.0.send(Work::HandOver(handover, done)).await.map_err(|_| StoreError::Closed)?;
+        taken.await.map_err(|_| StoreError::Closed)?
     }
 
     /// As [`Committer::write`], for callers who can come back.
@@ -282,7 +207,7 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return };
-            let (mut rows, mut batch, mut placement) = (0, Vec::new(), None);
+            let (mut rows, mut batch, mut handover) = (0, Vec::new(), None);
             let mut next = Some(first);
             while let Some(work) = next.take() {
                 match work {
@@ -290,8 +215,8 @@ impl Writer {
                         rows += submitted.change.rows();
                         batch.push(submitted);
                     }
-                    Work::Place(placed, done) => {
-                        placement = Some((placed, done));
+                    Work::HandOver(handed, done) => {
+                        handover = Some((handed, done));
                         break;
                     }
                 }
@@ -303,8 +228,8 @@ impl Writer {
                 histogram!(AGENTS_COMMIT_BATCH).record(batch.len() as f64);
                 self.write(batch).await;
             }
-            if let Some((Placement { node, release, take }, done)) = placement {
-                let _ = done.send(crate::store::nodes::place(&self.store, &node, release, take).await);
+            if let Some((Handover { node, release, take }, done)) = handover {
+                let _ = done.send(nodes::place(&self.store, &node, release, take).await);
             }
         }
     }
@@ -315,8 +240,9 @@ impl Writer {
             Err(error) => return give_up(batch, &error),
         };
         loop {
-            let rows = Arc::new(self.rows_of(&batch, &places));
-            match self.insist(&rows).await {
+            let rows = Arc::new(rows_of(self.nodes.as_deref(), &batch, &places));
+            // The same rows under the same places at each try: what was kept without our knowing is recognised.
+            match insist(|| keep(self.store.clone(), Arc::clone(&rows))).await {
                 Ok(Applied::Kept { new, elsewhere }) => {
                     let mut servers = BTreeSet::new();
                     for (submitted, places) in batch.into_iter().zip(places) {
@@ -363,41 +289,10 @@ impl Writer {
             return Ok(each.map(|count| (0..count).map(&mut next).collect()).collect());
         }
         let count: usize = each.clone().sum();
-        let mut all = if count == 0 { Vec::new() } else { self.shared_places(count).await? }.into_iter();
+        let all =
+            if count == 0 { Vec::new() } else { insist(|| shared_places(self.store.clone(), count)).await? };
+        let mut all = all.into_iter();
         Ok(each.map(|count| all.by_ref().take(count).collect()).collect())
-    }
-
-    async fn shared_places(&self, count: usize) -> Result<Vec<i64>, StoreError> {
-        let began = Instant::now();
-        let mut wait = RETRY_WAIT.0;
-        loop {
-            match crate::store::nodes::places(&self.store, count).await {
-                Err(error) if error.is_transient() && began.elapsed() < WRITE_WAIT_MAX => {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_WAIT.1);
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// Tries again while the store is gone: the same rows under the same places, so that what was kept without our
-    /// knowing is recognised.
-    async fn insist(&self, rows: &Arc<ChangeRows>) -> Result<Applied, StoreError> {
-        let began = Instant::now();
-        let mut wait = RETRY_WAIT.0;
-        loop {
-            let rows = Arc::clone(rows);
-            let written = self.store.write(move |tx| Box::pin(async move { apply(tx, &rows).await })).await;
-            match written {
-                Err(error) if error.is_transient() && began.elapsed() < WRITE_WAIT_MAX => {
-                    tracing::warn!(%error, "durable changes of agents wait for the store");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_WAIT.1);
-                }
-                outcome => return outcome,
-            }
-        }
     }
 
     /// What is in the store goes into the mailboxes.
@@ -436,21 +331,32 @@ impl Writer {
             }
         }
     }
+}
 
-    fn rows_of(&self, batch: &[Submitted], places: &[Vec<i64>]) -> ChangeRows {
-        let mut rows = rows_of(batch, places);
-        if let Some(nodes) = &self.nodes {
-            let mut fence = Fence { node: nodes.id(), ..Fence::default() };
-            for (submitted, places) in batch.iter().zip(places) {
-                fence.claims.extend(submitted.change.agent.iter().chain(&submitted.change.claims).cloned());
-                for (post, place) in submitted.change.posts.iter().zip(places) {
-                    let epoch = post.place.as_ref().map_or(AWAY, Place::epoch);
-                    fence.posts.push((*place, Arc::clone(&post.cell.key), epoch));
-                }
+async fn shared_places(store: Store, count: usize) -> Result<Vec<i64>, StoreError> {
+    nodes::places(&store, count).await
+}
+
+async fn keep(store: Store, rows: Arc<ChangeRows>) -> Result<Applied, StoreError> {
+    store.write(move |tx| Box::pin(async move { apply(tx, &rows).await })).await
+}
+
+/// Tries again while the store is gone.
+async fn insist<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>> + Send,
+{
+    let began = Instant::now();
+    let mut wait = RETRY_WAIT.0;
+    loop {
+        match attempt().await {
+            Err(error) if error.is_transient() && began.elapsed() < WRITE_WAIT_MAX => {
+                tracing::warn!(%error, "durable changes of agents wait for the store");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_WAIT.1);
             }
-            rows.fence = Some(fence);
+            outcome => return outcome,
         }
-        rows
     }
 }
 
@@ -459,42 +365,4 @@ fn give_up(batch: Vec<Submitted>, error: &StoreError) {
     for submitted in batch {
         let _ = submitted.done.send(Err(error.clone()));
     }
-}
-
-fn rows_of(batch: &[Submitted], places: &[Vec<i64>]) -> ChangeRows {
-    let now = Timestamp::now();
-    let mut rows = ChangeRows::default();
-    for (submitted, places) in batch.iter().zip(places) {
-        let change = &submitted.change;
-        for (post, place) in change.posts.iter().zip(places) {
-            let (agent, message) = (&*post.cell.key, &post.message);
-            rows.seen.push(params![agent, &message.id.as_bytes()[..], *place, now]);
-            let content = Value::Blob(message.content.body.clone());
-            rows.messages.push((*place, params![agent, *place, envelope::write(message), content]));
-        }
-        if let Some((agent, _)) = &change.agent {
-            rows.consumed.extend(change.consumed.iter().map(|place| params![&**agent, *place]));
-            for (entry, content) in &change.state {
-                match content {
-                    Some(content) => rows.set.push(params![&**agent, entry, Value::Blob(content.clone())]),
-                    None => rows.unset.push(params![&**agent, entry]),
-                }
-            }
-        }
-        if let Some((agent, _)) = &change.agent {
-            for (at, message) in &change.reminders {
-                let content = Value::Blob(message.content.body.clone());
-                let id = &message.id.as_bytes()[..];
-                rows.reminders.push(params![&**agent, id, *at, envelope::write(message), content]);
-            }
-        }
-        rows.rung.extend(change.rung.iter().map(|(agent, id)| params![&**agent, &id.as_bytes()[..]]));
-        let scheduled = change.scheduled.iter();
-        rows.scheduled.extend(scheduled.map(|(agent, spec, due)| params![&**agent, spec, *due]));
-        for letter in &change.dead {
-            let view = serde_json::to_string(&DeadLetterView::from(letter)).unwrap_or_default();
-            rows.dead.push(params![&letter.tenant, letter.at, view]);
-        }
-    }
-    rows
 }
