@@ -40,7 +40,7 @@ impl Mailbox {
         inner.reserve(is_behind)
     }
 
-    /// Whether more waits in the store than the mailbox held when the agent came.
+    /// Whether more waits in the store than the mailbox had room for.
     pub(crate) fn has_surplus(&self) -> bool {
         self.inner().has_surplus()
     }
@@ -49,6 +49,14 @@ impl Mailbox {
     pub(crate) fn wants_surplus(&self) -> bool {
         let inner = self.inner();
         inner.has_surplus() && inner.backlog == 0 && inner.len() < inner.bound
+    }
+
+    /// More waits in the store, up to this place, than there is room for: it comes before what is sent from now on.
+    pub(crate) fn fall_behind(&self, epoch: i64, until: i64) {
+        let mut inner = self.inner();
+        if inner.epoch == epoch {
+            inner.surplus_until = inner.surplus_until.max(until);
+        }
     }
 
     /// What waits in the store up to this place has come, or is not there any more.

@@ -252,6 +252,23 @@ fn what_waits_beyond_the_bound_comes_before_anything_else() {
 }
 
 #[test]
+fn a_mailbox_that_falls_behind_takes_first_what_waits_in_the_store() {
+    let mailbox = Mailbox::new(2, Overflow::Reject, Vec::new());
+    mailbox.leave();
+    mailbox.settle(7, 0, 0, Vec::new());
+    mailbox.fall_behind(6, 5);
+    assert!(!mailbox.has_surplus(), "that was in another epoch");
+    mailbox.fall_behind(7, 5);
+    mailbox.fall_behind(7, 4);
+    assert!(mailbox.wants_surplus());
+    assert_eq!(mailbox.reserve(), Err(Refusal::Full));
+    mailbox.caught_up(4);
+    assert_eq!(mailbox.reserve(), Err(Refusal::Full));
+    mailbox.caught_up(5);
+    assert_eq!(mailbox.reserve(), Ok(7));
+}
+
+#[test]
 fn what_waits_beyond_the_bound_stays_behind_when_the_mailbox_goes() {
     let mailbox = with_surplus(Overflow::Reject);
     mailbox.leave();

@@ -17,7 +17,7 @@ use super::Nodes;
 use crate::cell::Cell;
 
 /// How long an acknowledgement waits: the message is kept, whether its agent has room for it or not.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// An acknowledgement of messages that are kept; given when this is dropped.
 #[derive(Debug)]

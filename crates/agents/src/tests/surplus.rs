@@ -69,7 +69,9 @@ async fn an_agent_is_taken_with_what_fits_and_the_rest_comes_after_it() {
     store.execute(&ARRIVE, params![agent, places([3, 8, 9])]).await.unwrap();
     let taken = take(&store, agent).await;
     assert_eq!((taken.waiting, taken.until, taken.surplus_until), (BOUND, 8, 20));
-    assert_eq!(nodes::arrivals(&store, NODE).await.unwrap(), [(agent.to_owned(), taken.epoch, 12)]);
+    let arrivals = nodes::arrivals(&store, NODE).await.unwrap();
+    assert_eq!((arrivals.len(), arrivals[0].epoch, arrivals[0].count), (1, taken.epoch, 12));
+    assert_eq!(arrivals[0].agent, agent);
     let rows = store::load_inbox(&store, agent, taken.until).await.unwrap();
     assert_eq!(places_of(&rows), (1..=8).collect::<Vec<_>>());
     let first = nodes::pick(&store, NODE, agent, taken.epoch, 5).await.unwrap();

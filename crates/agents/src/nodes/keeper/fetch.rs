@@ -10,7 +10,10 @@ use crate::{
     commit::Place,
     envelope,
     mailbox::Delivery,
-    store::{InboxRow, nodes},
+    store::{
+        InboxRow,
+        nodes::{self, Arrivals},
+    },
 };
 
 /// Messages that are fetched for one agent at once.
@@ -25,7 +28,7 @@ impl Keeper {
         let arrivals = nodes::arrivals(&self.core.store, &term.node).await?;
         if !self.behind.is_empty() {
             let there: HashSet<(&str, i64)> =
-                arrivals.iter().map(|(key, epoch, _)| (key.as_str(), *epoch)).collect();
+                arrivals.iter().map(|arrivals| (arrivals.agent.as_str(), arrivals.epoch)).collect();
             self.behind.retain(|cell| {
                 // What nobody finds any more holds nobody up.
                 if !there.contains(&(&*cell.key, cell.mailbox.epoch())) {
@@ -34,12 +37,17 @@ impl Keeper {
                 cell.mailbox.has_surplus()
             });
         }
-        for (key, epoch, waiting) in arrivals {
-            if let Some(cell) = self.cell(&key)
-                && self.fetch_for(&cell, &term.node, epoch, waiting).await? > 0
-            {
-                behind.insert(Arc::clone(&cell.key));
+        for Arrivals { agent, epoch, count, last } in arrivals {
+            let Some(cell) = self.cell(&agent) else { continue };
+            if self.fetch_for(&cell, &term.node, epoch, count).await? == 0 {
+                continue;
             }
+            // Others would take each place that becomes free before it is looked at again.
+            if !cell.mailbox.has_surplus() {
+                self.behind.push(Arc::clone(&cell));
+            }
+            cell.mailbox.fall_behind(epoch, last);
+            behind.insert(Arc::clone(&cell.key));
         }
         Ok(behind)
     }

@@ -17,7 +17,7 @@ statement!(
 statement!(
     ARRIVALS,
     "arrivals",
-    "SELECT a.agent, o.epoch, count(*) AS waiting FROM agent_arrivals a JOIN agent_owners o ON o.agent = a.agent \
+    "SELECT a.agent, o.epoch, count(*) AS waiting, max(a.place) AS last FROM agent_arrivals a JOIN agent_owners o ON o.agent = a.agent \
      WHERE o.node = ?1 GROUP BY a.agent, o.epoch"
 );
 statement!(
@@ -40,10 +40,25 @@ pub(crate) async fn arrive(tx: &mut Transaction, arrivals: &[Params]) -> Result<
     tx.execute_each(&ARRIVE, arrivals).await.map(|_| ())
 }
 
-/// For which agents of a server messages came from others, and how many: `agent, epoch, count`.
-pub(crate) async fn arrivals(store: &Store, node: &str) -> Result<Vec<(String, i64, usize)>, StoreError> {
+/// What came from other servers for an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrivals {
+    pub(crate) agent: String,
+    /// Under which its server runs it.
+    pub(crate) epoch: i64,
+    pub(crate) count: usize,
+    /// The last place of them.
+    pub(crate) last: i64,
+}
+
+/// For which agents of a server messages came from others.
+pub(crate) async fn arrivals(store: &Store, node: &str) -> Result<Vec<Arrivals>, StoreError> {
     let rows = store.query(&ARRIVALS, params![node]).await?;
-    rows.iter().map(|row| Ok((row.get("agent")?, row.get("epoch")?, row.get("waiting")?))).collect()
+    let arrivals = rows.iter().map(|row| {
+        let (agent, epoch) = (row.get("agent")?, row.get("epoch")?);
+        Ok(Arrivals { agent, epoch, count: row.get("waiting")?, last: row.get("last")? })
+    });
+    arrivals.collect()
 }
 
 /// Takes messages that came from other servers for an agent that this one still runs under an epoch.

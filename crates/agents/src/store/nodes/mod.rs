@@ -13,7 +13,7 @@ mod owners;
 use paddock_platform::store::Value;
 
 pub(crate) use self::{
-    arrivals::{arrivals, arrive, backlog, pick, places},
+    arrivals::{Arrivals, arrivals, arrive, backlog, pick, places},
     lease::{Busy, Member, NodeRow, expel, join, leave, members, renew},
     owners::{Taken, changes, counts, disown, forget_owners, held, place},
 };
