@@ -54,7 +54,8 @@ impl Mailbox {
     /// More waits in the store, up to this place, than there is room for: it comes before what is sent from now on.
     pub(crate) fn fall_behind(&self, epoch: i64, until: i64) {
         let mut inner = self.inner();
-        if inner.epoch == epoch {
+        // One whose backlog is not loaded yet has room that others do not see.
+        if inner.epoch == epoch && inner.backlog == 0 {
             inner.surplus_until = inner.surplus_until.max(until);
         }
     }

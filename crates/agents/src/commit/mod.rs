@@ -243,10 +243,10 @@ impl Writer {
             let rows = Arc::new(rows_of(self.nodes.as_deref(), &batch, &places));
             // The same rows under the same places at each try: what was kept without our knowing is recognised.
             match insist(|| keep(self.store.clone(), Arc::clone(&rows))).await {
-                Ok(Applied::Kept { new, elsewhere }) => {
+                Ok(Applied::Kept { new, elsewhere, coming }) => {
                     let mut servers = BTreeSet::new();
                     for (submitted, places) in batch.into_iter().zip(places) {
-                        self.told(submitted, places, (&new, &elsewhere), &mut servers);
+                        self.told(submitted, places, (&new, &elsewhere, &coming), &mut servers);
                     }
                     if let Some(nodes) = &self.nodes {
                         for server in servers {
@@ -300,11 +300,11 @@ impl Writer {
         &self,
         submitted: Submitted,
         places: Vec<i64>,
-        (new, elsewhere): (&HashSet<i64>, &HashSet<i64>),
+        (new, elsewhere, coming): (&HashSet<i64>, &HashSet<i64>, &HashSet<i64>),
         servers: &mut BTreeSet<Arc<str>>,
     ) {
         let Submitted { change, since, done } = submitted;
-        let (mut count, mut unplaced) = (0, Vec::new());
+        let (mut count, mut unfetched) = (0, Vec::new());
         for (post, place) in change.posts.into_iter().zip(places) {
             if !new.contains(&place) {
                 counter!(AGENTS_DUPLICATES_TOTAL).increment(1);
@@ -312,9 +312,10 @@ impl Writer {
             }
             count += 1;
             if elsewhere.contains(&place) {
-                match post.cell.owner() {
-                    Some(server) => servers.extend([server]),
-                    None => unplaced.push(post.cell),
+                if coming.contains(&place) {
+                    unfetched.push(post.cell);
+                } else {
+                    servers.extend(post.cell.owner());
                 }
                 continue;
             }
@@ -325,7 +326,7 @@ impl Writer {
         }
         histogram!(AGENTS_COMMIT_DURATION_SECONDS).record(since.elapsed());
         match &self.nodes {
-            Some(nodes) => nodes.acknowledge(done, count, unplaced),
+            Some(nodes) => nodes.acknowledge(done, count, unfetched),
             None => {
                 let _ = done.send(Ok(count));
             }

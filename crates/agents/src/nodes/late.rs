@@ -1,8 +1,8 @@
 //! Acknowledgements that wait.
 //!
-//! A durable message that was written while nobody ran its agent, or just before this server did, comes into the mailbox
-//! when the keeper fetches it, and not at once as others do. Its sender hears that it is kept when it is there: what the same
-//! sender sends next would overtake it otherwise.
+//! A durable message that is written when the store knows already that this server runs its agent, and the server does not
+//! yet, comes into the mailbox when the keeper fetches it, and not at once as others do. Its sender hears that it is kept when
+//! it is there: what the same sender sends next would overtake it otherwise.
 
 use std::{
     collections::HashSet,
@@ -17,7 +17,7 @@ use super::Nodes;
 use crate::cell::Cell;
 
 /// How long an acknowledgement waits: the message is kept, whether its agent has room for it or not.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// An acknowledgement of messages that are kept; given when this is dropped.
 #[derive(Debug)]

@@ -167,6 +167,8 @@ pub(crate) enum Applied {
         new: HashSet<i64>,
         /// Those of them that are for agents of other servers.
         elsewhere: HashSet<i64>,
+        /// And those of these whose agents just came to this server: it has them from the store, too.
+        coming: HashSet<i64>,
     },
     /// Nothing is: these agents are not the server's any more.
     Fenced(HashSet<Arc<str>>),
@@ -174,7 +176,7 @@ pub(crate) enum Applied {
 
 /// Writes all of it in a transaction.
 pub(crate) async fn apply(tx: &mut Transaction, rows: &ChangeRows) -> Result<Applied, StoreError> {
-    let mut elsewhere = HashSet::new();
+    let (mut elsewhere, mut coming) = (HashSet::new(), HashSet::new());
     if let Some(fence) = &rows.fence {
         let claims = fence.claims.iter().map(|(agent, _)| &**agent);
         let mut agents: Vec<&str> = claims.chain(fence.posts.iter().map(|(_, agent, _)| &**agent)).collect();
@@ -188,8 +190,18 @@ pub(crate) async fn apply(tx: &mut Transaction, rows: &ChangeRows) -> Result<App
             tx.roll_back();
             return Ok(Applied::Fenced(lost));
         }
-        let others = fence.posts.iter().filter(|(_, agent, epoch)| !is_held(agent, *epoch));
-        elsewhere.extend(others.map(|(place, ..)| *place));
+        let mut agents: HashSet<&str> = HashSet::new();
+        for (place, agent, epoch) in &fence.posts {
+            // What follows one of them waits behind it.
+            if is_held(agent, *epoch) && !agents.contains(&**agent) {
+                continue;
+            }
+            agents.insert(&**agent);
+            elsewhere.insert(*place);
+            if held.contains_key(&**agent) {
+                coming.insert(*place);
+            }
+        }
     }
     let (mut new, mut first) = (HashSet::new(), HashSet::new());
     for row in tx.query_each(&SEE_EACH, &rows.seen).await? {
@@ -216,7 +228,7 @@ pub(crate) async fn apply(tx: &mut Transaction, rows: &ChangeRows) -> Result<App
     tx.execute_each(&REMIND_EACH, &rows.reminders).await?;
     tx.execute_each(&RUNG_EACH, &rows.rung).await?;
     tx.execute_each(&SCHEDULE_EACH, &rows.scheduled).await?;
-    Ok(Applied::Kept { new, elsewhere })
+    Ok(Applied::Kept { new, elsewhere, coming })
 }
 
 /// A message that waits in the store.
