@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 profile=${PADDOCK_PROFILE:-perf}
 echo "benchmark: building with the profile $profile (many minutes the first time)"
 # The benches, too, where they may be wanted: scenarios start them with `cargo bench`, and a compiler in the middle of a
-# run would be measured. The quick tier has no time for those scenarios.
+# run would be measured. The quick tier leaves those scenarios out.
 what=(--bins --bench '*')
 if (($# == 0)); then
   what=(--bins)

@@ -14,8 +14,8 @@ const UNKNOWN: Duration = Duration::from_secs(30);
 /// A selection of scenarios, forms and repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
-    /// The short form of every scenario once, in under five minutes: for every change. Scenarios that do not fit into
-    /// the time are left out, the longest first, and named.
+    /// The short form of every scenario once, in under five minutes: for every change. Scenarios that build, and those that
+    /// do not fit into the time, the longest first, are left out and named.
     Quick,
     /// The short form of every scenario as often as a gate needs.
     Regression,
@@ -32,6 +32,8 @@ pub struct Candidate {
     pub short: Option<Duration>,
     /// How long its full load takes, if that is known.
     pub full: Option<Duration>,
+    /// Whether it may have to compile something first.
+    pub builds: bool,
 }
 
 /// What a tier means for the scenarios there are.
@@ -66,7 +68,8 @@ impl Tier {
             let load = if form == Form::Short { candidate.short } else { candidate.full };
             load.unwrap_or(UNKNOWN) + AROUND
         };
-        let mut chosen: Vec<&Candidate> = candidates.iter().collect();
+        let (mut chosen, built): (Vec<&Candidate>, Vec<&Candidate>) =
+            candidates.iter().partition(|candidate| self != Self::Quick || !candidate.builds);
         let total = |chosen: &[&Candidate]| {
             chosen.iter().map(|candidate| length(candidate)).sum::<Duration>()
                 * u32::try_from(repeats).unwrap_or(1)
@@ -75,7 +78,7 @@ impl Tier {
         if self == Self::Quick {
             chosen.sort_by_key(|candidate| candidate.short.is_none());
         }
-        let mut left_out = Vec::new();
+        let mut left_out: Vec<String> = built.iter().map(|candidate| candidate.name.clone()).collect();
         while self == Self::Quick && total(&chosen) > QUICK_MAX && chosen.len() > 1 {
             let longest = chosen.iter().enumerate().max_by_key(|(_, candidate)| length(candidate));
             let Some((index, _)) = longest else { break };
@@ -100,6 +103,7 @@ mod tests {
             name: name.to_owned(),
             short: Some(Duration::from_secs(short_s)),
             full: Some(Duration::from_secs(short_s * 10)),
+            builds: false,
         }
     }
 
@@ -110,6 +114,14 @@ mod tests {
         assert_eq!(plan.scenarios, ["a", "c"]);
         assert_eq!(plan.left_out, ["b"]);
         assert!(plan.expected <= QUICK_MAX);
+    }
+
+    #[test]
+    fn quick_starts_no_compiler() {
+        let candidates = [Candidate { builds: true, short: None, ..candidate("a", 1) }, candidate("b", 1)];
+        let plan = Tier::Quick.plan(&candidates);
+        assert_eq!((plan.scenarios, plan.left_out), (vec!["b".to_owned()], vec!["a".to_owned()]));
+        assert_eq!(Tier::Full.plan(&candidates).scenarios, ["a", "b"]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub use self::{
 };
 use crate::{
     document::{self, DocumentError},
+    driver::DriverOptions,
     record::Form,
 };
 
@@ -77,6 +78,16 @@ impl Scenario {
     pub fn duration(&self, form: Form) -> Option<Duration> {
         let load = self.load(form).ok()?;
         Some(load.warm_up + load.duration()?)
+    }
+
+    /// Whether a step of it runs cargo, which may have to compile for minutes first.
+    pub fn builds(&self) -> bool {
+        self.file.steps.iter().any(|step| match step.get_ref().driver.get_ref() {
+            DriverOptions::Command(command) => {
+                command.run.first().is_some_and(|program| program.to_string() == "cargo")
+            }
+            _ => false,
+        })
     }
 
     /// The directory of the file: what relative paths in it refer to.

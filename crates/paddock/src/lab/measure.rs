@@ -103,6 +103,7 @@ fn plan(args: &RunArgs, scenarios: &[Scenario]) -> (Option<Tier>, Plan) {
             name: scenario.file.name.clone(),
             short: scenario.duration(Form::Short),
             full: scenario.duration(Form::Full),
+            builds: scenario.builds(),
         })
         .collect();
     let everything = args.names.is_empty() && args.repeat == 1 && Form::from(args.form) == Form::Short;
@@ -122,7 +123,10 @@ fn announce(plan: &Plan) {
     let names = plan.scenarios.join(", ");
     complain(format_args!("lab: {} form, {} × {names}", plan.form, plan.repeats));
     if !plan.left_out.is_empty() {
-        complain(format_args!("lab: left out, does not fit into the time: {}", plan.left_out.join(", ")));
+        complain(format_args!(
+            "lab: left out, as they build or do not fit into the time: {}",
+            plan.left_out.join(", ")
+        ));
     }
 }
 
